@@ -1,0 +1,256 @@
+"""Id vocabularies: the caller's own user and item ids, sorted and searched, without a dict.
+
+The internal index of a user or an item is the rank of its id in ascending order: integers
+numerically, strings by their UTF-8 bytes (which is the order of Python's ``str`` too). Keeping the
+ids sorted makes them small on disk (see ``codec``), lets a lookup be a binary search over the
+mapped file, and gives the same internal order whatever order the data came in.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sparserec_np.errors import InputError
+
+Id: TypeAlias = "int | str"
+IdSequence: TypeAlias = "Sequence[Any] | npt.NDArray[Any]"
+
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
+
+_INTEGER_LITERAL = re.compile(r"[+-]?[0-9]{1,40}")
+# Above this share of the vocabulary a call of ``StrIds.locate`` builds a dict for its own duration
+# instead of searching id by id: a binary search costs about as much as 20 dict insertions.
+_SEARCHES_WORTH_A_DICT = 1 / 20
+
+
+class Ids(ABC):
+    """A sorted vocabulary of unique ids, all integers or all strings.
+
+    Position ``p`` is the internal index of the ``p``-th smallest id.
+    """
+
+    kind: str
+    """``"int"`` or ``"str"``."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def locate(self, ids: IdSequence) -> npt.NDArray[np.int64]:
+        """Find the internal index of each id.
+
+        Args:
+            ids: Any number of ids, known or not.
+
+        Returns:
+            int64 array of shape [len(ids)]: positions, -1 where an id is unknown. A value of
+            another type than the vocabulary's is unknown; so is a ``bool``; a float with an
+            integral value counts as that integer.
+        """
+
+    @abstractmethod
+    def take(self, positions: npt.ArrayLike) -> list[Any]:
+        """Give the ids at some internal indices.
+
+        Args:
+            positions: Integers of shape [n], each in [0, len(self)).
+
+        Returns:
+            list of ``int`` or of ``str``.
+
+        Raises:
+            IndexError: A position is out of range (-1, the mark of an unknown id, too).
+        """
+
+    @abstractmethod
+    def parse(self, text: str) -> Id:
+        """Read one id of this vocabulary's kind from text, as a command line has it.
+
+        Raises:
+            InputError: The ids are integers and ``text`` is not one.
+        """
+
+    def _checked(self, positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        found = np.asarray(positions, dtype=np.int64)
+        if found.size and not (0 <= found.min() and found.max() < len(self)):
+            raise IndexError(f"positions must be in [0, {len(self)})")
+        return found
+
+
+class IntIds(Ids):
+    """Integer ids in the whole range of int64.
+
+    Args:
+        values: int64 array of shape [n], strictly ascending. Kept, not copied.
+    """
+
+    kind = "int"
+
+    def __init__(self, values: npt.NDArray[np.int64]) -> None:
+        """Keep ``values``; see the class."""
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def locate(self, ids: IdSequence) -> npt.NDArray[np.int64]:
+        """Find ids by binary search; see :meth:`Ids.locate`."""
+        wanted, valid = _as_int64(ids)
+        n = len(self.values)
+        if n == 0:
+            return np.full(len(wanted), -1, dtype=np.int64)
+        found = np.searchsorted(self.values, wanted)
+        np.minimum(found, n - 1, out=found)
+        hit = self.values[found] == wanted
+        if valid is not None:
+            hit &= valid
+        return np.where(hit, found, -1)
+
+    def take(self, positions: npt.ArrayLike) -> list[int]:
+        """Give the ids at some positions as Python integers; see :meth:`Ids.take`."""
+        return self.values[self._checked(positions)].tolist()  # type: ignore[no-any-return]
+
+    def parse(self, text: str) -> int:
+        """Read an integer; see :meth:`Ids.parse`."""
+        if not _INTEGER_LITERAL.fullmatch(text.strip()):
+            raise InputError(f"the ids are integers, but {text!r} is not one")
+        return int(text)
+
+
+class StrIds(Ids):
+    """String ids: any Unicode without lone surrogates, the empty string included.
+
+    Args:
+        blob: uint8 array: the UTF-8 bytes of all ids, one after the other. Kept, not copied.
+        offsets: int64 array of shape [n + 1], ascending: id ``p`` is
+            ``blob[offsets[p]:offsets[p + 1]]``. Kept, not copied.
+    """
+
+    kind = "str"
+
+    def __init__(self, blob: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> None:
+        """Keep both arrays; see the class."""
+        self.blob = blob
+        self.offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, position: int) -> bytes:
+        """UTF-8 bytes of the id at ``position``: what a binary search compares."""
+        return self.blob[self.offsets[position] : self.offsets[position + 1]].tobytes()
+
+    def locate(self, ids: IdSequence) -> npt.NDArray[np.int64]:
+        """Find ids by binary search, or by a dict if there are many; see :meth:`Ids.locate`."""
+        wanted = ids.tolist() if isinstance(ids, np.ndarray) else ids
+        if len(wanted) > _SEARCHES_WORTH_A_DICT * len(self):
+            position_of = {id_: p for p, id_ in enumerate(self.take(np.arange(len(self))))}
+            found = [position_of.get(id_, -1) if isinstance(id_, str) else -1 for id_ in wanted]
+        else:
+            found = [self._search(id_) for id_ in wanted]
+        return np.array(found, dtype=np.int64)
+
+    def _search(self, id_: object) -> int:
+        if not isinstance(id_, str):
+            return -1
+        try:
+            key = id_.encode()
+        except UnicodeEncodeError:  # a lone surrogate is in no vocabulary
+            return -1
+        position = bisect_left(self, key)
+        return position if position < len(self) and self[position] == key else -1
+
+    def take(self, positions: npt.ArrayLike) -> list[str]:
+        """Give the ids at some positions as strings; see :meth:`Ids.take`."""
+        chosen = self._checked(positions)
+        starts, ends = self.offsets[chosen].tolist(), self.offsets[chosen + 1].tolist()
+        blob = self.blob.data
+        return [str(blob[a:b], "utf-8") for a, b in zip(starts, ends, strict=True)]
+
+    def parse(self, text: str) -> str:
+        """Any text is an id; see :meth:`Ids.parse`."""
+        return text
+
+
+def from_values(values: Iterable[Any]) -> Ids:
+    """Build the vocabulary of some ids: sorted, each once.
+
+    Args:
+        values: Integers (Python's or numpy's, in the range of int64), or strings. None at all
+            give an empty integer vocabulary.
+
+    Returns:
+        :class:`IntIds` or :class:`StrIds`.
+
+    Raises:
+        InputError: The ids are of mixed or other types, an integer is out of the range of int64,
+            or a string holds a lone surrogate, which no file can store.
+    """
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+        return IntIds(np.unique(_int64_or_error(values)))
+    unique = set(values.tolist() if isinstance(values, np.ndarray) else values)
+    types = {type(value) for value in unique}
+    if all(issubclass(t, str) for t in types) and types:
+        return _from_strings(unique)
+    if all(issubclass(t, (int, np.integer)) and t is not bool for t in types):
+        integers = sorted(int(value) for value in unique)
+        if integers and not (INT64_MIN <= integers[0] and integers[-1] <= INT64_MAX):
+            out = integers[-1] if integers[-1] > INT64_MAX else integers[0]
+            raise InputError(f"integer ids must fit in 64 bits with a sign, but one is {out}")
+        return IntIds(np.array(integers, dtype=np.int64))
+    names = ", ".join(sorted(t.__name__ for t in types))
+    raise InputError(f"ids must be all integers or all strings, but their types are: {names}")
+
+
+def _from_strings(unique: set[str]) -> StrIds:
+    try:
+        encoded = sorted(value.encode() for value in unique)
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the id {error.object!r} holds a lone surrogate (U+{ord(error.object[error.start]):X})"
+            " and is no valid Unicode text: repair it in the data"
+        ) from error
+    return strings_from_bytes(encoded)
+
+
+def strings_from_bytes(encoded: Sequence[bytes]) -> StrIds:
+    """Put UTF-8 strings, already unique and ascending, one after the other."""
+    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(value) for value in encoded], out=offsets[1:])
+    return StrIds(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
+
+
+def _int64_or_error(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    if values.dtype == np.uint64 and values.size and values.max() > INT64_MAX:
+        raise InputError(f"integer ids must fit in 64 bits with a sign, but one is {values.max()}")
+    return values.astype(np.int64, copy=False)
+
+
+def _as_int64(ids: IdSequence) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_] | None]:
+    """Read ids as int64; the second array marks which of them are integers (None: all are)."""
+    if isinstance(ids, np.ndarray):
+        if ids.dtype.kind == "i" or (ids.dtype.kind == "u" and ids.dtype.itemsize < 8):
+            return ids.astype(np.int64, copy=False), None
+        ids = ids.tolist()
+    if set(map(type, ids)) == {int}:  # exact types: numpy would read True as 1 and "7" as text
+        try:
+            return np.array(ids, dtype=np.int64), None
+        except OverflowError:
+            pass
+    wanted = np.zeros(len(ids), dtype=np.int64)
+    valid = np.zeros(len(ids), dtype=np.bool_)
+    for index, value in enumerate(ids):
+        integral = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if isinstance(value, (float, np.floating)):
+            integral = float(value).is_integer()
+        if integral and INT64_MIN <= int(value) <= INT64_MAX:
+            wanted[index], valid[index] = int(value), True
+    return wanted, valid
