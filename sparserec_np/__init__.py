@@ -1,0 +1,82 @@
+"""Recommendations from a file of some hundred kilobytes.
+
+``import sparserec_np`` loads nothing heavy: each public name is imported when it is first used
+(PEP 562). The names of the light runtime need NumPy alone, the others the extra ``[train]``.
+
+Light: :func:`load`, :class:`Model` and the errors. With ``[train]``: :class:`SparseRec` (the
+estimator), :class:`Interactions`, :func:`read` (files), :func:`evaluate`, :func:`hold_out` and
+:func:`leave_last_out`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sparserec_np._version import __version__
+from sparserec_np.errors import missing_extra
+
+if TYPE_CHECKING:
+    from sparserec_np.errors import (
+        InputError,
+        MissingExtraError,
+        ModelFileError,
+        SparseRecError,
+        UnknownIdError,
+    )
+    from sparserec_np.estimator import SparseRec
+    from sparserec_np.evaluation import evaluate
+    from sparserec_np.interactions import Interactions, read
+    from sparserec_np.runtime import Model, load
+    from sparserec_np.split import hold_out, leave_last_out
+
+__all__ = [
+    "InputError",
+    "Interactions",
+    "MissingExtraError",
+    "Model",
+    "ModelFileError",
+    "SparseRec",
+    "SparseRecError",
+    "UnknownIdError",
+    "__version__",
+    "evaluate",
+    "hold_out",
+    "leave_last_out",
+    "load",
+    "read",
+]
+
+_HOME = {
+    "InputError": "errors",
+    "Interactions": "interactions",
+    "MissingExtraError": "errors",
+    "Model": "runtime",
+    "ModelFileError": "errors",
+    "SparseRec": "estimator",
+    "SparseRecError": "errors",
+    "UnknownIdError": "errors",
+    "evaluate": "evaluation",
+    "hold_out": "split",
+    "leave_last_out": "split",
+    "load": "runtime",
+    "read": "interactions",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that defines it, at its first use."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == __name__:
+            raise
+        raise missing_extra(error.name, "train", f"{__name__}.{name}") from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
