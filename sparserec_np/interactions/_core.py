@@ -1,0 +1,122 @@
+"""The interaction matrix: which users had to do with which items.
+
+Everything that reads data ends in :func:`assemble`, which turns coded pairs into rows that are
+sorted and free of duplicates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparserec_np.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sparserec_np.ids import Ids
+    from sparserec_np.interactions._report import ReadReport
+
+MAX_INDEX = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Who interacted with what, as compressed sparse rows over users.
+
+    Users and items are numbered by the rank of their id in ascending order (integers by value,
+    strings by code point), so the same data gives the same numbers however it arrived.
+    """
+
+    indptr: NDArray[np.int64]
+    """Where the row of each user begins in ``items``; int64[n_users + 1]."""
+    items: NDArray[np.int32]
+    """Item numbers, strictly ascending in the row of a user; int32[nnz]."""
+    user_ids: Ids
+    """The callers' ids of the users, by number."""
+    item_ids: Ids
+    """The callers' ids of the items, by number."""
+    times: NDArray[np.float64] | None = None
+    """When each interaction last happened, in seconds; float64[nnz], or None if not read."""
+    report: ReadReport | None = None
+    """What reading found, for data that was read or filtered; None for data built in memory."""
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return len(self.item_ids)
+
+    @property
+    def nnz(self) -> int:
+        """Number of distinct interactions."""
+        return len(self.items)
+
+    def user_degrees(self) -> NDArray[np.int64]:
+        """Count the items of each user; int64[n_users]."""
+        return np.diff(self.indptr)
+
+    def item_degrees(self) -> NDArray[np.int64]:
+        """Count the users of each item; int64[n_items]."""
+        return np.bincount(self.items, minlength=self.n_items).astype(np.int64, copy=False)
+
+    def user_of_entry(self) -> NDArray[np.int32]:
+        """Give the user number of each entry of ``items``; int32[nnz]."""
+        return np.repeat(np.arange(self.n_users, dtype=np.int32), self.user_degrees())
+
+
+def assemble(
+    users: NDArray[Any],
+    items: NDArray[Any],
+    user_ids: Ids,
+    item_ids: Ids,
+    times: NDArray[np.float64] | None = None,
+) -> tuple[Interactions, int]:
+    """Sort coded pairs into rows and collapse the repeated ones.
+
+    Peak memory beyond the arguments: 12 bytes a pair without times, 36 with.
+
+    Args:
+        users: User number of each pair, integer[n], below ``len(user_ids)``.
+        items: Item number of each pair, integer[n], below ``len(item_ids)``.
+        user_ids: Ids of the users, by number.
+        item_ids: Ids of the items, by number.
+        times: Seconds, float64[n]; of a repeated pair the latest is kept.
+
+    Returns:
+        The interactions, and how many repeated pairs were collapsed.
+
+    Raises:
+        InputError: More than 2^31 - 1 users or items.
+    """
+    n_users, n_items = len(user_ids), len(item_ids)
+    for count, what in ((n_users, "users"), (n_items, "items")):
+        if count > MAX_INDEX:
+            raise InputError(f"{count:,} different {what}: at most {MAX_INDEX:,} are possible")
+    # One int64 key a pair sorts users and items at once, and fits: both are below 2^31.
+    keys = users.astype(np.int64)
+    keys *= max(n_items, 1)
+    keys += items
+    if times is None:
+        keys.sort()
+        kept_times = None
+    else:
+        order = np.lexsort((times, keys))
+        keys, kept_times = keys[order], times[order]
+    last_of_pair = np.ones(len(keys), dtype=bool)
+    np.not_equal(keys[1:], keys[:-1], out=last_of_pair[:-1])
+    duplicates = len(keys) - int(np.count_nonzero(last_of_pair))
+    if duplicates:
+        keys = keys[last_of_pair]
+        kept_times = None if kept_times is None else kept_times[last_of_pair]
+    starts = np.arange(n_users + 1, dtype=np.int64) * max(n_items, 1)
+    indptr = np.searchsorted(keys, starts).astype(np.int64, copy=False)
+    keys %= max(n_items, 1)
+    rows = Interactions(indptr, keys.astype(np.int32), user_ids, item_ids, kept_times)
+    return rows, duplicates
