@@ -1,0 +1,139 @@
+"""Hold-out splits: what is learned from, and what is kept to be predicted.
+
+Both parts keep the vocabularies of the whole, so internal indices mean the same in all three.
+Every user keeps at least one interaction to learn from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sparserec_np.errors import InputError
+from sparserec_np.interactions import Interactions
+
+# Interactions sorted at once: bounds the scratch memory to some 30 bytes each, 30 MB in all, however
+# large the data is (one user with more interactions than this is a block of its own).
+_BLOCK = 1_000_000
+
+Keys: TypeAlias = "Callable[[int, int], npt.NDArray[np.float64]]"
+
+
+def hold_out(
+    interactions: Interactions,
+    *,
+    fraction: float | None = None,
+    n: int | None = None,
+    seed: int = 0,
+) -> tuple[Interactions, Interactions]:
+    """Hold out some interactions of each user, chosen at random.
+
+    Args:
+        interactions: What to split.
+        fraction: Expected share of each user's interactions to hold out, in (0, 1). A count that is
+            not whole is rounded up or down at random such that the share is met on average: with
+            0.1 a user with six interactions gives one away in six of ten cases.
+        n: Exact number to hold out of each user. Exactly one of ``fraction`` and ``n`` is given.
+        seed: Same seed, same split.
+
+    Returns:
+        ``(train, held)``. Together they hold every interaction once; a user gives away at most all
+        but one of its interactions, so a user with a single one gives none.
+
+    Raises:
+        InputError: Neither or both of ``fraction`` and ``n`` are given, or one is out of range.
+    """
+    if (fraction is None) == (n is None):
+        raise InputError("hold_out needs either fraction or n, and not both")
+    rounding, order = np.random.default_rng(seed).spawn(2)
+    degrees = interactions.user_degrees()
+    if fraction is not None:
+        if not 0 < fraction < 1:
+            raise InputError(f"fraction must be between 0 and 1, not {fraction}")
+        counts = np.floor(degrees * fraction + rounding.random(len(degrees))).astype(np.int64)
+    else:
+        counts = np.full(len(degrees), _positive(n), dtype=np.int64)
+    return _split(interactions, counts, lambda start, stop: order.random(stop - start))
+
+
+def leave_last_out(interactions: Interactions, *, n: int = 1) -> tuple[Interactions, Interactions]:
+    """Hold out the latest interactions of each user.
+
+    Args:
+        interactions: What to split, with ``times``.
+        n: How many to hold out of each user. Of equal times the larger item index counts as later.
+
+    Returns:
+        ``(train, held)``, as :func:`hold_out` gives them.
+
+    Raises:
+        InputError: There are no times, one of them is NaN, or ``n`` is not positive.
+    """
+    times = interactions.times
+    if times is None:
+        raise InputError(
+            "leave_last_out needs to know when each interaction happened: read with times"
+        )
+    if np.isnan(times).any():
+        raise InputError("leave_last_out needs a time for every interaction, but some are missing")
+    counts = np.full(interactions.n_users, _positive(n), dtype=np.int64)
+    return _split(interactions, counts, lambda start, stop: -times[start:stop])
+
+
+def _positive(n: int | None) -> int:
+    if n is None or n < 1:
+        raise InputError(f"n must be at least 1, not {n}")
+    return n
+
+
+def _split(
+    interactions: Interactions, counts: npt.NDArray[np.int64], keys: Keys
+) -> tuple[Interactions, Interactions]:
+    """Hold out the ``counts[u]`` entries of each user u whose keys are smallest.
+
+    Of equal keys the later entry, which is the larger item index, is held out first.
+    ``keys(start, stop)`` gives the keys of the entries in that range of ``interactions.items``; it
+    is asked once for each range, in order.
+    """
+    degrees = interactions.user_degrees()
+    counts = np.minimum(counts, np.maximum(degrees - 1, 0))
+    held = np.zeros(interactions.nnz, dtype=np.bool_)
+    for first, last in _user_blocks(interactions.indptr):
+        start, stop = int(interactions.indptr[first]), int(interactions.indptr[last])
+        lengths = degrees[first:last]
+        users = np.repeat(np.arange(last - first), lengths)
+        position = np.arange(stop - start)
+        order = np.lexsort((-position, keys(start, stop), users))
+        # After sorting, the row of a user is where it was, its entries by ascending key.
+        rank = position - np.repeat(interactions.indptr[first:last] - start, lengths)
+        held[start + order[rank < np.repeat(counts[first:last], lengths)]] = True
+    held_before = np.concatenate(([0], np.cumsum(counts)))
+    train = _where(interactions, ~held, interactions.indptr - held_before)
+    return train, _where(interactions, held, held_before)
+
+
+def _user_blocks(indptr: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Cut the users into ranges of at most ``_BLOCK`` interactions, of one user at least."""
+    first, n_users = 0, len(indptr) - 1
+    while first < n_users:
+        fitting = int(np.searchsorted(indptr, indptr[first] + _BLOCK, side="right")) - 1
+        last = max(fitting, first + 1)
+        yield first, last
+        first = last
+
+
+def _where(
+    interactions: Interactions, chosen: npt.NDArray[np.bool_], indptr: npt.NDArray[np.int64]
+) -> Interactions:
+    times = interactions.times
+    return replace(
+        interactions,
+        indptr=indptr,
+        items=interactions.items[chosen],
+        times=None if times is None else times[chosen],
+        report=None,
+    )

@@ -1,0 +1,32 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """Root folder of the project."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the real data sets; tests that need them are skipped where there is none."""
+    folder = Path(os.environ.get("SPARSEREC_DATA", PROJECT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is not a folder (SPARSEREC_DATA names another)")
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A fresh generator, the same for every test."""
+    return np.random.default_rng(20241122)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparserec_np import split
+from sparserec_np.errors import InputError
+from sparserec_np.ids import IntIds
+from sparserec_np.interactions import Interactions
+
+
+def make(rows: list[list[int]], *, times: list[float] | None = None) -> Interactions:
+    indptr = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int64)
+    items = np.array([item for row in rows for item in row], dtype=np.int32)
+    n_items = int(items.max(initial=-1)) + 1
+    return Interactions(
+        indptr,
+        items,
+        IntIds(np.arange(len(rows), dtype=np.int64)),
+        IntIds(np.arange(n_items, dtype=np.int64)),
+        None if times is None else np.array(times, dtype=np.float64),
+    )
+
+
+def pairs(interactions: Interactions) -> set[tuple[int, int]]:
+    users = np.repeat(np.arange(interactions.n_users), interactions.user_degrees())
+    return set(zip(users.tolist(), interactions.items.tolist(), strict=True))
+
+
+def check_split(whole: Interactions, train: Interactions, held: Interactions) -> None:
+    assert pairs(train) | pairs(held) == pairs(whole)
+    assert not pairs(train) & pairs(held)
+    assert train.nnz + held.nnz == whole.nnz
+    assert (train.user_degrees() >= np.minimum(whole.user_degrees(), 1)).all()
+    for part in (train, held):
+        assert part.user_ids is whole.user_ids
+        assert part.item_ids is whole.item_ids
+        assert part.items.dtype == np.int32
+        assert part.indptr.dtype == np.int64
+        assert part.indptr[-1] == part.nnz
+        for start, stop in zip(part.indptr[:-1], part.indptr[1:], strict=True):
+            assert (np.diff(part.items[start:stop]) > 0).all()
+
+
+histories = st.lists(
+    st.sets(st.integers(0, 30), max_size=12).map(sorted), min_size=0, max_size=12
+)
+
+
+@given(histories, st.floats(0.01, 0.99), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=80)
+def test_hold_out_by_fraction_splits_every_interaction(rows, fraction, seed):
+    whole = make(rows)
+    check_split(whole, *split.hold_out(whole, fraction=fraction, seed=seed))
+
+
+@given(histories, st.integers(1, 5), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=80)
+def test_hold_out_by_count_takes_exactly_n_where_the_user_has_more(rows, n, seed):
+    whole = make(rows)
+    train, held = split.hold_out(whole, n=n, seed=seed)
+    check_split(whole, train, held)
+    degrees = whole.user_degrees()
+    assert (held.user_degrees() == np.minimum(n, np.maximum(degrees - 1, 0))).all()
+
+
+def test_hold_out_meets_the_fraction_on_average(rng):
+    whole = make([sorted(rng.choice(50, size=6, replace=False)) for _ in range(4000)])
+    _, held = split.hold_out(whole, fraction=0.1, seed=3)
+    assert held.nnz / whole.nnz == pytest.approx(0.1, abs=0.005)
+    assert set(held.user_degrees().tolist()) == {0, 1}
+
+
+def test_hold_out_chooses_every_entry_of_a_row_alike():
+    whole = make([list(range(5))] * 5000)
+    _, held = split.hold_out(whole, n=1, seed=0)
+    counts = np.bincount(held.items, minlength=5)
+    assert (abs(counts - 1000) < 150).all()
+
+
+def test_same_seed_same_split_whatever_the_block_size(monkeypatch, rng):
+    whole = make([sorted(rng.choice(40, size=s, replace=False)) for s in range(30)])
+    first = split.hold_out(whole, fraction=0.3, seed=7)[1]
+    monkeypatch.setattr(split, "_BLOCK", 25)
+    again = split.hold_out(whole, fraction=0.3, seed=7)[1]
+    other = split.hold_out(whole, fraction=0.3, seed=8)[1]
+    assert pairs(first) == pairs(again)
+    assert pairs(first) != pairs(other)
+
+
+def test_times_go_with_their_interactions():
+    whole = make([[1, 4, 6], [0, 2]], times=[10, 40, 60, 0, 20])
+    for part in split.hold_out(whole, n=1, seed=1):
+        assert (part.times == part.items * 10.0).all()
+
+
+def test_leave_last_out_holds_the_latest():
+    whole = make([[1, 4, 6], [0, 2], [5]], times=[10, 90, 60, 5, 1, 7])
+    train, held = split.leave_last_out(whole)
+    check_split(whole, train, held)
+    assert pairs(held) == {(0, 4), (1, 0)}
+    assert pairs(split.leave_last_out(whole, n=2)[1]) == {(0, 4), (0, 6), (1, 0)}
+
+
+def test_of_equal_times_the_larger_item_is_later():
+    whole = make([[1, 4, 6]], times=[5, 5, 5])
+    assert pairs(split.leave_last_out(whole)[1]) == {(0, 6)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "either fraction or n"),
+        ({"fraction": 0.1, "n": 1}, "either fraction or n"),
+        ({"fraction": 0.0}, "between 0 and 1, not 0.0"),
+        ({"fraction": 1.0}, "between 0 and 1, not 1.0"),
+        ({"fraction": float("nan")}, "between 0 and 1, not nan"),
+        ({"n": 0}, "at least 1, not 0"),
+    ],
+)
+def test_hold_out_refuses_bad_options(options, message):
+    with pytest.raises(InputError, match=message):
+        split.hold_out(make([[0, 1]]), **options)
+
+
+def test_leave_last_out_needs_times():
+    with pytest.raises(InputError, match="read with times"):
+        split.leave_last_out(make([[0, 1]]))
+    with pytest.raises(InputError, match="some are missing"):
+        split.leave_last_out(make([[0, 1]], times=[1, float("nan")]))
