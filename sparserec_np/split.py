@@ -16,8 +16,8 @@ import numpy.typing as npt
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions
 
-# Interactions sorted at once: bounds the scratch memory to some 30 bytes each, 30 MB in all, however
-# large the data is (one user with more interactions than this is a block of its own).
+# Interactions sorted at once: bounds the scratch memory to some 30 bytes each, 30 MB in all, for
+# data of any size (one user with more interactions than this is a block of its own).
 _BLOCK = 1_000_000
 
 Keys: TypeAlias = "Callable[[int, int], npt.NDArray[np.float64]]"
@@ -112,8 +112,8 @@ def _split(
         rank = position - np.repeat(interactions.indptr[first:last] - start, lengths)
         held[start + order[rank < np.repeat(counts[first:last], lengths)]] = True
     held_before = np.concatenate(([0], np.cumsum(counts)))
-    train = _where(interactions, ~held, interactions.indptr - held_before)
-    return train, _where(interactions, held, held_before)
+    train = _part(interactions, ~held, interactions.indptr - held_before)
+    return train, _part(interactions, held, held_before)
 
 
 def _user_blocks(indptr: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -126,7 +126,7 @@ def _user_blocks(indptr: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _where(
+def _part(
     interactions: Interactions, chosen: npt.NDArray[np.bool_], indptr: npt.NDArray[np.int64]
 ) -> Interactions:
     times = interactions.times
