@@ -21,7 +21,7 @@ from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions
 
 if TYPE_CHECKING:
-    from sparserec_np.runtime import Model
+    pass
 
 _log = logging.getLogger(__name__)
 

@@ -44,9 +44,7 @@ def check_split(whole: Interactions, train: Interactions, held: Interactions) ->
             assert (np.diff(part.items[start:stop]) > 0).all()
 
 
-histories = st.lists(
-    st.sets(st.integers(0, 30), max_size=12).map(sorted), min_size=0, max_size=12
-)
+histories = st.lists(st.sets(st.integers(0, 30), max_size=12).map(sorted), min_size=0, max_size=12)
 
 
 @given(histories, st.floats(0.01, 0.99), st.integers(0, 2**32))
