@@ -38,7 +38,8 @@ def recall(hits: Hits, n_relevant: Counts) -> PerUser:
     >>> recall(np.array([[True, False, True]]), np.array([4]))
     array([0.5])
     """
-    return hits.sum(axis=1) / n_relevant
+    share: PerUser = hits.sum(axis=1) / n_relevant
+    return share
 
 
 def ndcg(hits: Hits, n_relevant: Counts) -> PerUser:
@@ -52,7 +53,8 @@ def ndcg(hits: Hits, n_relevant: Counts) -> PerUser:
     """
     discount = 1.0 / np.log2(np.arange(2, hits.shape[1] + 2))
     ideal = np.concatenate(([0.0], np.cumsum(discount)))
-    return hits @ discount / ideal[np.minimum(n_relevant, hits.shape[1])]
+    best: PerUser = ideal[np.minimum(n_relevant, hits.shape[1])]
+    return np.asarray(hits @ discount / best)
 
 
 def hit_rate(hits: Hits) -> PerUser:
@@ -70,7 +72,8 @@ def mrr(hits: Hits) -> PerUser:
     >>> mrr(np.array([[False, True, True], [False, False, False]]))
     array([0.5, 0. ])
     """
-    return hit_rate(hits) / (hits.argmax(axis=1) + 1.0)
+    first: PerUser = hits.argmax(axis=1) + 1.0
+    return hit_rate(hits) / first
 
 
 def coverage(ranked: npt.NDArray[np.int32], n_items: int) -> float:
@@ -104,7 +107,7 @@ def find_hits(ranked: npt.NDArray[np.int32], relevant: Interactions) -> Hits:
     if existing.size == 0:
         return np.zeros(ranked.shape, dtype=np.bool_)
     place = np.minimum(np.searchsorted(existing, wanted), existing.size - 1)
-    return existing[place] == wanted
+    return np.asarray(existing[place] == wanted)
 
 
 def score(
@@ -137,3 +140,23 @@ def score(
         "coverage": coverage(ranked[counted], relevant.n_items),
         "users": int(counted.sum()),
     }
+
+
+def rank_by_popularity(train: Interactions, k: int) -> npt.NDArray[np.int32]:
+    """Rank the items by their number of users: the baseline that any model has to beat.
+
+    Args:
+        train: What is known of the users; their own items are left out.
+        k: Number of items a user.
+
+    Returns:
+        Item numbers, int32[n_users, k], most popular first (of equally popular ones the smaller
+        number), -1 where a user has nearly all items.
+    """
+    order = np.argsort(-train.item_degrees(), kind="stable").astype(np.int32)
+    ranked = np.full((train.n_users, k), -1, dtype=np.int32)
+    for row, start, stop in zip(ranked, train.indptr[:-1], train.indptr[1:], strict=True):
+        best = order[: k + stop - start]
+        left = best[~np.isin(best, train.items[start:stop])][:k]
+        row[: len(left)] = left
+    return ranked

@@ -118,3 +118,9 @@ def test_users_without_test_items_are_left_out():
 def test_nothing_to_evaluate_is_said():
     with pytest.raises(InputError, match="no user has an item in the test data"):
         evaluation.score(np.array([[3]], dtype=np.int32), relevant_items([[]]), np.array([0]))
+
+
+def test_the_popularity_ranking_leaves_out_what_a_user_has():
+    train = relevant_items([[0, 1, 2], [1, 2], [2], list(range(N_ITEMS))])
+    ranked = evaluation.rank_by_popularity(train, k=3)
+    assert ranked.tolist() == [[3, 4, 5], [0, 3, 4], [1, 0, 3], [-1, -1, -1]]
