@@ -54,7 +54,8 @@ def ndcg(hits: Hits, n_relevant: Counts) -> PerUser:
     discount = 1.0 / np.log2(np.arange(2, hits.shape[1] + 2))
     ideal = np.concatenate(([0.0], np.cumsum(discount)))
     best: PerUser = ideal[np.minimum(n_relevant, hits.shape[1])]
-    return np.asarray(hits @ discount / best)
+    gain: PerUser = (hits * discount).sum(axis=1)
+    return gain / best
 
 
 def hit_rate(hits: Hits) -> PerUser:
@@ -63,7 +64,7 @@ def hit_rate(hits: Hits) -> PerUser:
     >>> hit_rate(np.array([[False, True, True], [False, False, False]]))
     array([1., 0.])
     """
-    return hits.any(axis=1).astype(np.float64)
+    return np.asarray(hits.any(axis=1), dtype=np.float64)
 
 
 def mrr(hits: Hits) -> PerUser:

@@ -12,9 +12,13 @@ LAYERS = [
     "_version",
     "errors",
     # what ships: NumPy and the standard library
+    "atomic",
     "codec",
     "quantise",
     "ids",
+    "container",
+    "layout",
+    "arrays",
     "modelfile",
     "runtime",
     "runtime_stdlib",
@@ -52,7 +56,7 @@ def sources() -> dict[str, list[Path]]:
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names of what a file imports, anywhere in it, but for the imports of a type checker."""
+    """Dotted names of all that a file imports, but for the imports of a type checker."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for_types = {
         id(inner)

@@ -1,0 +1,31 @@
+"""The command line: a thin layer over the package, without any maths of its own.
+
+Installed as ``sparserec_np.cli``. Modules in here import only click, the errors and each other at
+their top; what a command needs beyond that it imports when it runs, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from sparserec_np.errors import missing_extra
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command ``sparserec-np``.
+
+    Args:
+        args: Arguments after the program's name; None for those of the process.
+
+    Returns:
+        The exit code: 0 done, 2 usage or bad input, 130 interrupted, 1 anything else.
+    """
+    try:
+        import click  # noqa: F401
+    except ModuleNotFoundError:
+        print(f"error: {missing_extra('click', 'train', 'the command line')}", file=sys.stderr)
+        return 2
+    from .app import run
+
+    return run(sys.argv[1:] if args is None else list(args))

@@ -1,0 +1,86 @@
+"""The group of all commands, and how each kind of failure ends."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from sparserec_np._version import __version__
+from sparserec_np.errors import SparseRecError, missing_extra
+
+from .demo import demo
+from .evaluate import evaluate
+from .fit import fit
+from .info import info
+from .recommend import recommend
+from .similar import similar
+
+
+class App(click.Group):
+    """A group that ends in one line on stderr and an exit code, however a command fails."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
+        """Run like :meth:`click.Group.main`, then exit with the code that :func:`run` gives."""
+        sys.exit(run(sys.argv[1:] if args is None else list(args)))
+
+
+@click.group(
+    cls=App,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: sparserec-np demo. Help of a command: sparserec-np COMMAND --help.",
+)
+@click.version_option(__version__, prog_name="sparserec-np")
+def app() -> None:
+    """Recommendations from a file of some hundred kilobytes.
+
+    Train on a ratings file, then carry the model into any program that has NumPy.
+    """
+
+
+for _command in (fit, evaluate, recommend, similar, info, demo):
+    app.add_command(_command)
+
+
+def run(args: list[str]) -> int:
+    """Run the command that ``args`` name.
+
+    Returns:
+        0 done, 2 usage or bad input, 130 interrupted, 1 anything else.
+    """
+    debug = "--debug" in args
+    try:
+        code = click.Group.main(app, args, prog_name="sparserec-np", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        return _fail(_with_help(error), 2, debug)
+    except SparseRecError as error:
+        return _fail(str(error), 2, debug)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("sparserec_np"):
+            raise
+        return _fail(str(missing_extra(error.name, "train", "this command")), 2, debug)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", 130, debug)
+    except Exception as error:
+        hint = "" if debug else "; run it again with --debug to see where"
+        return _fail(f"unexpected {type(error).__name__}: {error}{hint}", 1, debug)
+
+
+def _with_help(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message}. Help: {context.command_path} --help" if context else message
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    click.echo(f"error: {message}", err=True)
+    return code

@@ -1,0 +1,65 @@
+"""``sparserec-np evaluate``: how well a model file ranks what was held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .files import FilesCommand, FilesOption
+from .options import MODEL, common_options, json_option, print_json, read_files, reading_options
+from .tables import kilobytes, print_facts
+
+
+@click.command(
+    cls=FilesCommand, no_args_is_help=True, short_help="Score a model file on what was held out."
+)
+@click.argument("model", type=MODEL)
+@click.option(
+    "--train",
+    cls=FilesOption,
+    required=True,
+    help="What is known of the users; left out of the ranking.",
+)
+@click.option("--test", required=True, metavar="FILE", help="What is to be predicted.")
+@click.option("--k", "-k", type=click.IntRange(min=1), default=20, show_default=True, help="Ranks.")
+@click.option("--threads", type=int, metavar="N", help="Number of threads.")
+@reading_options
+@json_option
+@common_options
+def evaluate(
+    model: Path,
+    train: tuple[str, ...],
+    test: str,
+    k: int,
+    threads: int | None,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Score the file MODEL: recall, NDCG, hit rate, MRR and coverage of its first k items.
+
+    All items are ranked for each user of the test file, but for those that the user has in the
+    training files.
+    """
+    from sparserec_np import evaluation
+    from sparserec_np.runtime import load
+
+    loaded = load(model)
+    known, wanted = read_files(train, **reading), read_files([test], **reading)
+    metrics = evaluation.evaluate(loaded, known, wanted, k=k, threads=threads)
+    if as_json:
+        print_json(metrics)
+        return
+    print_facts(
+        [
+            (f"Recall@{k}", f"{metrics['recall']:.4f}"),
+            (f"NDCG@{k}", f"{metrics['ndcg']:.4f}"),
+            (f"Hit rate@{k}", f"{metrics['hit_rate']:.4f}"),
+            (f"MRR@{k}", f"{metrics['mrr']:.4f}"),
+            (f"Coverage@{k}", f"{metrics['coverage']:.4f}"),
+            ("users", f"{metrics['users']:,}"),
+            ("file", kilobytes(metrics["model_bytes"])),
+        ],
+        title=str(model),
+    )

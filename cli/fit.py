@@ -1,0 +1,140 @@
+"""``sparserec-np fit``: ratings in, model file out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .labels import labels_by_id, read_labels
+from .options import MODEL, common_options, json_option, print_json, read_files, reading_options
+from .progress import show_epochs
+from .tables import kilobytes
+
+
+@click.command(no_args_is_help=True, short_help="Learn from ratings and write a model file.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("-o", "--output", type=MODEL, required=True, help="The model file to write.")
+@click.option(
+    "--users",
+    type=click.Choice(["history", "embedding"]),
+    help="What stands for a user: the items they had, or a row of their own.",
+)
+@click.option("--dim", type=int, metavar="N", help="Columns of the embedding tables.")
+@click.option("--sparsity", type=float, metavar="S", help="Share of the entries not stored.")
+@click.option("--max-size", metavar="SIZE", help="Bytes of the file at most, like 500KB or 1MiB.")
+@click.option("--epochs", type=int, metavar="N", help="Passes over the data; else found by itself.")
+@click.option("--valid", metavar="FILE", help="Keep the epoch with the best NDCG@20 on this file.")
+@click.option("--seed", type=int, metavar="N", help="Same seed, same file.")
+@click.option("--threads", type=int, metavar="N", help="Threads; the file does not depend on it.")
+@click.option("--candidates", type=int, metavar="N", help="Negatives to choose the hardest from.")
+@click.option("--learning-rate", type=float, metavar="X", help="Step size of Adagrad.")
+@click.option("--reg", type=float, metavar="X", help="L2 penalty on the weights.")
+@reading_options
+@click.option(
+    "--min-user-interactions", type=int, default=1, metavar="N", help="Leave out users with fewer."
+)
+@click.option(
+    "--min-item-interactions", type=int, default=1, metavar="N", help="Leave out items with fewer."
+)
+@click.option(
+    "--labels", metavar="FILE:ID,TITLE", help="Titles to store, as in movies.csv:movieId,title."
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep the state of the training here.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the state in --checkpoint.")
+@json_option
+@common_options
+def fit(
+    files: tuple[str, ...],
+    output: Path,
+    valid: str | None,
+    labels: str | None,
+    checkpoint: Path | None,
+    resume: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Learn from the interactions in FILE... and write the model.
+
+    A file is CSV, TSV, Parquet or JSON lines, also compressed; several are read as one. The columns
+    are found by their usual names, or named by the options below.
+    """
+    from sparserec_np.estimator import SparseRec
+    from sparserec_np.modelfile import check_writable
+
+    if resume and checkpoint is None:
+        raise click.UsageError("--resume needs --checkpoint, the folder to go on from")
+    started = time.perf_counter()
+    reading, hyperparameters = _apart(options)
+    check_writable(output)
+    estimator = SparseRec(**hyperparameters)
+    titles = read_labels(labels) if labels else []
+    interactions = read_files(files, **reading)
+    held = read_files([valid], **{**reading, **_NO_FILTER}) if valid else None
+    with show_epochs() as on_epoch:
+        estimator.fit(
+            interactions,
+            valid=held,
+            labels=labels_by_id(titles, interactions.item_ids),
+            on_epoch=on_epoch,
+            checkpoint=checkpoint,
+            resume=resume,
+        )
+    estimator.save(output)
+    facts = estimator.model_.info()
+    summary = {
+        "model": str(output),
+        "bytes": output.stat().st_size,
+        "weights": facts["weights"],
+        "users": facts["users"],
+        "dim": facts["dim"],
+        "n_users": interactions.n_users,
+        "n_items": interactions.n_items,
+        "interactions": interactions.nnz,
+        "epochs": estimator.best_epoch_,
+        "ndcg": estimator.best_ndcg_,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
+    if as_json:
+        print_json(summary)
+    else:
+        click.echo(_closing_line(summary))
+
+
+_NO_FILTER = {"min_user_interactions": 1, "min_item_interactions": 1}
+_READING = {
+    "user_col",
+    "item_col",
+    "rating_col",
+    "time_col",
+    "min_rating",
+    "on_bad_rows",
+    "min_user_interactions",
+    "min_item_interactions",
+}
+
+
+def _apart(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of reading, and those hyperparameters that were given (the rest has defaults)."""
+    reading = {name: value for name, value in options.items() if name in _READING}
+    others = {
+        name: value for name, value in options.items() if name not in _READING and value is not None
+    }
+    return reading, others
+
+
+def _closing_line(summary: dict[str, Any]) -> str:
+    ndcg = (
+        "" if summary["ndcg"] is None else f", NDCG@20 {summary['ndcg']:.4f} on the held-out part"
+    )
+    return (
+        f"{summary['model']}: {kilobytes(summary['bytes'])}, {summary['weights']:,} weights for "
+        f"{summary['n_items']:,} items{ndcg}, {summary['seconds']:.0f} s"
+    )

@@ -1,0 +1,49 @@
+"""``sparserec-np info``: what is in a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import MODEL, common_options, json_option, print_json
+from .tables import kilobytes, print_facts
+
+
+@click.command(no_args_is_help=True, short_help="Show what is in a model file.")
+@click.argument("model", type=MODEL)
+@json_option
+@common_options
+def info(model: Path, as_json: bool) -> None:
+    """Show what is in the file MODEL, after checking all of it against its checksum."""
+    from sparserec_np.runtime import load
+
+    facts = load(model, verify=True).info()
+    if as_json:
+        print_json(facts)
+        return
+    print_facts(
+        [
+            ("file", f"{kilobytes(facts['bytes'])}, checksum right"),
+            ("users", _users(facts)),
+            ("items", f"{facts['n_items']:,}"),
+            ("dim", facts["dim"]),
+            ("weights", f"{facts['weights']:,} (sparsity {facts['sparsity']:.3f})"),
+            *((f"fit: {name}", _value(value)) for name, value in facts["facts"].items()),
+            *((f"config: {name}", _value(value)) for name, value in facts["config"].items()),
+        ],
+        title=str(model),
+    )
+
+
+def _users(facts: dict[str, Any]) -> str:
+    if facts["users"] == "history":
+        return "served by their histories: no user is in the file"
+    return f"{facts['n_users']:,}, a row of weights each"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

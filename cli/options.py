@@ -1,0 +1,99 @@
+"""Options that several commands share, and what they do."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from sparserec_np.interactions import Interactions
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+MODEL = click.Path(path_type=Path)
+
+_READING = (
+    click.option("--user-col", metavar="NAME", help="Column of the user ids, if not found."),
+    click.option("--item-col", metavar="NAME", help="Column of the item ids, if not found."),
+    click.option("--rating-col", metavar="NAME", help="Column of the ratings, if not found."),
+    click.option("--time-col", metavar="NAME", help="Column of the times, if not found."),
+    click.option(
+        "--min-rating", type=float, metavar="X", help="Rows with a lower rating do not count."
+    ),
+    click.option(
+        "--on-bad-rows",
+        type=click.Choice(["stop", "skip"]),
+        default="stop",
+        show_default=True,
+        help="What to do with rows that cannot be read.",
+    ),
+)
+
+
+def reading_options(command: Command) -> Command:
+    """Add the options that say how to read interactions, in the words of ``interactions.read``."""
+    for option in reversed(_READING):
+        command = option(command)
+    return command
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json``."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print exactly one JSON object on stdout."
+    )(command)
+
+
+def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``-q``, ``-v`` and ``--debug``, which every command has, and set up the log."""
+
+    @click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but warnings and errors.")
+    @click.option("-v", "--verbose", is_flag=True, help="More of what goes on, on stderr.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, quiet: bool, verbose: bool, debug: bool, **options: Any) -> Any:
+        _log_to_stderr(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+        return command(*args, **options)
+
+    return wrapped
+
+
+class _ToStderr(logging.Handler):
+    """Writes to ``sys.stderr`` as it is at that moment, which a progress bar may have replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        click.echo(prefix + self.format(record), err=True)
+
+
+def _log_to_stderr(level: int) -> None:
+    logger = logging.getLogger("sparserec_np")
+    logger.handlers = [_ToStderr()]
+    logger.propagate = False
+    logger.setLevel(level)
+
+
+def quiet() -> bool:
+    """Whether ``-q`` was given."""
+    return not logging.getLogger("sparserec_np").isEnabledFor(logging.INFO)
+
+
+def read_files(files: Sequence[Path | str], **options: Any) -> Interactions:
+    """Read interactions and say in one line on stderr what was taken."""
+    from sparserec_np.interactions import read
+
+    interactions: Interactions = read(files, **options)
+    if interactions.report is not None:
+        logging.getLogger("sparserec_np.cli").info("%s", interactions.report.summary())
+    return interactions
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object on one line of stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))

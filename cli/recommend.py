@@ -1,0 +1,137 @@
+"""``sparserec-np recommend``: items for a user, for a history, or for everybody."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sparserec_np.errors import InputError, UnknownIdError
+
+from .files import FilesCommand, FilesOption
+from .items import print_items
+from .options import MODEL, common_options, json_option, print_json, read_files, reading_options
+
+if TYPE_CHECKING:
+    from sparserec_np.runtime import Model
+
+
+@click.command(
+    cls=FilesCommand, no_args_is_help=True, short_help="Recommend items from a model file."
+)
+@click.argument("model", type=MODEL)
+@click.option("--user", metavar="ID", help="Recommend to this user.")
+@click.option("--history", metavar="ID,ID,...", help="Recommend to someone who had these items.")
+@click.option("--all-users", is_flag=True, help="Recommend to every user of --interactions.")
+@click.option(
+    "--interactions", cls=FilesOption, help="What the users had; it is not recommended again."
+)
+@click.option("-o", "--output", type=MODEL, help="The Parquet file to write, with --all-users.")
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
+@click.option("--threads", type=int, metavar="N", help="Number of threads, with --all-users.")
+@reading_options
+@json_option
+@common_options
+def recommend(
+    model: Path,
+    user: str | None,
+    history: str | None,
+    all_users: bool,
+    interactions: tuple[str, ...],
+    output: Path | None,
+    k: int,
+    threads: int | None,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Recommend items from the file MODEL, best first.
+
+    One of --user, --history and --all-users says to whom. With --all-users the output has one row a
+    recommendation, with the columns user, rank, item and score.
+    """
+    from sparserec_np.runtime import load
+
+    if sum((user is not None, history is not None, all_users)) != 1:
+        raise click.UsageError("Give one of --user, --history and --all-users")
+    if all_users != (output is not None):
+        raise click.UsageError("--all-users and --output go together")
+    if history is not None and interactions:
+        raise click.UsageError("--history says all about the user: leave out --interactions")
+    if all_users and not interactions:
+        raise click.UsageError("--all-users needs --interactions, which names the users")
+    loaded = load(model)
+    if history is not None:
+        items = [loaded.item_ids.parse(text) for text in split_ids(history)]
+        print_items(loaded, *loaded.recommend(history=items, k=k), as_json=as_json)
+    elif user is not None:
+        print_items(loaded, *_to_user(loaded, user, interactions, k, reading), as_json=as_json)
+    else:
+        assert output is not None  # checked above
+        _to_everybody(loaded, interactions, output, k, threads, as_json, reading)
+
+
+def split_ids(text: str) -> list[str]:
+    """Split ids at commas; an id that holds a comma is put in double quotes, as in CSV.
+
+    >>> split_ids('12,"Goodbye, Lenin",7')
+    ['12', 'Goodbye, Lenin', '7']
+    """
+    ids = next(csv.reader([text], skipinitialspace=True), [])
+    if not ids:
+        raise InputError("--history is empty: give at least one item id")
+    return ids
+
+
+def _to_user(
+    model: Model, user: str, files: tuple[str, ...], k: int, reading: dict[str, Any]
+) -> Any:
+    if model.users == "history" and not files:
+        raise InputError(
+            "this model knows no users, it serves them by what they had: "
+            "add --interactions FILE, or give --history ID,ID,... instead of --user"
+        )
+    known: list[Any] = []
+    if files:
+        interactions = read_files(files, **reading)
+        (position,) = interactions.user_ids.locate([interactions.user_ids.parse(user)])
+        if position < 0 and model.users == "history":
+            raise UnknownIdError(f"user {user} is not in {', '.join(files)}")
+        if position >= 0:
+            row = slice(*interactions.indptr[position : position + 2])
+            known = interactions.item_ids.take(interactions.items[row])
+    if model.users == "history":
+        return model.recommend(history=known, k=k)
+    assert model.user_ids is not None  # an embedding model has users
+    return model.recommend(user=model.user_ids.parse(user), k=k, exclude=known)
+
+
+def _to_everybody(
+    model: Model,
+    files: tuple[str, ...],
+    output: Path,
+    k: int,
+    threads: int | None,
+    as_json: bool,
+    reading: dict[str, Any],
+) -> None:
+    from sparserec_np.modelfile import check_writable
+
+    from .batch import write_recommendations
+
+    if output.suffix != ".parquet":
+        raise InputError(f"--output {output}: the name must end in .parquet, which is its format")
+    check_writable(output)
+    interactions = read_files(files, **reading)
+    written = write_recommendations(model, interactions, output, k=k, threads=threads)
+    if written.skipped:
+        logging.getLogger("sparserec_np.cli").warning(
+            "%s users are unknown to the model and have no rows", f"{written.skipped:,}"
+        )
+    summary = {"output": str(output), "users": written.users, "rows": written.rows}
+    if as_json:
+        print_json({**summary, "skipped_users": written.skipped})
+    else:
+        click.echo(f"{output}: {written.rows:,} recommendations for {written.users:,} users")

@@ -1,0 +1,25 @@
+"""``sparserec-np similar``: the items most like one item."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .items import print_items
+from .options import MODEL, common_options, json_option
+
+
+@click.command(no_args_is_help=True, short_help="Show the items most like one item.")
+@click.argument("model", type=MODEL)
+@click.argument("item")
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
+@json_option
+@common_options
+def similar(model: Path, item: str, k: int, as_json: bool) -> None:
+    """Show the items most like ITEM, by the cosine between their rows."""
+    from sparserec_np.runtime import load
+
+    loaded = load(model)
+    item_id = loaded.item_ids.parse(item)
+    print_items(loaded, *loaded.similar_items(item_id, k), as_json=as_json, like=item_id)
