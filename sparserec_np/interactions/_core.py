@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparserec_np.errors import InputError
+from sparserec_np.ids import Ids, IntIds, from_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sparserec_np.ids import Ids
     from sparserec_np.interactions._report import ReadReport
 
 MAX_INDEX = np.iinfo(np.int32).max
@@ -120,3 +120,80 @@ def assemble(
     keys %= max(n_items, 1)
     rows = Interactions(indptr, keys.astype(np.int32), user_ids, item_ids, kept_times)
     return rows, duplicates
+
+
+def drop_rare(
+    interactions: Interactions, min_user_interactions: int, min_item_interactions: int
+) -> Interactions:
+    """Drop users and items with too few interactions, again and again until none is left.
+
+    Args:
+        interactions: What to filter.
+        min_user_interactions: Least number of items of a user who stays, at least 1.
+        min_item_interactions: Least number of users of an item that stays, at least 1.
+
+    Returns:
+        The interactions that stay, with the counts of what was dropped added to the report; the
+        argument itself if nothing had to go.
+
+    Raises:
+        InputError: A minimum is below 1, or nothing is left.
+    """
+    for option, least in (("user", min_user_interactions), ("item", min_item_interactions)):
+        if least < 1:
+            raise InputError(f"min_{option}_interactions must be at least 1, not {least}")
+    users, items = interactions.user_of_entry(), interactions.items
+    keep_user = interactions.user_degrees() >= min_user_interactions
+    keep_item = interactions.item_degrees() >= min_item_interactions
+    if keep_user.all() and keep_item.all():
+        return interactions
+    keep = np.ones(len(items), dtype=bool)
+    while True:
+        kept_before = np.count_nonzero(keep)
+        keep &= keep_user[users] & keep_item[items]
+        keep_user = np.bincount(users[keep], minlength=len(keep_user)) >= min_user_interactions
+        keep_item = np.bincount(items[keep], minlength=len(keep_item)) >= min_item_interactions
+        if np.count_nonzero(keep) == kept_before:
+            break
+    if not keep.any():
+        raise InputError(
+            f"no user has {min_user_interactions} items that {min_item_interactions} users share: "
+            "lower min_user_interactions or min_item_interactions"
+        )
+    return _select(interactions, keep, keep_user, keep_item)
+
+
+def _select(
+    interactions: Interactions,
+    keep: NDArray[np.bool_],
+    keep_user: NDArray[np.bool_],
+    keep_item: NDArray[np.bool_],
+) -> Interactions:
+    """Take some entries, users and items, and number users and items anew."""
+    new_user = np.cumsum(keep_user) - 1
+    new_item = (np.cumsum(keep_item) - 1).astype(np.int32)
+    degrees = np.bincount(
+        new_user[interactions.user_of_entry()[keep]], minlength=int(keep_user.sum())
+    )
+    report = interactions.report
+    if report is not None:
+        report = replace(
+            report,
+            dropped_users=int(np.count_nonzero(~keep_user)),
+            dropped_items=int(np.count_nonzero(~keep_item)),
+        )
+    return Interactions(
+        indptr=np.concatenate(([0], np.cumsum(degrees))).astype(np.int64),
+        items=new_item[interactions.items[keep]],
+        user_ids=take_ids(interactions.user_ids, np.flatnonzero(keep_user)),
+        item_ids=take_ids(interactions.item_ids, np.flatnonzero(keep_item)),
+        times=None if interactions.times is None else interactions.times[keep],
+        report=report,
+    )
+
+
+def take_ids(ids: Ids, positions: NDArray[np.int64]) -> Ids:
+    """Make a vocabulary of some ids of another, given by ascending positions."""
+    if isinstance(ids, IntIds):
+        return IntIds(ids.values[positions])
+    return from_values(ids.take(positions)) if len(positions) else ids

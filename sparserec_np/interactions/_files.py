@@ -1,23 +1,273 @@
-"""Interactions from files, read by DuckDB."""
+"""Interactions from files, read by DuckDB within a memory limit.
+
+Three steps: *stage* the rows of all files in one table that spills to disk, *number* the distinct
+ids by rank, *fetch* the pairs of numbers in blocks. Ids and numbers reach Python, rows never do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from sparserec_np.errors import missing_extra
-from sparserec_np.interactions._core import Interactions
-from sparserec_np.interactions._memory import from_pairs
+import numpy as np
+
+from sparserec_np.errors import InputError, missing_extra
+from sparserec_np.ids import Ids, IntIds, StrIds
+from sparserec_np.interactions._bad_rows import Rules, refuse
+from sparserec_np.interactions._columns import ColumnOptions
+from sparserec_np.interactions._core import Interactions, assemble, drop_rare
+from sparserec_np.interactions._paths import InputFile, find_files
+from sparserec_np.interactions._report import EXAMPLES, BadRow, ReadReport
+from sparserec_np.interactions._sources import open_source
+from sparserec_np.interactions._staging import StagedFile, bad_rows, create_table, stage
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from numpy.typing import NDArray
+
+DEFAULT_MEMORY_LIMIT = "768MB"
+# Rows that DuckDB hands over at once: 32 MB without times, 64 MB with.
+_BLOCK = 1 << 22
 
 
-def read(paths: Sequence[str | Path] | str | Path) -> Interactions:
-    """Read user and item ids, the first two columns, from CSV files."""
+def read(
+    paths: Sequence[str | Path] | str | Path,
+    *,
+    user_col: str | None = None,
+    item_col: str | None = None,
+    rating_col: str | None = None,
+    time_col: str | None = None,
+    min_rating: float | None = None,
+    min_user_interactions: int = 1,
+    min_item_interactions: int = 1,
+    on_bad_rows: Literal["stop", "skip"] = "stop",
+    with_times: bool = False,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+) -> Interactions:
+    """Read interactions from files; several are read as one.
+
+    CSV, TSV and their relatives (``,`` tab ``;`` ``|`` ``::`` blank; with or without header), JSON
+    lines, all of them also as ``.gz`` or ``.zst``, and Parquet. Ids become int64 where every id of
+    all files is an integer as Python would write it, else they stay text, verbatim.
+
+    Peak memory: ``memory_limit`` for DuckDB, which spills the rest to the folder for temporary
+    files, then 16 bytes a row (40 with times).
+
+    Args:
+        paths: One or many paths or globs; ``"-"`` is standard input.
+        user_col: Column of the users: a name, or a position counted from 1. Found by its usual
+            names or by position if not given; so are the next three.
+        item_col: Column of the items.
+        rating_col: Column of the ratings.
+        time_col: Column of the times: seconds, or dates that DuckDB can read.
+        min_rating: Rows with a lower rating are not interactions. Without it every row counts.
+        min_user_interactions: Drop users with fewer distinct items. Dropping users may make items
+            rare and the other way round, so both rules are repeated until they hold.
+        min_item_interactions: Drop items with fewer distinct users.
+        on_bad_rows: ``"stop"`` at the first row that cannot be used, or ``"skip"`` such rows and
+            report them.
+        with_times: Keep the time of each interaction.
+        memory_limit: What DuckDB may use, such as ``"2GB"``; default 768 MB.
+        threads: Threads of DuckDB; default one a core. The result does not depend on it.
+
+    Returns:
+        The interactions, with a report of what was read and left out.
+
+    Raises:
+        InputError: A file, a column or (with ``"stop"``) a row cannot be used, or nothing is left.
+        MissingExtraError: DuckDB is not installed.
+    """
+    if on_bad_rows not in ("stop", "skip"):
+        raise InputError(f"on_bad_rows is 'stop' or 'skip', not {on_bad_rows!r}")
+    options = ColumnOptions(user_col, item_col, rating_col, time_col)
+    rules = Rules(min_rating, with_times)
+    with tempfile.TemporaryDirectory(prefix="sparserec-read-") as scratch:
+        files = find_files(paths, Path(scratch))
+        with _database(scratch, memory_limit, threads) as db:
+            staged = _stage_all(db, files, options, rules)
+            bad = sum(file.bad for file in staged)
+            examples = _examples(db, staged, rules) if bad else ()
+            if bad and on_bad_rows == "stop":
+                refuse(examples[0])
+            report = ReadReport(
+                files=tuple(file.name for file in files),
+                columns=tuple(file.source.columns for file in staged),
+                rows=sum(file.rows for file in staged),
+                bad_rows=bad,
+                bad_examples=examples,
+                below_min_rating=sum(file.below_min_rating for file in staged),
+            )
+            _check_not_empty(report, sum(file.kept for file in staged), min_rating)
+            with _told_plainly("the rows"):
+                user_ids, user_note = _number(db, "u", "user")
+                item_ids, item_note = _number(db, "i", "item")
+                users, items, times = _fetch(db, sum(file.kept for file in staged), with_times)
+    interactions, duplicates = assemble(users, items, user_ids, item_ids, times)
+    notes = tuple(note for note in (user_note, item_note) if note)
+    interactions = replace(interactions, report=replace(report, duplicates=duplicates, notes=notes))
+    return drop_rare(interactions, min_user_interactions, min_item_interactions)
+
+
+@contextmanager
+def _database(
+    scratch: str, memory_limit: str | None, threads: int | None
+) -> Iterator[DuckDBPyConnection]:
+    """Open a database in memory that spills into ``scratch``."""
     try:
         import duckdb
     except ImportError as error:
         raise missing_extra("duckdb", "train", "reading files") from error
-    names = [str(paths)] if isinstance(paths, (str, Path)) else [str(path) for path in paths]
-    with duckdb.connect() as connection:
-        relation = connection.execute("SELECT * FROM read_csv(?)", [names])
-        columns = list(relation.fetchnumpy().values())
-    return from_pairs(columns[0], columns[1])
+    config: dict[str, str | int | bool] = {
+        "memory_limit": memory_limit or DEFAULT_MEMORY_LIMIT,
+        "temp_directory": scratch,
+        "autoinstall_known_extensions": False,
+    }
+    if threads is not None:
+        if threads < 1:
+            raise InputError(f"threads must be at least 1, not {threads}")
+        config["threads"] = threads
+    try:
+        db = duckdb.connect(":memory:", config=config)
+    except duckdb.Error as error:
+        raise InputError(f"memory_limit={memory_limit!r} is no size such as '2GB'") from error
+    with db:
+        yield db
+
+
+@contextmanager
+def _told_plainly(what: str) -> Iterator[None]:
+    """Turn the errors of DuckDB into one sentence."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise InputError(
+            f"{what}: reading needs more memory or temporary disk space than it may use; raise "
+            f"memory_limit (default {DEFAULT_MEMORY_LIMIT}) or point TMPDIR to a larger disk"
+        ) from error
+    except duckdb.Error as error:
+        message = str(error).split("\n", 1)[0]
+        if "GZIP" in message or "zstd" in message.lower():
+            message = f"the file is damaged or cut short ({message}): fetch or pack it again"
+        raise InputError(f"{what} cannot be read: {message}") from error
+
+
+def _stage_all(
+    db: DuckDBPyConnection, files: Sequence[InputFile], options: ColumnOptions, rules: Rules
+) -> list[StagedFile]:
+    # The order of rows does not matter here: the pairs are sorted in the end.
+    db.execute("SET preserve_insertion_order = false")
+    create_table(db)
+    staged = []
+    for number, file in enumerate(files):
+        with _told_plainly(file.name):
+            source = open_source(db, file, options)
+            for wanted, column in ((rules.min_rating is not None, "rating"),
+                                   (rules.with_times, "time")):
+                if wanted and getattr(source.columns, column) is None:
+                    raise InputError(
+                        f"{file.name}: no column looks like the {column}; "
+                        f"name it with --{column}-col ({column}_col= in Python)"
+                    )
+            staged.append(stage(db, source, number, rules))
+    return staged
+
+
+def _examples(
+    db: DuckDBPyConnection, staged: Sequence[StagedFile], rules: Rules
+) -> tuple[BadRow, ...]:
+    """Find the first bad rows, which takes another pass over the files that have any."""
+    db.execute("SET preserve_insertion_order = true")
+    examples: list[BadRow] = []
+    for file in staged:
+        if file.bad and len(examples) < EXAMPLES:
+            with _told_plainly(file.source.file.name):
+                examples += bad_rows(db, file, rules)
+    return tuple(examples[:EXAMPLES])
+
+
+def _check_not_empty(report: ReadReport, kept: int, min_rating: float | None) -> None:
+    if kept:
+        return
+    source = ", ".join(report.files[:3])
+    if report.below_min_rating:
+        raise InputError(
+            f"{source}: no interaction is left, as all {report.below_min_rating:,} ratings are "
+            f"below {min_rating}"
+        )
+    raise InputError(f"{source}: no usable row among {report.rows:,}; {report.bad_examples[0]}")
+
+
+def _number(db: DuckDBPyConnection, column: str, role: str) -> tuple[Ids, str | None]:
+    """Number the distinct ids of one column by rank, in the table ``{column}_codes``.
+
+    Returns:
+        The vocabulary, and a note if a few ids that are not integers make text of the others.
+    """
+    distinct, codes = f"{column}_distinct", f"{column}_codes"
+    db.execute(
+        f"CREATE TEMP TABLE {distinct} AS "
+        f"SELECT DISTINCT {column} AS id FROM staged WHERE verdict = 0"
+    )
+    integer = "TRY_CAST(trim(id) AS BIGINT)"
+    is_integer = f"coalesce({integer}::VARCHAR = trim(id), false)"
+    total, integers, word = db.execute(
+        f"SELECT count(*), count(*) FILTER ({is_integer}), min(id) FILTER (NOT {is_integer}) "
+        f"FROM {distinct}"
+    ).fetchone()  # type: ignore[misc]
+    key = integer if integers == total else "id"
+    db.execute(
+        f"CREATE TEMP TABLE {codes} AS SELECT id, {key} AS key, "
+        f"(dense_rank() OVER (ORDER BY {key}) - 1)::INTEGER AS code FROM {distinct}"
+    )
+    keys = db.execute(f"SELECT DISTINCT key FROM {codes} ORDER BY key")
+    if integers == total:
+        return IntIds(np.asarray(keys.fetchnumpy()["key"], dtype=np.int64)), None
+    note = None
+    if integers > 0.9 * total:
+        note = (
+            f"{total - integers:,} of {total:,} {role} ids are not integers (such as {word!r}), "
+            "so all are kept as text"
+        )
+    return _string_ids(keys), note
+
+
+def _string_ids(rows: DuckDBPyConnection) -> StrIds:
+    """Collect ids that come in ascending order."""
+    blobs: list[bytes] = []
+    lengths: list[NDArray[np.int64]] = [np.zeros(1, dtype=np.int64)]
+    while block := rows.fetchmany(1 << 16):
+        encoded = [id_.encode() for (id_,) in block]
+        blobs.append(b"".join(encoded))
+        lengths.append(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
+    blob = np.frombuffer(b"".join(blobs), dtype=np.uint8)
+    return StrIds(blob, np.cumsum(np.concatenate(lengths)))
+
+
+def _fetch(
+    db: DuckDBPyConnection, kept: int, with_times: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64] | None]:
+    """Bring the numbered pairs over, block by block, into arrays made beforehand."""
+    users = np.empty(kept, dtype=np.int32)
+    items = np.empty(kept, dtype=np.int32)
+    times = np.empty(kept, dtype=np.float64) if with_times else None
+    (rows,) = db.execute("SELECT coalesce(max(rowid) + 1, 0) FROM staged").fetchone()  # type: ignore[misc]
+    done = 0
+    for start in range(0, rows, _BLOCK):
+        block = db.execute(
+            f"SELECT u.code AS u, i.code AS i{', t' if with_times else ''} FROM staged AS s "
+            "JOIN u_codes AS u ON s.u = u.id JOIN i_codes AS i ON s.i = i.id "
+            f"WHERE verdict = 0 AND s.rowid >= {start} AND s.rowid < {start + _BLOCK}"
+        ).fetchnumpy()
+        end = done + len(block["u"])
+        users[done:end], items[done:end] = block["u"], block["i"]
+        if times is not None:
+            times[done:end] = block["t"]
+        done = end
+    return users, items, times

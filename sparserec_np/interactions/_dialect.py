@@ -1,0 +1,142 @@
+"""The dialect of a text file: delimiter, quotes, header, told from its first lines.
+
+DuckDB's own sniffer looks for a dialect that fits every line, so one dirty line among the first
+makes it see a single column. The rules here take what most lines agree on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from sparserec_np.interactions._columns import ColumnOptions, usual_role
+
+# In the order of preference where several fit equally well.
+_DELIMITERS = ("::", "\t", ",", ";", "|", " ")
+# Share of the lines, compared with the best delimiter, that must agree on a number of columns.
+_NEARLY_AS_GOOD = 0.9
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the lines of a text file are to be split."""
+
+    delimiter: str
+    quote: str
+    """The character around quoted values, or ``""`` where quotes are ordinary characters."""
+    width: int
+    """Number of columns."""
+    header: str | None
+    """The line that names the columns, or None."""
+    comment: str
+    """The character that begins a comment line, or ``""``."""
+
+    @cached_property
+    def field(self) -> str:
+        """Regular expression (of Python and of RE2) for one field, for a delimiter of one character."""
+        quoted = f" *{self.quote}(?:[^{self.quote}]|{self.quote * 2})*{self.quote} *"
+        return f"{quoted}|(?:[^{self.delimiter}{self.quote}][^{self.delimiter}]*)?"
+
+    def split(self, line: str) -> list[str] | None:
+        """Split one line; None where its quotes do not match up."""
+        if not self.quote or self.quote not in line:
+            return line.split(self.delimiter)
+        fields = re.findall(f"[{self.delimiter}]({self.field})", self.delimiter + line)
+        if self.delimiter.join(fields) != line:
+            return None
+        return [self._unquote(field) for field in fields]
+
+    def _unquote(self, field: str) -> str:
+        bare = field.strip(" ")
+        if not bare.startswith(self.quote):
+            return field
+        return bare[1:-1].replace(self.quote * 2, self.quote)
+
+
+def detect(head: Sequence[str], options: ColumnOptions) -> Dialect:
+    """Tell the dialect from the first lines of a file.
+
+    Args:
+        head: Some of the first lines, without line ends; at least one is not blank.
+        options: Column names that the caller gave: a line that holds one is a header.
+    """
+    lines = [line for line in head if line.strip()]
+    comment = lines[0][0] if lines[0][0] in "#%" else ""
+    if comment:
+        lines = [line for line in lines if not line.startswith(comment)] or lines[:1]
+    delimiter, width = _delimiter(lines)
+    quote = _quote(lines, delimiter)
+    draft = Dialect(delimiter, quote, width, None, comment)
+    header = lines[0] if _is_header(lines, draft, options) else None
+    if header is not None and len(lines) == 1:
+        width = len(draft.split(header) or ())
+    return Dialect(delimiter, quote, width, header, comment)
+
+
+def _delimiter(lines: Sequence[str]) -> tuple[str, int]:
+    """Find the delimiter and the number of columns on which most lines agree."""
+    candidates = []
+    for delimiter in _DELIMITERS:
+        draft = Dialect(delimiter, "" if delimiter == "::" else '"', 0, None, "")
+        widths = [len(draft.split(line) or ()) for line in lines]
+        width, count = Counter(widths[1:] or widths).most_common(1)[0]
+        roles = {usual_role(name) for name in draft.split(lines[0]) or ()}
+        if {"user", "item"} <= roles:
+            return delimiter, max(width, widths[0])
+        if width >= 2:
+            candidates.append((count / len(lines), width, delimiter))
+    if not candidates:
+        return ",", 1
+    best = max(share for share, _, _ in candidates)
+    good = [c for c in candidates if c[0] >= _NEARLY_AS_GOOD * best and c[2] != " "]
+    _, width, delimiter = max(good or candidates, key=lambda c: c[1])
+    return delimiter, width
+
+
+def _quote(lines: Sequence[str], delimiter: str) -> str:
+    """Tell whether values are quoted, and how.
+
+    Tab separated files are often written without any quoting, so that a quote is part of a value;
+    there, one line on which quotes do not match up settles it.
+    """
+    if delimiter == "::":
+        return ""
+    if not any('"' in line for line in lines):
+        singles = Dialect(delimiter, "'", 0, None, "")
+        if all("'" in line and singles.split(line) for line in lines):
+            return "'"
+    doubles = Dialect(delimiter, '"', 0, None, "")
+    if delimiter == "\t" and any(doubles.split(line) is None for line in lines):
+        return ""
+    return '"'
+
+
+def _is_header(lines: Sequence[str], dialect: Dialect, options: ColumnOptions) -> bool:
+    """Tell whether the first line names the columns.
+
+    It does if it holds a usual name or one that was asked for, or if it is all words where the
+    next lines have numbers. Words above words are data.
+    """
+    first = dialect.split(lines[0]) or []
+    asked = {options.user, options.item, options.rating, options.time} - {None}
+    if any(name in asked and not name.isdecimal() for name in first):
+        return True
+    if any(_is_number(value) or not value for value in first[:2]):
+        return False
+    if any(usual_role(name) in ("user", "item") for name in first):
+        return True
+    below = [row for row in map(dialect.split, lines[1:]) if row and len(row) == len(first)]
+    words = [not _is_number(name) for name in first]
+    numbers = [sum(_is_number(row[i]) for row in below) * 2 > len(below) for i in range(len(first))]
+    return all(words) and any(numbers)
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True

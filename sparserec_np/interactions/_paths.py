@@ -1,0 +1,203 @@
+"""Which files to read: globs, standard input, and whether a file is what its name says."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+from typing import BinaryIO
+
+from sparserec_np.errors import InputError
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+FORMATS = {
+    ".parquet": "Parquet",
+    ".pq": "Parquet",
+    ".json": "JSON lines",
+    ".jsonl": "JSON lines",
+    ".ndjson": "JSON lines",
+    ".csv": "text",
+    ".tsv": "text",
+    ".txt": "text",
+    ".dat": "text",
+}
+_MAGIC = (
+    (b"\x1f\x8b", "gzip data"),
+    (b"\x28\xb5\x2f\xfd", "zstd data"),
+    (b"PAR1", "Parquet data"),
+    (b"PK\x03\x04", "a zip archive (Excel files are such too)"),
+    (b"ARROW1", "an Arrow or Feather file"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"BZh", "bzip2 data"),
+    (b"\xfd7zXZ", "xz data"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"%PDF", "a PDF document"),
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+)
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file to read, checked: it exists, can be opened and begins like its name says."""
+
+    path: str
+    """Where the bytes are."""
+    name: str
+    """What messages call it: the path as the caller gave it."""
+    format: str
+    """``"text"``, ``"JSON lines"`` or ``"Parquet"``."""
+    compression: str
+    """``"none"``, ``"gzip"`` or ``"zstd"``, for text and JSON lines."""
+
+
+def find_files(paths: Sequence[str | Path] | str | Path, scratch: Path) -> list[InputFile]:
+    """List the files that some paths, globs or ``-`` (standard input) mean, and check each.
+
+    Args:
+        paths: One or many; a glob gives its files in the order of their names.
+        scratch: Folder for a copy of standard input, which is read more than once.
+
+    Raises:
+        InputError: Nothing there, a folder, not readable, empty, or other data than the name says.
+    """
+    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if not given:
+        raise InputError("no file to read was given")
+    if [str(path) for path in given].count("-") > 1:
+        raise InputError("standard input (-) can be read only once")
+    files: list[InputFile] = []
+    for path in map(str, given):
+        if path == "-":
+            files.append(_inspect(_copy_stdin(scratch), "standard input"))
+        else:
+            files.extend(_inspect(match, match) for match in _expand(path))
+    return files
+
+
+def _expand(path: str) -> list[str]:
+    if os.path.isdir(path):
+        raise InputError(f"{path} is a folder: name the files in it, such as {path}/*.csv")
+    if os.path.exists(path):
+        return [path]
+    matches = sorted(glob(path, recursive=True)) if has_magic(path) else []
+    matches = [match for match in matches if not os.path.isdir(match)]
+    if not matches:
+        problem = "no file matches" if has_magic(path) else "there is no file"
+        raise InputError(f"{problem} {path}: check the name and the folder ({os.getcwd()})")
+    return matches
+
+
+def _copy_stdin(scratch: Path) -> str:
+    target = scratch / "stdin"
+    with target.open("wb") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+    return str(target)
+
+
+def _inspect(path: str, name: str) -> InputFile:
+    """Open a file and compare how it begins with what its name says."""
+    try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size == 0 and os.path.isfile(path):
+                raise InputError(f"{name} is empty")
+            compression, begin = _beginning(path, name, file)
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror or error}") from error
+    stem, extension = os.path.splitext(name.lower())
+    if extension in COMPRESSIONS:
+        if compression != COMPRESSIONS[extension]:
+            raise InputError(f"{name} is named {extension} but holds no {extension[1:]} data")
+        extension = os.path.splitext(stem)[1]
+    elif compression != "none" and extension in FORMATS:
+        ending = {packing: end for end, packing in COMPRESSIONS.items()}[compression]
+        raise InputError(f"{name} holds {compression} data: name it {name}{ending}")
+    return InputFile(path, name, _format(name, extension, compression, begin), compression)
+
+
+def _beginning(path: str, name: str, file: BinaryIO) -> tuple[str, bytes]:
+    """Read the first bytes, unpacked where the standard library can."""
+    begin = file.read(4096)
+    if begin.startswith(b"\x1f\x8b"):
+        with gzip.open(path) as unpacked:
+            try:
+                return "gzip", unpacked.read(4096)
+            except (EOFError, gzip.BadGzipFile, OSError) as error:
+                raise InputError(
+                    f"{name} is damaged or cut short ({error}): fetch or pack it again"
+                ) from error
+    if begin.startswith(b"\x28\xb5\x2f\xfd"):
+        file.seek(0)
+        check_zstd_is_whole(file, name)
+        return "zstd", b""
+    return "none", begin
+
+
+def _format(name: str, extension: str, compression: str, begin: bytes) -> str:
+    named = FORMATS.get(extension)
+    is_parquet = begin.startswith(b"PAR1")
+    if named == "Parquet" or (named is None and is_parquet):
+        if not is_parquet or compression != "none":
+            raise InputError(f"{name} is named {extension} but holds no Parquet data")
+        return "Parquet"
+    kind = next((kind for magic, kind in _MAGIC if begin.startswith(magic)), None)
+    if kind is None and begin.lstrip()[:9].lower() in (b"<!doctype", b"<html"):
+        kind = "a web page"
+    if kind == "UTF-16 text":
+        raise InputError(f"{name} is UTF-16 text: convert it, iconv -f UTF-16 -t UTF-8")
+    if kind is None and b"\x00" in begin:
+        kind = "binary data"
+    if kind is not None:
+        raise InputError(
+            f"{name} holds {kind}, not text: give CSV, TSV, JSON lines or Parquet named as such"
+        )
+    looks_like_json = begin.lstrip().startswith((b'{"', b"{ ", b"{}"))
+    return named or ("JSON lines" if looks_like_json else "text")
+
+
+def check_zstd_is_whole(file: BinaryIO, name: str) -> None:
+    """Walk over the frames and blocks of a zstd file without unpacking it.
+
+    DuckDB takes a file that is cut short for one that ends there, and would lose rows in silence.
+    The layout is that of RFC 8878, section 3.1.
+
+    Raises:
+        InputError: The file ends within a frame, or something else follows a frame.
+    """
+    size = os.fstat(file.fileno()).st_size
+    while file.tell() < size:
+        magic = int.from_bytes(file.read(4), "little")
+        if 0x184D2A50 <= magic <= 0x184D2A5F:  # skippable frame: its length, then anything
+            file.seek(int.from_bytes(file.read(4), "little"), os.SEEK_CUR)
+        elif magic == 0xFD2FB528:
+            _skip_zstd_frame(file)
+        else:
+            raise InputError(f"{name} is damaged: no zstd frame at byte {file.tell() - 4:,}")
+    if file.tell() > size or file.tell() == 0:
+        raise InputError(f"{name} is cut short: fetch or pack it again")
+
+
+def _skip_zstd_frame(file: BinaryIO) -> None:
+    """Seek to the end of a frame, past the end of a file that is cut short."""
+    descriptor = int.from_bytes(file.read(1), "little")
+    single_segment = descriptor >> 5 & 1
+    content_size = (single_segment, 2, 4, 8)[descriptor >> 6]
+    dictionary_id = (0, 1, 2, 4)[descriptor & 3]
+    file.seek((1 - single_segment) + dictionary_id + content_size, os.SEEK_CUR)
+    last = False
+    while not last:
+        header = file.read(3)
+        if len(header) < 3:
+            file.seek(4, os.SEEK_CUR)  # past the end: whoever calls sees that bytes are missing
+            return
+        block = int.from_bytes(header, "little")
+        last = bool(block & 1)
+        run_length_encoded = block >> 1 & 3 == 1
+        file.seek(1 if run_length_encoded else block >> 3, os.SEEK_CUR)
+    if descriptor >> 2 & 1:
+        file.seek(4, os.SEEK_CUR)  # checksum of the content

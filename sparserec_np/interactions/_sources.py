@@ -1,0 +1,298 @@
+"""One file as an SQL relation with the columns ``place, line, fault, u, i, r, t``.
+
+Text is read line by line and split in SQL. That is as quick as DuckDB's CSV reader, and keeps
+every line apart: a quote that is never closed costs its own line instead of all that follow it.
+Only files whose quoted values run over several lines need the CSV reader, see
+:meth:`TextSource.multiline`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sparserec_np.errors import InputError
+from sparserec_np.interactions._bad_rows import Verdict, shorten
+from sparserec_np.interactions._columns import ColumnIndices, ColumnOptions, choose_columns
+from sparserec_np.interactions._dialect import Dialect, detect
+from sparserec_np.interactions._paths import InputFile
+from sparserec_np.interactions._report import Columns
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+HEAD_LINES = 200
+# What separates columns where a line is wanted whole: no text holds these four characters in a row.
+_NO_DELIMITER = "\x1e\x1f\x1e\x1f"
+
+
+def quoted(text: str) -> str:
+    """Write text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def glob_escaped(path: str) -> str:
+    """Keep DuckDB from taking the brackets and stars of a file name for a pattern."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in path)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, ready to be scanned."""
+
+    file: InputFile
+    columns: Columns
+    """Names of the columns taken."""
+
+    decimal_comma = False
+    """Whether a comma in a rating may be a decimal point."""
+    unit = "line"
+    """What a place in the file is counted in."""
+
+    def relation(self, numbered: bool = False) -> str:
+        """Give the SQL of the rows; ``place`` is filled only if ``numbered``."""
+        raise NotImplementedError
+
+    def misfit(self, line: str) -> str:
+        """Say how the columns of a line differ from what is expected."""
+        return f"too few or too many columns: {shorten(line)}"
+
+    def multiline(self) -> Source | None:
+        """Give another way to read the file, where values may run over several lines."""
+        return None
+
+
+@dataclass(frozen=True)
+class TextSource(Source):
+    """CSV, TSV and their relatives."""
+
+    dialect: Dialect
+    indices: ColumnIndices
+
+    def relation(self, numbered: bool = False) -> str:
+        """Split each line that is not blank, a comment or a header; see :class:`Source`."""
+        dialect = self.dialect
+        keep = ["line IS NOT NULL", "trim(line) <> ''"]
+        if dialect.header is not None:  # may come again where files were joined
+            keep.append(f"line <> {quoted(dialect.header)}")
+        if dialect.comment:
+            keep.append(f"NOT starts_with(line, {quoted(dialect.comment)})")
+        fields = f"string_split(line, {quoted(dialect.delimiter)})"
+        broken = "false"
+        if dialect.quote:
+            in_line = f"contains(line, {quoted(dialect.quote)})"
+            fields = f"CASE WHEN {in_line} THEN {self._quoted_fields()} ELSE {fields} END"
+            broken = f"{in_line} AND array_to_string(f, {quoted(dialect.delimiter)}) <> line"
+        width = f"len(f) = {dialect.width} OR (len(f) = {dialect.width + 1} AND f[-1] = '')"
+        fault = f"CASE WHEN {broken} THEN {Verdict.QUOTE:d} WHEN NOT ({width}) THEN {Verdict.WIDTH:d} END"
+        return (
+            f"SELECT place, line, {fault} AS fault, {self._values()} FROM "
+            f"(SELECT *, {fields} AS f FROM ({_lines(self.file, numbered)}) "
+            f"WHERE {' AND '.join(keep)})"
+        )
+
+    @property
+    def decimal_comma(self) -> bool:  # type: ignore[override]
+        """Whether a comma in a rating may be a decimal point."""
+        return self.dialect.delimiter != ","
+
+    def misfit(self, line: str) -> str:
+        """Count the columns; see :class:`Source`."""
+        found = len(self.dialect.split(line) or ())
+        columns = "column" if found == 1 else "columns"
+        return f"{found} {columns} instead of {self.dialect.width}: {shorten(line)}"
+
+    def multiline(self) -> Source | None:
+        """Read with DuckDB's CSV reader; see :class:`Source`."""
+        return MultilineSource(self.file, self.columns, self) if self.dialect.quote else None
+
+    def _quoted_fields(self) -> str:
+        pattern = f"[{self.dialect.delimiter}]({self.dialect.field})"
+        line = f"{quoted(self.dialect.delimiter)} || line"
+        return f"regexp_extract_all({line}, {quoted(pattern)}, 1)"
+
+    def _values(self) -> str:
+        i = self.indices
+        places = {"u": i.user, "i": i.item, "r": i.rating, "t": i.time}
+        return ", ".join(
+            f"{'NULL' if index is None else self._value(index)} AS {name}"
+            for name, index in places.items()
+        )
+
+    def _value(self, index: int) -> str:
+        value, quote = f"f[{index + 1}]", self.dialect.quote
+        if not quote:
+            return value
+        inner = f"trim({value}, ' ')"
+        bare = f"replace({inner}[2:-2], {quoted(quote * 2)}, {quoted(quote)})"
+        return f"CASE WHEN starts_with({inner}, {quoted(quote)}) THEN {bare} ELSE {value} END"
+
+
+@dataclass(frozen=True)
+class MultilineSource(Source):
+    """CSV with line ends inside quoted values; rows that do not fit go to DuckDB's reject table."""
+
+    text: TextSource
+
+    def relation(self, numbered: bool = False) -> str:
+        """Scan with DuckDB's CSV reader; see :class:`Source`."""
+        dialect, i = self.text.dialect, self.text.indices
+        names = [f"c{index}" for index in range(dialect.width)]
+        columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
+        places = {"u": i.user, "i": i.item, "r": i.rating, "t": i.time}
+        values = ", ".join(
+            f"{'NULL' if index is None else names[index]} AS {name}"
+            for name, index in places.items()
+        )
+        return (
+            f"SELECT NULL::BIGINT AS place, NULL::VARCHAR AS line, NULL::INTEGER AS fault, {values}"
+            f" FROM read_csv({quoted(glob_escaped(self.file.path))}, auto_detect=false, "
+            f"delim={quoted(dialect.delimiter)}, quote={quoted(dialect.quote)}, "
+            f"escape={quoted(dialect.quote)}, header={dialect.header is not None}, "
+            f"comment={quoted(dialect.comment)}, compression={quoted(self.file.compression)}, "
+            f"columns={{{columns}}}, store_rejects=true)"
+        )
+
+
+@dataclass(frozen=True)
+class JsonSource(Source):
+    """JSON lines: one object a line."""
+
+    def relation(self, numbered: bool = False) -> str:
+        """Take members out of each line; see :class:`Source`."""
+        c = self.columns
+        members = {"u": c.user, "i": c.item, "r": c.rating, "t": c.time}
+        paths = [json.dumps(name, ensure_ascii=False) for name in members.values() if name]
+        listing = ", ".join(quoted(f"$.{path}") for path in paths)
+        values, position = [], 0
+        for name, member in members.items():
+            position += member is not None
+            values.append(f"{f'f[{position}]' if member is not None else 'NULL'} AS {name}")
+        return (
+            f"SELECT place, line, CASE WHEN f IS NULL THEN {Verdict.JSON:d} END AS fault, "
+            f"{', '.join(values)} FROM (SELECT *, CASE WHEN json_valid(line) "
+            f"THEN json_extract_string(line, [{listing}]) END AS f "
+            f"FROM ({_lines(self.file, numbered)}) WHERE line IS NOT NULL AND trim(line) <> '')"
+        )
+
+
+@dataclass(frozen=True)
+class ParquetSource(Source):
+    """Parquet, whose columns have types."""
+
+    expressions: tuple[str, ...]
+    """SQL of user, item, rating and time as text."""
+
+    unit = "row"
+
+    def relation(self, numbered: bool = False) -> str:
+        """Scan the columns taken; see :class:`Source`."""
+        place = "file_row_number + 1" if numbered else "NULL::BIGINT"
+        values = ", ".join(f"{sql} AS {n}" for sql, n in zip(self.expressions, "uirt", strict=True))
+        return (
+            f"SELECT {place} AS place, NULL::VARCHAR AS line, NULL::INTEGER AS fault, {values} "
+            f"FROM read_parquet({quoted(glob_escaped(self.file.path))}, "
+            f"file_row_number={numbered})"
+        )
+
+
+def open_source(db: DuckDBPyConnection, file: InputFile, options: ColumnOptions) -> Source:
+    """Look into a file and find its columns.
+
+    Raises:
+        InputError: The file holds no rows, or its columns cannot be told.
+    """
+    if file.format == "Parquet":
+        return _open_parquet(db, file, options)
+    rows = db.execute(f"SELECT line FROM ({_lines(file)}) LIMIT {HEAD_LINES}").fetchall()
+    head = [line for (line,) in rows if line is not None and line.strip()]
+    if not head:
+        raise InputError(f"{file.name} holds no rows")
+    if file.format == "JSON lines":
+        return _open_json(file, head, options)
+    return _open_text(file, head, options)
+
+
+def _open_text(file: InputFile, head: Sequence[str], options: ColumnOptions) -> TextSource:
+    dialect = detect(head, options)
+    names = dialect.split(dialect.header) if dialect.header is not None else None
+    data = [line for line in head if line != dialect.header]
+    if not data:
+        raise InputError(f"{file.name} holds a header but no rows")
+    if names and dialect.width < len(names):
+        dialect = replace(dialect, width=len(names))
+    if names:
+        names += [f"column {n + 1}" for n in range(len(names), dialect.width)]
+    sample = [fields for fields in map(dialect.split, data) if fields]
+    indices = choose_columns(file.name, names, dialect.width, options, sample)
+    return TextSource(file, indices.named(names), dialect, indices)
+
+
+def _open_json(file: InputFile, head: Sequence[str], options: ColumnOptions) -> JsonSource:
+    members: dict[str, Any] = {}
+    for line in head:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            members |= row
+    if not members:
+        hint = ": it begins like a JSON array" if head[0].lstrip().startswith("[") else ""
+        raise InputError(f"{file.name} holds no JSON lines (one object a line){hint}")
+    names = list(members)
+    indices = choose_columns(file.name, names, len(names), options)
+    return JsonSource(file, indices.named(names))
+
+
+def _open_parquet(
+    db: DuckDBPyConnection, file: InputFile, options: ColumnOptions
+) -> ParquetSource:
+    path = quoted(glob_escaped(file.path))
+    described = db.execute(f"DESCRIBE SELECT * FROM read_parquet({path})").fetchall()
+    names, types = [row[0] for row in described], [row[1] for row in described]
+    indices = choose_columns(file.name, names, len(names), options)
+    for index in (indices.user, indices.item):
+        if types[index] == "BOOLEAN" or types[index].endswith(("]", ")", "BLOB")):
+            if types[index].startswith(("DECIMAL", "ENUM")):
+                continue
+            raise InputError(
+                f"{file.name}: ids must be integers or text, "
+                f"but column {names[index]!r} is {types[index]}"
+            )
+    expressions = tuple(
+        "NULL::VARCHAR" if index is None else _parquet_text(names[index], types[index], role)
+        for role, index in (
+            ("id", indices.user),
+            ("id", indices.item),
+            ("rating", indices.rating),
+            ("time", indices.time),
+        )
+    )
+    return ParquetSource(file, indices.named(names), expressions)
+
+
+def _parquet_text(name: str, kind: str, role: str) -> str:
+    """Write the value of a column as text; ids that are whole numbers as such."""
+    column = '"' + name.replace('"', '""') + '"'
+    if role == "id" and kind in ("DOUBLE", "FLOAT"):
+        # pandas turns integer ids into floats as soon as one is missing.
+        whole = f"TRY_CAST({column} AS BIGINT)"
+        return (
+            f"CASE WHEN isnan({column}) THEN NULL WHEN {whole} = {column} "
+            f"THEN {whole}::VARCHAR ELSE {column}::VARCHAR END"
+        )
+    return f"{column}::VARCHAR"
+
+
+def _lines(file: InputFile, numbered: bool = False) -> str:
+    """Give the SQL of the lines of a text file; a blank line is NULL."""
+    place = "row_number() OVER ()" if numbered else "NULL::BIGINT"
+    return (
+        f"SELECT {place} AS place, line FROM read_csv({quoted(glob_escaped(file.path))}, "
+        f"auto_detect=false, delim={quoted(_NO_DELIMITER)}, quote='', escape='', header=false, "
+        f"columns={{'line': 'VARCHAR'}}, strict_mode=false, "
+        f"compression={quoted(file.compression)}, store_rejects=true)"
+    )
