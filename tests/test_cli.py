@@ -1,0 +1,446 @@
+"""The command line in process: what it prints, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from sparserec_np.cli.app import app
+from sparserec_np.errors import InputError
+
+QUICK = ["--dim", "16", "--sparsity", "0.5", "--epochs", "3", "--seed", "1"]
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def run_json(*args: object) -> dict:
+    result = run(*args, "--json")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert len(lines) == 1
+    return json.loads(lines[0])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ratings of 80 users who each like one of four groups of ten films, and the films' titles."""
+    folder = tmp_path_factory.mktemp("ratings")
+    rng = np.random.default_rng(5)
+    rows = [
+        (user, 10 * (user % 4) + film + 1, 4.0, 1_000_000 + int(rng.integers(10**6)))
+        for user in range(1, 81)
+        for film in rng.permutation(10)[:7]
+    ]
+    rows = [rows[i] for i in rng.permutation(len(rows))]
+    cut = len(rows) * 4 // 5
+    for name, part in (("ratings", rows), ("train", rows[:cut]), ("test", rows[cut:])):
+        lines = ["userId,movieId,rating,timestamp", *(",".join(map(str, row)) for row in part)]
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    titles = "".join(f'{film},"Film, the {film}th"\n' for film in range(1, 41))
+    (folder / "movies.csv").write_text("movieId,title\n" + titles)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["embedding", "history"])
+def users(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path, users: str) -> Path:
+    path = folder / f"{users}.srec"
+    labels = f"{folder / 'movies.csv'}:movieId,title"
+    args = ["fit", folder / "train.csv", "-o", path, "--users", users, "--labels", labels]
+    result = run(*args, *QUICK)
+    assert result.exit_code == 0, result.output
+    return path
+
+
+def group(item: int) -> int:
+    return (item - 1) // 10
+
+
+# --- fit
+
+
+def test_fit_sums_up_in_one_json_object(folder, users, tmp_path):
+    path = tmp_path / "model.srec"
+    summary = run_json("fit", folder / "train.csv", "-o", path, "--users", users, *QUICK)
+    assert summary["model"] == str(path)
+    assert summary["bytes"] == path.stat().st_size
+    assert summary["users"] == users
+    assert summary["weights"] > 0
+    assert (summary["n_users"], summary["n_items"]) == (80, 40)
+
+
+def test_fit_says_on_stderr_what_it_read_and_on_stdout_what_it_wrote(folder, tmp_path):
+    path = tmp_path / "model.srec"
+    result = run("fit", folder / "train.csv", "-o", path, *QUICK)
+    assert result.exit_code == 0
+    assert "movieId" in result.stderr
+    assert "epoch 3/3" in result.stderr
+    assert len(result.stdout.splitlines()) == 1
+    assert f"{path}: " in result.stdout
+
+
+def test_fit_is_quiet_when_asked(folder, tmp_path):
+    result = run("fit", folder / "train.csv", "-o", tmp_path / "model.srec", *QUICK, "-q")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+
+
+def test_same_seed_same_file(folder, users, model, tmp_path):
+    again = tmp_path / "again.srec"
+    labels = f"{folder / 'movies.csv'}:movieId,title"
+    args = ["fit", folder / "train.csv", "-o", again, "--users", users, "--labels", labels]
+    run(*args, *QUICK, "--threads", 1)
+    assert again.read_bytes() == model.read_bytes()
+
+
+def test_several_files_are_read_as_one(folder, tmp_path):
+    both = run_json(
+        *("fit", folder / "train.csv", folder / "test.csv", "-o", tmp_path / "both.srec", *QUICK)
+    )
+    one = run_json("fit", folder / "ratings.csv", "-o", tmp_path / "one.srec", *QUICK)
+    assert both["interactions"] == one["interactions"]
+
+
+def test_fit_keeps_the_best_epoch_on_a_validation_file(folder, tmp_path):
+    summary = run_json(
+        *("fit", folder / "train.csv", "-o", tmp_path / "model.srec", "--dim", 16),
+        *("--sparsity", 0.5, "--epochs", 6, "--valid", folder / "test.csv"),
+    )
+    assert 0 < summary["ndcg"] <= 1
+    assert 1 <= summary["epochs"] <= 6
+
+
+# --- evaluate
+
+
+def test_evaluate_gives_the_metrics_of_the_contract(folder, model):
+    metrics = run_json(
+        *("evaluate", model, "--train", folder / "train.csv", "--test", folder / "test.csv")
+    )
+    assert list(metrics) == [
+        "k",
+        "recall",
+        "ndcg",
+        "hit_rate",
+        "mrr",
+        "coverage",
+        "users",
+        "model_bytes",
+    ]
+    assert metrics["k"] == 20
+    assert metrics["model_bytes"] == model.stat().st_size
+    assert metrics["recall"] > 0.6  # a user's group is found; by chance it would be 0.5
+
+
+def test_evaluate_reads_several_training_files_in_both_ways_of_writing_it(folder, model, tmp_path):
+    lines = (folder / "train.csv").read_text().splitlines()
+    for name, part in (("a", lines[1:100]), ("b", lines[100:])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([lines[0], *part]) + "\n")
+    test = ["--test", folder / "test.csv", "--k", 5]
+    whole = run_json("evaluate", model, "--train", folder / "train.csv", *test)
+    a, b = tmp_path / "a.csv", tmp_path / "b.csv"
+    assert run_json("evaluate", model, "--train", a, b, *test) == whole
+    assert run_json("evaluate", model, "--train", a, "--train", b, *test) == whole
+
+
+def test_evaluate_prints_a_summary_for_people(folder, model):
+    result = run(
+        *("evaluate", model, "--train", folder / "train.csv", "--test", folder / "test.csv")
+    )
+    assert "NDCG@20" in result.stdout
+    assert str(model) in result.stdout
+
+
+# --- recommend, similar, info
+
+
+def test_recommend_to_a_user_leaves_out_what_they_had(folder, model):
+    had = {
+        int(line.split(",")[1])
+        for line in (folder / "train.csv").read_text().splitlines()[1:]
+        if line.startswith("5,")
+    }
+    args = ("recommend", model, "--user", 5, "--interactions", folder / "train.csv", "-k", 3)
+    result = run_json(*args)
+    assert list(result) == ["items", "scores", "labels"]
+    assert len(result["items"]) == len(result["scores"]) == 3
+    assert result["scores"] == sorted(result["scores"], reverse=True)
+    assert not had & set(result["items"])
+    assert group(result["items"][0]) == 5 % 4
+    assert result["labels"][0] == f"Film, the {result['items'][0]}th"
+
+
+def test_recommend_to_a_history(folder, model, users):
+    result = run("recommend", model, "--history", "1,2,3,4", "-k", 5, "--json")
+    if users == "embedding":
+        assert result.exit_code == 2
+        assert "--user" in result.stderr or "user=" in result.stderr
+    else:
+        items = json.loads(result.stdout)["items"]
+        assert [group(item) for item in items] == [0] * 5
+        assert not {1, 2, 3, 4} & set(items)
+
+
+def test_recommend_prints_tab_separated_lines_to_a_pipe(folder, model):
+    args = ("recommend", model, "--user", 5, "--interactions", folder / "train.csv", "-k", 2)
+    lines = run(*args).stdout.splitlines()
+    assert lines[0] == "rank\titem\tscore\ttitle"
+    assert len(lines) == 3
+    assert lines[1].startswith("1\t")
+
+
+def test_recommend_to_everybody_writes_parquet(folder, model, tmp_path):
+    import duckdb
+
+    out = tmp_path / "all.parquet"
+    train = folder / "train.csv"
+    summary = run_json(
+        *("recommend", model, "--all-users", "--interactions", train, "-o", out, "-k", 4)
+    )
+    assert summary == {"output": str(out), "users": 80, "rows": 320, "skipped_users": 0}
+    rows = duckdb.read_parquet(str(out))
+    assert rows.columns == ["user", "rank", "item", "score"]
+    alone = run_json("recommend", model, "--user", 7, "--interactions", train, "-k", 4)
+    stored = rows.filter("user = 7").order("rank").fetchall()
+    assert [row[2] for row in stored] == alone["items"]
+    assert [row[1] for row in stored] == [1, 2, 3, 4]
+    assert [row[3] for row in stored] == pytest.approx(alone["scores"], abs=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["all.parquet"]
+
+
+def test_similar_finds_the_group_of_an_item(model):
+    result = run_json("similar", model, 13, "-k", 5)
+    assert [group(item) for item in result["items"]] == [1] * 5
+    assert 13 not in result["items"]
+
+
+def test_info_tells_what_is_in_the_file(model, users):
+    facts = run_json("info", model)
+    for name in ("users", "dim", "n_users", "n_items", "weights", "sparsity", "bytes", "config"):
+        assert name in facts
+    assert facts["users"] == users
+    assert facts["bytes"] == model.stat().st_size
+    shown = run("info", model).stdout
+    assert "weights" in shown
+    assert ("no user is in the file" in shown) == (users == "history")
+
+
+# --- failures
+
+
+def fails(result: Result, message: str, code: int = 2) -> None:
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def bad_file(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_a_missing_file(tmp_path):
+    fails(run("fit", tmp_path / "none.csv", "-o", tmp_path / "m.srec", "-q"), "none.csv")
+
+
+def test_an_empty_file(tmp_path):
+    path = bad_file(tmp_path, "empty.csv", "")
+    fails(run("fit", path, "-o", tmp_path / "m.srec", "-q"), "empty.csv")
+    assert not (tmp_path / "m.srec").exists()
+
+
+def test_a_file_with_one_column(tmp_path):
+    path = bad_file(tmp_path, "one.csv", "user\n1\n2\n3\n")
+    fails(run("fit", path, "-o", tmp_path / "m.srec", "-q"), "one.csv")
+
+
+def test_an_unknown_column(folder, tmp_path):
+    args = ("fit", folder / "train.csv", "-o", tmp_path / "m.srec", "--user-col", "person", "-q")
+    fails(run(*args), "person")
+
+
+@pytest.mark.parametrize("size", ["100", "nonsense", "-5KB", "0"])
+def test_a_size_that_cannot_be(folder, tmp_path, size):
+    args = ("fit", folder / "train.csv", "-o", tmp_path / "m.srec", "--max-size", size, "-q")
+    fails(run(*args), size)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("users", ["history", "embedding"])
+def test_a_budget_below_one_weight_a_row(folder, tmp_path, users):
+    args = ("fit", folder / "train.csv", "-o", tmp_path / "m.srec", "--users", users, "-q")
+    fails(run(*args, "--dim", 16, "--sparsity", "0.999", "--epochs", 1), "sparsity")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--dim", 0),
+        ("--dim", 5000),
+        ("--sparsity", 1.0),
+        ("--sparsity", -0.1),
+        ("--epochs", 0),
+        ("--learning-rate", -1),
+        ("--learning-rate", "nan"),
+        ("--reg", -1),
+        ("--candidates", 0),
+        ("--threads", 0),
+        ("--seed", -1),
+    ],
+)
+def test_a_hyperparameter_out_of_range_is_named(folder, tmp_path, option, value):
+    result = run("fit", folder / "train.csv", "-o", tmp_path / "m.srec", option, value, "-q")
+    fails(result, option.strip("-").replace("-", "_"))
+
+
+@pytest.mark.parametrize("output", ["nowhere/m.srec", "file/m.srec", "folder"])
+def test_an_output_that_cannot_be_written_is_found_before_reading(
+    folder, tmp_path, output, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+
+    def read(*args: object, **options: object) -> None:
+        raise AssertionError("read before the output was checked")
+
+    monkeypatch.setattr("sparserec_np.interactions.read", read)
+    fails(run("fit", folder / "train.csv", "-o", tmp_path / output), output.split("/")[0])
+
+
+def test_bad_titles_are_found_before_reading(folder, tmp_path):
+    args = ("fit", folder / "train.csv", "-o", tmp_path / "m.srec", "--labels")
+    movies = folder / "movies.csv"
+    fails(run(*args, movies), "give a file and its two columns")
+    fails(run(*args, f"{movies}:movieId,name"), "has no column 'name', only: movieId, title")
+    fails(run(*args, f"{tmp_path / 'none.csv'}:movieId,title"), "there is no file")
+
+
+def test_resume_needs_a_checkpoint(folder, tmp_path):
+    fails(
+        run("fit", folder / "train.csv", "-o", tmp_path / "m.srec", "--resume"),
+        "--resume needs --checkpoint",
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "Give one of --user, --history and --all-users"),
+        (("--user", 1, "--history", 1), "Give one of"),
+        (("--history", 1, "--interactions", "a.csv"), "leave out --interactions"),
+        (("--all-users", "--interactions", "a.csv"), "--all-users and --output go together"),
+        (("--all-users", "-o", "a.parquet"), "--all-users needs --interactions"),
+        (("--user", 1, "-k", 0), "-k"),
+        (("--history", ""), "--history is empty"),
+        (("--history", "1,two"), "'two'"),
+        (("--user", 1, "--interactions", "none.csv", "-q"), "none.csv"),
+        (("--all-users", "--interactions", "a.csv", "-o", "out.csv"), "must end in .parquet"),
+    ],
+)
+def test_recommend_options_that_do_not_go_together(model, args, message):
+    fails(run("recommend", model, *args), message)
+
+
+def test_an_unknown_user(folder, model):
+    args = ("recommend", model, "--user", 999, "--interactions", folder / "train.csv", "-q")
+    fails(run(*args), "999")
+
+
+def test_a_history_model_needs_to_know_what_the_user_had(model, users):
+    if users == "history":
+        fails(run("recommend", model, "--user", 5), "add --interactions FILE")
+
+
+def test_a_history_without_a_known_item(model, users):
+    if users == "history":
+        fails(run("recommend", model, "--history", "998,999"), "998")
+
+
+def test_an_unknown_item(model):
+    fails(run("similar", model, 999), "999")
+    fails(run("similar", model, "Toy Story"), "'Toy Story'")
+
+
+@pytest.mark.parametrize("command", ["info", "similar", "recommend", "evaluate"])
+def test_a_file_that_is_no_model(folder, command):
+    rest = {
+        "info": (),
+        "similar": (1,),
+        "recommend": ("--user", 1),
+        "evaluate": ("--train", folder / "train.csv", "--test", folder / "test.csv"),
+    }
+    fails(run(command, folder / "movies.csv", *rest[command]), "movies.csv")
+    fails(run(command, folder / "none.srec", *rest[command]), "none.srec")
+
+
+def test_usage_errors_point_to_the_help():
+    fails(run("bogus"), "No such command 'bogus'. Help: sparserec-np --help")
+    fails(run("info", "m.srec", "--bogus"), "Help: sparserec-np info --help")
+
+
+@pytest.fixture
+def broken_info(monkeypatch):
+    """Makes ``info`` fail with an error of the test's choice."""
+
+    def with_error(error: BaseException) -> None:
+        def load(*args: object, **options: object) -> None:
+            raise error
+
+        monkeypatch.setattr("sparserec_np.runtime.load", load)
+
+    return with_error
+
+
+def test_an_unexpected_error_is_one_line_and_exit_code_1(broken_info):
+    broken_info(ZeroDivisionError("division by zero"))
+    fails(
+        run("info", "m.srec"),
+        "unexpected ZeroDivisionError: division by zero; run it again with --debug",
+        code=1,
+    )
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("oh"), InputError("oh")])
+def test_debug_shows_the_traceback(broken_info, error):
+    broken_info(error)
+    result = run("info", "m.srec", "--debug")
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_an_interruption_exits_130(broken_info):
+    broken_info(KeyboardInterrupt())
+    result = run("info", "m.srec")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == "error: interrupted"
+
+
+def test_a_missing_package_is_answered_with_its_pip_line(broken_info):
+    broken_info(ModuleNotFoundError("No module named 'scipy'", name="scipy"))
+    fails(run("info", "m.srec"), "pip install 'sparserec-np[train]'")
+
+
+def test_warnings_of_the_package_are_shown_even_with_quiet(monkeypatch):
+    def load(*args: object, **options: object) -> None:
+        logging.getLogger("sparserec_np.runtime").warning("a warning")
+        logging.getLogger("sparserec_np.runtime").info("a remark")
+        raise InputError("the end")
+
+    monkeypatch.setattr("sparserec_np.runtime.load", load)
+    assert run("info", "m.srec", "-q").stderr == "warning: a warning\nerror: the end\n"
+    assert run("info", "m.srec").stderr == "warning: a warning\na remark\nerror: the end\n"

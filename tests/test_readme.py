@@ -1,0 +1,67 @@
+"""What the README tells people to type works, in the order in which it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from importlib.metadata import metadata
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sparserec_np.cli.app import app
+
+
+@pytest.fixture(scope="module")
+def blocks(project: Path) -> list[tuple[str, str]]:
+    """Language and text of each code block."""
+    text = (project / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"```(\w+)\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def workplace(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    for name in ("ratings.csv", "movies.csv"):
+        shutil.copy(data_dir / "movielens-small" / name, folder)
+    return folder
+
+
+def test_the_commands_and_the_code_work(blocks, workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    commands = [line for language, text in blocks if language == "sh" for line in text.splitlines()]
+    for line in commands:
+        program, *args = shlex.split(line)
+        if program == "sparserec-np":
+            result = CliRunner().invoke(app, args)
+            assert result.exit_code == 0, f"{line}\n{result.output}"
+    for language, text in blocks:
+        if language == "python":
+            exec(compile(text, "README.md", "exec"), {})
+    assert (workplace / "breakfast.srec").is_file()
+
+
+def test_the_two_commands_name_extras_that_exist(blocks):
+    installs = [text for _, text in blocks if "pip install" in text]
+    named = [extra for text in installs for extra in re.findall(r"'\.\[(\w+)\]'", text)]
+    assert named == ["train", "test"]
+    assert set(named) <= set(metadata("sparserec-np").get_all("Provides-Extra"))
+
+
+def test_links_to_files_lead_somewhere(project):
+    text = (project / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (project / target).exists(), target
+
+
+def test_every_option_named_in_the_readme_exists(project):
+    text = (project / "README.md").read_text(encoding="utf-8")
+    known = {
+        name
+        for command in app.commands.values()
+        for option in command.params
+        for name in option.opts
+    }
+    assert set(re.findall(r"--[a-z][a-z-]+", text)) <= known
