@@ -117,8 +117,10 @@ def _metrics_table(outcome: dict[str, Any]) -> Any:
     table.add_column(f"on what was held out, first {ours['k']}")
     table.add_column("model", justify="right", style="bold")
     table.add_column("popularity", justify="right")
+    table.add_column("ratio", justify="right", style="green")
     for name in _METRICS:
-        table.add_row(name.replace("_", " "), f"{ours[name]:.3f}", f"{popular[name]:.3f}")
+        ratio = f"{ours[name] / popular[name]:.1f}x" if popular[name] else ""
+        table.add_row(name.replace("_", " "), f"{ours[name]:.3f}", f"{popular[name]:.3f}", ratio)
     return table
 
 

@@ -227,16 +227,22 @@ def _example(
     else:
         ids, scores = model.recommend(user=user_id, k=8, exclude=films(train))
     held = set(films(test))
-    fond = data.tastes[user].argsort()[::-1]
     return {
         "user": user_id,
-        "fond_of": {KINDS[k]: round(float(data.tastes[user, k]), 2) for k in fond[:3]},
+        "fond_of": _main_tastes(data, user),
         "watched": [_film(data, film) for film in films(train)],
         "recommended": [
             {**_film(data, film), "score": float(score), "held_out": film in held}
             for film, score in zip(ids, scores, strict=True)
         ],
     }
+
+
+def _main_tastes(data: DemoData, user: int) -> dict[str, float]:
+    """Share of each kind that is worth naming, the fondest first."""
+    shares = {KINDS[kind]: round(float(data.tastes[user, kind]), 2) for kind in range(len(KINDS))}
+    named = sorted(shares.items(), key=lambda share: -share[1])
+    return {kind: share for kind, share in named if share >= 0.05}
 
 
 def _film(data: DemoData, film: int) -> dict[str, Any]:
