@@ -80,7 +80,7 @@ class Ids(ABC):
 
     def _checked(self, positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
         found = np.asarray(positions, dtype=np.int64)
-        if found.size and not (0 <= found.min() and found.max() < len(self)):
+        if found.size and not (found.min() >= 0 and found.max() < len(self)):
             raise IndexError(f"positions must be in [0, {len(self)})")
         return found
 
@@ -96,27 +96,48 @@ class IntIds(Ids):
 
     def __init__(self, values: npt.NDArray[np.int64]) -> None:
         """Keep ``values``; see the class."""
-        self.values = values
+        self._values: npt.NDArray[np.int64] | None = values
+        self._start = 0
+        self._count = len(values)
+
+    @classmethod
+    def from_range(cls, start: int, count: int) -> IntIds:
+        """Give the ids ``start`` to ``start + count - 1``, which take no memory."""
+        ids = cls(np.empty(0, dtype=np.int64))
+        ids._values, ids._start, ids._count = None, start, count
+        return ids
+
+    @property
+    def values(self) -> npt.NDArray[np.int64]:
+        """int64 array of shape [n], strictly ascending; made anew at each use for a range."""
+        if self._values is not None:
+            return self._values
+        return np.arange(self._count, dtype=np.int64) + self._start
 
     def __len__(self) -> int:
-        return len(self.values)
+        return self._count
 
     def locate(self, ids: IdSequence) -> npt.NDArray[np.int64]:
-        """Find ids by binary search; see :meth:`Ids.locate`."""
+        """Find ids by subtraction or binary search; see :meth:`Ids.locate`."""
         wanted, valid = _as_int64(ids)
-        n = len(self.values)
-        if n == 0:
+        if self._count == 0:
             return np.full(len(wanted), -1, dtype=np.int64)
-        found = np.searchsorted(self.values, wanted)
-        np.minimum(found, n - 1, out=found)
-        hit = self.values[found] == wanted
+        if self._values is None:
+            hit = (wanted >= self._start) & (wanted <= self._start + self._count - 1)
+            found = np.where(hit, wanted, self._start) - self._start
+        else:
+            found = np.searchsorted(self._values, wanted)
+            np.minimum(found, self._count - 1, out=found)
+            hit = self._values[found] == wanted
         if valid is not None:
             hit &= valid
         return np.where(hit, found, -1)
 
     def take(self, positions: npt.ArrayLike) -> list[int]:
         """Give the ids at some positions as Python integers; see :meth:`Ids.take`."""
-        return self.values[self._checked(positions)].tolist()  # type: ignore[no-any-return]
+        chosen = self._checked(positions)
+        taken = chosen + self._start if self._values is None else self._values[chosen]
+        return taken.tolist()  # type: ignore[no-any-return]
 
     def parse(self, text: str) -> int:
         """Read an integer; see :meth:`Ids.parse`."""
@@ -202,7 +223,7 @@ def from_values(values: Iterable[Any]) -> Ids:
         return _from_strings(unique)
     if all(issubclass(t, (int, np.integer)) and t is not bool for t in types):
         integers = sorted(int(value) for value in unique)
-        if integers and not (INT64_MIN <= integers[0] and integers[-1] <= INT64_MAX):
+        if integers and not (integers[0] >= INT64_MIN and integers[-1] <= INT64_MAX):
             out = integers[-1] if integers[-1] > INT64_MAX else integers[0]
             raise InputError(f"integer ids must fit in 64 bits with a sign, but one is {out}")
         return IntIds(np.array(integers, dtype=np.int64))
@@ -254,3 +275,35 @@ def _as_int64(ids: IdSequence) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bo
         if integral and INT64_MIN <= int(value) <= INT64_MAX:
             wanted[index], valid[index] = int(value), True
     return wanted, valid
+
+
+def first_disorder(ids: StrIds) -> int | None:
+    """Find the first id that is not above the one before it; None if all are in order.
+
+    Neighbours are compared eight bytes at a time, all pairs at once, as big-endian numbers; the few
+    that agree in their first 32 bytes one by one.
+    """
+    lengths = np.diff(ids.offsets)
+    padded = np.concatenate([ids.blob, np.zeros(8, dtype=np.uint8)])
+    words = np.ndarray((len(padded) - 7,), ">u8", padded, 0, (1,))
+
+    def word(positions: npt.NDArray[np.int64], depth: int) -> npt.NDArray[np.uint64]:
+        """Bytes ``depth`` to ``depth + 7`` of each id, zeros beyond its end."""
+        inside = np.clip(lengths[positions] - depth, 0, 8)
+        starts = np.minimum(ids.offsets[positions] + depth, len(words) - 1)
+        beyond = (8 * (8 - inside)).astype(np.uint64)
+        whole: npt.NDArray[np.uint64] = words[starts].astype(np.uint64)
+        whole >>= np.minimum(beyond, np.uint64(63))
+        whole <<= np.minimum(beyond, np.uint64(63))
+        whole[inside == 0] = 0
+        return whole
+
+    pairs = np.arange(1, len(ids))
+    falls = [len(ids)]
+    for depth in range(0, 32, 8):
+        before, after = word(pairs - 1, depth), word(pairs, depth)
+        falls.extend(pairs[before > after][:1].tolist())
+        pairs = pairs[before == after]
+    falls.extend(p for p in pairs.tolist() if ids[p] <= ids[p - 1])
+    first = min(falls)
+    return first if first < len(ids) else None

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np.errors import InputError
-from sparserec_np.ids import INT64_MAX, INT64_MIN, IntIds, StrIds, from_values
+from sparserec_np.ids import (
+    INT64_MAX,
+    INT64_MIN,
+    IntIds,
+    StrIds,
+    first_disorder,
+    from_values,
+    strings_from_bytes,
+)
 
 integers = st.integers(INT64_MIN, INT64_MAX)
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
@@ -108,3 +116,24 @@ def test_text_becomes_an_id_of_the_right_kind() -> None:
     for text in ("", "x", "1.0", "1_000", "٣", "9" * 5000):
         with pytest.raises(InputError, match="integers"):
             from_values([1]).parse(text)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(INT64_MIN, INT64_MAX - 9), st.integers(1, 10), st.lists(integers, max_size=4))
+def test_a_range_is_like_its_values(start: int, count: int, others: list[int]) -> None:
+    lazy, plain = IntIds.from_range(start, count), from_values(range(start, start + count))
+    assert lazy.values.tolist() == plain.values.tolist()  # type: ignore[attr-defined]
+    assert len(lazy) == count and lazy.take(range(count)) == plain.take(range(count))
+    wanted = [*range(start - 1, start + count + 1), INT64_MIN, INT64_MAX, *others, True, 0.5]
+    assert lazy.locate(wanted).tolist() == plain.locate(wanted).tolist()
+
+
+short = st.binary(max_size=3) | st.sampled_from([b"", b"\0", b"a" * 8, b"a" * 31, b"a" * 33])
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.tuples(short, short).map(b"".join), min_size=1, max_size=8), st.booleans())
+def test_disorder_is_found_where_it_is(texts: list[bytes], in_order: bool) -> None:
+    texts = sorted(set(texts)) if in_order else texts
+    falls = [p for p in range(1, len(texts)) if texts[p] <= texts[p - 1]]
+    assert first_disorder(strings_from_bytes(texts)) == (falls[0] if falls else None)
