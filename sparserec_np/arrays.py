@@ -1,0 +1,139 @@
+"""The arrays of a model, as training makes them and a reader gives them back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sparserec_np.errors import InputError
+from sparserec_np.ids import Ids
+from sparserec_np.layout import MAX_DIM, MAX_EXPONENT, MAX_ROWS, MAX_VALUE, MAX_WEIGHTS
+from sparserec_np.quantise import MAX_CODE_BITS
+
+VALUE_BITS = 6
+"""Bits of a stored weight unless told."""
+
+UserModel = Literal["history", "embedding"]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A sparse table in CSR form.
+
+    Attributes:
+        indptr: int64 array of shape [n + 1]: row ``r`` is ``[indptr[r], indptr[r + 1])``.
+        dims: uint16 array of shape [weights], ascending and unique within a row.
+        values: float32 array of shape [weights].
+        dim: Number of columns, at most 65,535.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    dims: npt.NDArray[np.uint16]
+    values: npt.NDArray[np.float32]
+    dim: int
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class ModelArrays:
+    """Everything that a model file holds, as arrays.
+
+    Attributes:
+        users: User model. ``"history"``: ``x_u = |H|^-alpha * sum of w_j v_j over H``;
+            ``"embedding"``: ``x_u`` is a row of ``user_rows``. The score of item ``i`` is
+            ``x_u . v_i + b_i``.
+        dim: Columns of the tables.
+        item_ids: Ids of the rows of ``items``.
+        items: The rows ``v_i``.
+        item_bias: float32 array of shape [n_items], ``b_i``.
+        history_weights: float32 array of shape [n_items], ``w_j > 0``; None means all 1
+            (``"history"`` only).
+        history_exponent: ``alpha`` (``"history"`` only).
+        user_ids: Ids of the rows of ``user_rows`` (``"embedding"`` only).
+        user_rows: The rows ``x_u`` (``"embedding"`` only).
+        labels: A title or other text for each item, or None.
+        value_bits: Bits of a stored weight, 1 to 8.
+        config: Hyperparameters of the training, as JSON can hold them.
+        facts: What is known about data and result, as JSON can hold it.
+    """
+
+    users: UserModel
+    dim: int
+    item_ids: Ids
+    items: Table
+    item_bias: npt.NDArray[np.float32]
+    history_weights: npt.NDArray[np.float32] | None = None
+    history_exponent: float = 0.0
+    user_ids: Ids | None = None
+    user_rows: Table | None = None
+    labels: Sequence[str] | None = None
+    value_bits: int = VALUE_BITS
+    config: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check(arrays: ModelArrays) -> None:
+    """Refuse arrays that no reader would accept.
+
+    Raises:
+        InputError: A value is not finite, arrays do not fit together, or a size is out of range.
+    """
+    n_items = len(arrays.item_ids)
+    if not 1 <= arrays.dim <= MAX_DIM:
+        raise InputError(f"dim must be 1 to {MAX_DIM:,}, but is {arrays.dim}")
+    if not 1 <= n_items <= MAX_ROWS:
+        raise InputError(f"a model has 1 to {MAX_ROWS:,} items, not {n_items:,}")
+    if not 1 <= arrays.value_bits <= MAX_CODE_BITS:
+        raise InputError(f"value_bits must be 1 to {MAX_CODE_BITS}, but is {arrays.value_bits}")
+    _check_table(arrays.items, arrays.dim, n_items, "item")
+    _check_values(arrays.item_bias, n_items, "item bias")
+    if arrays.labels is not None and len(arrays.labels) != n_items:
+        raise InputError(f"{len(arrays.labels):,} labels for {n_items:,} items")
+    if arrays.users == "embedding":
+        if arrays.user_ids is None or arrays.user_rows is None or not len(arrays.user_ids):
+            raise InputError("an embedding model needs user ids and user rows")
+        _check_table(arrays.user_rows, arrays.dim, len(arrays.user_ids), "user")
+    elif arrays.user_ids is not None or arrays.user_rows is not None:
+        raise InputError("a history model has no user ids and no user rows")
+    elif not 0 <= arrays.history_exponent <= MAX_EXPONENT:
+        raise InputError(
+            f"the history exponent must be 0 to {MAX_EXPONENT}, but is {arrays.history_exponent}"
+        )
+    elif arrays.history_weights is not None:
+        _check_values(arrays.history_weights, n_items, "history weight")
+        if not arrays.history_weights.min() > 0:
+            raise InputError("history weights must be above 0")
+
+
+def _check_table(table: Table, dim: int, rows: int, what: str) -> None:
+    if table.dim != dim or len(table) != rows:
+        raise InputError(
+            f"the {what} table is {len(table):,} x {table.dim}, but the model {rows:,} x {dim}"
+        )
+    if len(table.dims) > MAX_WEIGHTS:
+        raise InputError(f"the {what} table has {len(table.dims):,} weights; most: {MAX_WEIGHTS:,}")
+    bounds = np.r_[0, table.indptr, len(table.dims)]
+    if (np.diff(bounds) < 0).any() or table.indptr[0] or (table.dims >= dim).any():
+        raise InputError(f"the {what} table has rows or dims out of range")
+    rising = table.dims[1:] > table.dims[:-1]
+    starts = table.indptr[1:-1]
+    rising[starts[(starts > 0) & (starts < len(table.dims))] - 1] = True  # between two rows
+    if not rising.all():
+        raise InputError(f"the {what} table has a row whose dims do not rise")
+    _check_values(table.values, len(table.dims), f"{what} weight")
+
+
+def _check_values(values: npt.NDArray[np.float32], count: int, what: str) -> None:
+    if values.shape != (count,):
+        raise InputError(f"the {what} array has shape {values.shape}, not ({count},)")
+    if not (np.abs(values) <= MAX_VALUE).all():
+        raise InputError(
+            f"the {what} array holds NaN or values beyond {MAX_VALUE:.0e}: the training diverged; "
+            "lower the learning rate"
+        )

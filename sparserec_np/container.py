@@ -1,0 +1,324 @@
+"""The safetensors container: named tensors and text in one file, and two checksums.
+
+A file is 8 bytes (length of the header, little-endian), the header (JSON, padded with spaces), and
+the data: the bytes of all tensors, one after the other without holes
+(https://github.com/huggingface/safetensors#format). On top of what safetensors asks for, the
+header's ``__metadata__`` ends with two CRC-32 sums in hexadecimal: ``data_crc32`` over the data,
+and ``header_crc32`` over the first 8 bytes and the header, its own eight digits read as zeros. The
+second is checked whenever a file is opened, so that every number that decides how bytes are read
+has been checked before it is used.
+
+:func:`parse` takes any bytes at all: it raises :class:`ModelFileError` or returns facts that are
+safe to use. Its time and memory are bounded by the size of the header, at most 1 MiB.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from sparserec_np.errors import ModelFileError
+
+MAX_HEADER = 1 << 20
+"""Longest header in bytes, in writing and in reading."""
+
+VERSION = "1.0"
+"""Version of the format that is written; any ``1.x`` is read."""
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "U8": np.dtype("u1"),
+    "U32": np.dtype("<u4"),
+    "F32": np.dtype("<f4"),
+}
+_MAX_DIMENSIONS = 32
+_NO_SUM = "00000000"
+_HEADER_SUM = re.compile(rb'"header_crc32":"([0-9a-f]{8})"')
+
+
+def damaged(name: str, what: str) -> ModelFileError:
+    """Build the error for a file that cannot be used; ``what`` says what is wrong, and where."""
+    return ModelFileError(
+        f"{name}: {what}. The file is damaged or no model of sparserec-np; write or fetch it again"
+    )
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Where a tensor lies: dtype name, shape, and its bytes ``[begin, end)`` in the data."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class Container:
+    """An opened file: its text, and read-only arrays over its bytes.
+
+    Args:
+        name: How messages call the file.
+        buffer: All bytes of the file (bytes or a mapping).
+        metadata: The texts of ``__metadata__``.
+        tensors: Directory, by name.
+        data_start: Offset of the data in the file, in bytes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        buffer: Any,
+        metadata: dict[str, str],
+        tensors: dict[str, Tensor],
+        data_start: int,
+    ) -> None:
+        self.name = name
+        self.buffer = buffer
+        self.metadata = metadata
+        self.tensors = tensors
+        self.data_start = data_start
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """Give a tensor as a one-dimensional view of the file, without copying."""
+        tensor = self.tensors[name]
+        dtype = _DTYPES[tensor.dtype]
+        count = (tensor.end - tensor.begin) // dtype.itemsize
+        offset = self.data_start + tensor.begin
+        if not count:  # numpy refuses an empty view at the very end of a buffer
+            return np.empty(0, dtype)
+        view: npt.NDArray[Any] = np.frombuffer(self.buffer, dtype, count, offset)
+        return view
+
+    def check_tensors(self, expected: Mapping[str, tuple[str, int]]) -> None:
+        """Check that one-dimensional tensors are there with exactly this dtype and length.
+
+        Raises:
+            ModelFileError: One is not. Other tensors are left alone.
+        """
+        for name, (dtype, length) in expected.items():
+            tensor = self.tensors.get(name)
+            if tensor is None:
+                raise damaged(self.name, f"the tensor {name!r} is missing")
+            if tensor.dtype != dtype or tensor.shape != (length,):
+                raise damaged(
+                    self.name,
+                    f"the tensor {name!r} is {tensor.dtype} of shape {list(tensor.shape)}, "
+                    f"but the header asks for {dtype} of shape [{length}]",
+                )
+
+    def verify(self) -> None:
+        """Read all data and compare its checksum.
+
+        Raises:
+            ModelFileError: The data is not what was written.
+        """
+        with memoryview(self.buffer) as view, view[self.data_start :] as data:
+            found = f"{zlib.crc32(data):08x}"
+        expected = self.metadata.get("data_crc32")
+        if found != expected:
+            raise damaged(self.name, f"the checksum of the data is {found}, not {expected}")
+
+
+def build_header(
+    metadata: Mapping[str, str], tensors: Mapping[str, tuple[str, int]], data_crc32: str = _NO_SUM
+) -> bytes:
+    """Write everything that comes before the data.
+
+    Args:
+        metadata: Texts; format, version and the two checksums are added.
+        tensors: dtype and length of each one-dimensional tensor, in the order of their data.
+            Four-byte types first keeps them aligned.
+        data_crc32: Checksum of the data, eight hexadecimal digits.
+
+    Returns:
+        bytes, a multiple of 8; their number does not depend on the checksums.
+
+    Raises:
+        ValueError: The header would be longer than ``MAX_HEADER``.
+    """
+    header: dict[str, Any] = {
+        "__metadata__": {
+            "format": "sparserec-np",
+            "version": VERSION,
+            **metadata,
+            "data_crc32": data_crc32,
+            "header_crc32": _NO_SUM,
+        }
+    }
+    end = 0
+    for name, (dtype, length) in tensors.items():
+        begin, end = end, end + length * _DTYPES[dtype].itemsize
+        header[name] = {"dtype": dtype, "shape": [length], "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise ValueError(f"a header of {len(text)} bytes, more than {MAX_HEADER}")
+    blank = len(text).to_bytes(8, "little") + text
+    match = _HEADER_SUM.search(blank)
+    assert match is not None
+    return blank[: match.start(1)] + b"%08x" % zlib.crc32(blank) + blank[match.end(1) :]
+
+
+def build(metadata: Mapping[str, str], tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Write a file.
+
+    Args:
+        metadata: Texts.
+        tensors: One-dimensional uint8, uint32 and float32 arrays, by name.
+
+    Returns:
+        The bytes of the file.
+    """
+    names = {dtype: name for name, dtype in _DTYPES.items()}
+    shapes = {name: (names[array.dtype], len(array)) for name, array in tensors.items()}
+    data = b"".join(array.tobytes() for array in tensors.values())
+    return build_header(metadata, shapes, f"{zlib.crc32(data):08x}") + data
+
+
+def parse(buffer: Any, name: str) -> Container:
+    """Read and check the header of a file.
+
+    Args:
+        buffer: All bytes of the file: bytes, or a read-only mapping.
+        name: How messages call the file.
+
+    Returns:
+        The container; tensors of types that this version does not use are listed as well.
+
+    Raises:
+        ModelFileError: Anything at all is not as the format says.
+    """
+    size = len(buffer)
+    if size < 8:
+        raise damaged(name, f"{size} bytes, too short for a header")
+    length = int.from_bytes(buffer[:8], "little")
+    if not 2 <= length <= min(size - 8, MAX_HEADER):
+        raise damaged(
+            name,
+            f"bytes 0 to 7 give the header {length} bytes; it can have 2 to "
+            f"{max(min(size - 8, MAX_HEADER), 2)}",
+        )
+    text = bytes(buffer[8 : 8 + length])
+    header = parse_json(text, name, "the header")
+    metadata = _metadata(header, name)
+    _check_header_sum(bytes(buffer[:8]) + text, name)
+    tensors = {key: _tensor(key, entry, name) for key, entry in header.items()}
+    _check_cover(tensors, size - 8 - length, name)
+    return Container(name, buffer, metadata, tensors, 8 + length)
+
+
+def _metadata(header: dict[str, Any], name: str) -> dict[str, str]:
+    metadata = header.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise damaged(name, "the header has no '__metadata__' of texts")
+    if metadata.get("format") != "sparserec-np":
+        raise damaged(name, "the header does not say that its format is 'sparserec-np'")
+    version = metadata.get("version", "")
+    if not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", version):
+        raise damaged(name, f"the header gives the version {version[:40]!r}, which is none")
+    if version.partition(".")[0] != VERSION.partition(".")[0]:
+        raise ModelFileError(
+            f"{name}: a model of format version {version}, but this reader knows "
+            f"{VERSION.partition('.')[0]}.x: upgrade sparserec-np, or write the model again"
+        )
+    return metadata
+
+
+def _check_header_sum(header: bytes, name: str) -> None:
+    match = _HEADER_SUM.search(header)
+    if match is None:
+        raise damaged(name, "the header has no checksum 'header_crc32'")
+    blank = header[: match.start(1)] + _NO_SUM.encode() + header[match.end(1) :]
+    found, expected = b"%08x" % zlib.crc32(blank), match.group(1)
+    if found != expected:
+        raise damaged(
+            name, f"the checksum of the header is {found.decode()}, not {expected.decode()}"
+        )
+
+
+def _tensor(key: str, entry: object, name: str) -> Tensor:
+    where = f"the header's entry for the tensor {key!r}"
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise damaged(name, f"{where} is not one of dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    numbers = shape if isinstance(shape, list) else [None]
+    numbers = numbers + (offsets if isinstance(offsets, list) and len(offsets) == 2 else [None])
+    if (
+        not isinstance(dtype, str)
+        or len(numbers) > _MAX_DIMENSIONS + 2
+        or not all(type(n) is int and n >= 0 for n in numbers)
+    ):
+        raise damaged(name, f"{where} has a shape or offsets that are no counts")
+    begin, end = offsets
+    known = _DTYPES.get(dtype)
+    if known is not None and math.prod(shape) * known.itemsize != end - begin:
+        raise damaged(name, f"{where} has shape {shape}, which is not {end - begin} bytes")
+    return Tensor(dtype, tuple(shape), begin, end)
+
+
+def _check_cover(tensors: Mapping[str, Tensor], size: int, name: str) -> None:
+    """Check that the tensors lie one after the other and are all of the data."""
+    position = 0
+    for key, tensor in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if tensor.begin != position or tensor.end < position:
+            raise damaged(
+                name,
+                f"the tensor {key!r} has the data offsets {tensor.begin} to {tensor.end}, "
+                f"but should begin at {position}",
+            )
+        position = tensor.end
+    if position != size:
+        raise damaged(name, f"the tensors take {position} bytes of data, but the file has {size}")
+
+
+def parse_json(text: bytes, name: str, what: str) -> dict[str, Any]:
+    """Read a JSON object strictly: UTF-8, no duplicate keys, no NaN, no huge integers.
+
+    Args:
+        text: The JSON text.
+        name: How messages call the file.
+        what: What the text is, for messages.
+
+    Raises:
+        ModelFileError: It is anything else.
+    """
+    try:
+        value = json.loads(
+            text.decode("utf-8"),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_no_constant,
+            parse_int=_short_int,
+        )
+    except RecursionError:
+        raise damaged(name, f"{what} is JSON nested too deeply") from None
+    except ValueError as error:  # of JSON, of UTF-8, and of the hooks
+        raise damaged(name, f"{what} is no valid JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise damaged(name, f"{what} is no JSON object")
+    return value
+
+
+def _unique_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"the key {key[:80]!r} occurs twice")
+        result[key] = value
+    return result
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _short_int(text: str) -> int:
+    if len(text) > 20:  # 64 bits have at most 20 digits; long ones would take quadratic time
+        raise ValueError(f"an integer of {len(text)} digits")
+    return int(text)

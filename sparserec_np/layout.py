@@ -1,0 +1,338 @@
+"""The layout of a model: the few numbers that say which tensors a file has, and how long each is.
+
+Both sides use it: the writer turns a :class:`Layout` into JSON and knows the size of a file before
+there is one; the reader turns the JSON back, checks every number against its range, and compares
+the tensors that follow from it with those that are there. ``FORMAT.md`` gives the meaning of every
+field.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sparserec_np.codec import MAX_BITS, choose_low_bits, packed_bytes, unary_bytes
+from sparserec_np.container import damaged
+from sparserec_np.ids import INT64_MAX, INT64_MIN
+from sparserec_np.quantise import MAX_CODE_BITS
+
+MAX_DIM = 65_535
+MAX_ROWS = 2**31 - 1
+MAX_WEIGHTS = 2**32 - 1
+MAX_VALUE = 1e6
+"""Largest magnitude of a weight, a bias or a history weight: no score can overflow."""
+MAX_EXPONENT = 2.0
+MAX_INFLATION = 64
+"""Deflated text is at most this many times longer than its stored form."""
+ROWS_A_BLOCK = 256
+"""Rows of a row-major table between two entries of its directory."""
+
+TensorSpecs = dict[str, tuple[str, int]]
+"""dtype and length by name, in the order of their data."""
+
+
+@dataclass(frozen=True)
+class CodesLayout:
+    """A value for each of ``count`` rows, as packed codes and a codebook; 0 bits: not stored."""
+
+    count: int
+    bits: int
+
+    def tensors(self, prefix: str) -> TensorSpecs:
+        """Tensors of this part, their names beginning with ``prefix``."""
+        if not self.bits:
+            return {}
+        return {
+            f"{prefix}.levels": ("F32", 1 << self.bits),
+            f"{prefix}.codes": ("U8", packed_bytes(self.count, self.bits)),
+        }
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """A sparse table: ``weights`` positions as a monotone sequence, and their codes."""
+
+    rows: int
+    dim: int
+    weights: int
+    low_bits: int
+    value_bits: int
+    has_directory: bool
+
+    @classmethod
+    def smallest(
+        cls, rows: int, dim: int, weights: int, value_bits: int, *, has_directory: bool
+    ) -> TableLayout:
+        """Choose the low bits for the smallest file."""
+        low_bits = choose_low_bits(weights, rows * dim)
+        return cls(rows, dim, weights, low_bits, value_bits, has_directory)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of ``ROWS_A_BLOCK`` rows, the last one perhaps shorter."""
+        return -(-self.rows // ROWS_A_BLOCK)
+
+    def tensors(self, prefix: str) -> TensorSpecs:
+        """Tensors of this part, their names beginning with ``prefix``."""
+        specs: TensorSpecs = {f"{prefix}.levels": ("F32", 1 << self.value_bits)}
+        if self.has_directory:
+            specs[f"{prefix}.blocks"] = ("U32", self.blocks + 1)
+        high = unary_bytes(self.weights, self.rows * self.dim, self.low_bits)
+        specs[f"{prefix}.high"] = ("U8", high)
+        specs[f"{prefix}.low"] = ("U8", packed_bytes(self.weights, self.low_bits))
+        specs[f"{prefix}.codes"] = ("U8", packed_bytes(self.weights, self.value_bits))
+        return specs
+
+
+@dataclass(frozen=True)
+class IntIdsLayout:
+    """Integer ids: all of a range if ``span == count``, otherwise a monotone sequence."""
+
+    count: int
+    start: int
+    span: int
+    low_bits: int
+
+    def tensors(self, prefix: str) -> TensorSpecs:
+        """Tensors of this part, their names beginning with ``prefix``."""
+        if self.span == self.count:
+            return {}
+        return {
+            f"{prefix}.high": ("U8", unary_bytes(self.count, self.span, self.low_bits)),
+            f"{prefix}.low": ("U8", packed_bytes(self.count, self.low_bits)),
+        }
+
+
+@dataclass(frozen=True)
+class TextsLayout:
+    """Texts: the length of each in ``width`` bytes, then all UTF-8; both deflated or not."""
+
+    count: int
+    text_bytes: int
+    width: int
+    stored: int
+    deflated: bool
+
+    def tensors(self, prefix: str) -> TensorSpecs:
+        """Tensors of this part, their names beginning with ``prefix``."""
+        return {f"{prefix}.texts": ("U8", self.stored)}
+
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes of the lengths and the texts, inflated."""
+        return self.count * self.width + self.text_bytes
+
+
+IdsLayout = IntIdsLayout | TextsLayout
+
+
+@dataclass(frozen=True)
+class UsersLayout:
+    """The user side of an ``embedding`` model."""
+
+    table: TableLayout
+    ids: IdsLayout
+
+
+@dataclass(frozen=True)
+class HistoryLayout:
+    """The user side of a ``history`` model."""
+
+    exponent: float
+    weights: CodesLayout
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All scalars that a reader needs; ``user_side`` says which user model it is."""
+
+    items: TableLayout
+    bias: CodesLayout
+    item_ids: IdsLayout
+    user_side: UsersLayout | HistoryLayout
+    labels: TextsLayout | None
+
+    @property
+    def users(self) -> str:
+        """``"embedding"`` or ``"history"``."""
+        return "embedding" if isinstance(self.user_side, UsersLayout) else "history"
+
+    def tensors(self) -> TensorSpecs:
+        """All tensors, in the order of their data: four-byte types first, so all are aligned."""
+        specs = self.items.tensors("items") | self.bias.tensors("bias")
+        specs |= self.item_ids.tensors("item_ids")
+        if isinstance(self.user_side, UsersLayout):
+            specs |= self.user_side.table.tensors("users") | self.user_side.ids.tensors("user_ids")
+        else:
+            specs |= self.user_side.weights.tensors("history")
+        if self.labels:
+            specs |= self.labels.tensors("labels")
+        return dict(sorted(specs.items(), key=lambda item: item[1][0] == "U8"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Write the layout as the JSON object that ``FORMAT.md`` describes."""
+        items = self.items
+        fields: dict[str, Any] = {
+            "users": self.users,
+            "dim": items.dim,
+            "n_items": items.rows,
+            "items": _table_to_json(items),
+            "bias_bits": self.bias.bits,
+            "item_ids": _ids_to_json(self.item_ids),
+        }
+        if isinstance(self.user_side, UsersLayout):
+            fields["n_users"] = self.user_side.table.rows
+            fields["user_table"] = _table_to_json(self.user_side.table)
+            fields["user_ids"] = _ids_to_json(self.user_side.ids)
+        else:
+            fields["exponent"] = self.user_side.exponent
+            fields["history_bits"] = self.user_side.weights.bits
+        if self.labels:
+            fields["labels"] = _texts_to_json(self.labels)
+        return fields
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], name: str) -> Layout:
+        """Read and check the JSON object; fields that this version does not know are ignored.
+
+        Raises:
+            ModelFileError: A field is missing, of another type, or out of its range.
+        """
+        fields = _Fields(value, "model", name)
+        users = fields.text("users")
+        dim = fields.integer("dim", 1, MAX_DIM)
+        n_items = fields.integer("n_items", 1, MAX_ROWS)
+        user_side: UsersLayout | HistoryLayout
+        if users == "embedding":
+            n_users = fields.integer("n_users", 1, MAX_ROWS)
+            table = _table_from_json(fields.inner("user_table"), n_users, dim, has_directory=True)
+            user_side = UsersLayout(table, _ids_from_json(fields.inner("user_ids"), n_users))
+        elif users == "history":
+            bits = fields.integer("history_bits", 0, MAX_CODE_BITS)
+            exponent = fields.number("exponent", 0, MAX_EXPONENT)
+            user_side = HistoryLayout(exponent, CodesLayout(n_items, bits))
+        else:
+            raise fields.wrong("users", "is neither 'embedding' nor 'history'")
+        return cls(
+            _table_from_json(fields.inner("items"), n_items, dim, has_directory=False),
+            CodesLayout(n_items, fields.integer("bias_bits", 1, MAX_CODE_BITS)),
+            _ids_from_json(fields.inner("item_ids"), n_items),
+            user_side,
+            _texts_from_json(fields.inner("labels"), n_items) if "labels" in value else None,
+        )
+
+
+class _Fields:
+    """Typed access to the fields of a JSON object; every error names the field and the file."""
+
+    def __init__(self, value: object, where: str, name: str) -> None:
+        if not isinstance(value, dict):
+            raise damaged(name, f"the header's field {where!r} is no JSON object")
+        self._value: dict[str, Any] = value
+        self._where = where
+        self._name = name
+
+    def wrong(self, key: str, what: str) -> Exception:
+        return damaged(self._name, f"the header's field '{self._where}.{key}' {what}")
+
+    def _get(self, key: str) -> object:
+        if key not in self._value:
+            raise self.wrong(key, "is missing")
+        return self._value[key]
+
+    def integer(self, key: str, least: int, most: int) -> int:
+        value = self._get(key)
+        if type(value) is not int or not least <= value <= most:
+            raise self.wrong(key, f"is no integer from {least} to {most}")
+        return value
+
+    def number(self, key: str, least: float, most: float) -> float:
+        value = self._get(key)
+        if (
+            not isinstance(value, (int, float))
+            or isinstance(value, bool)
+            or not least <= value <= most
+        ):
+            raise self.wrong(key, f"is no number from {least} to {most}")
+        return float(value)
+
+    def text(self, key: str) -> str:
+        value = self._get(key)
+        if not isinstance(value, str):
+            raise self.wrong(key, "is no text")
+        return value
+
+    def boolean(self, key: str) -> bool:
+        value = self._get(key)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "is neither true nor false")
+        return value
+
+    def decimal(self, key: str, least: int, most: int) -> int:
+        """Read an integer written as text: JSON readers may know no integers beyond 2**53."""
+        text = self.text(key)
+        if not re.fullmatch(r"-?[0-9]{1,20}", text) or not least <= int(text) <= most:
+            raise self.wrong(key, f"is no integer from {least} to {most} in text")
+        return int(text)
+
+    def inner(self, key: str) -> _Fields:
+        return _Fields(self._get(key), f"{self._where}.{key}", self._name)
+
+
+def _table_to_json(table: TableLayout) -> dict[str, Any]:
+    return {
+        "weights": table.weights,
+        "low_bits": table.low_bits,
+        "value_bits": table.value_bits,
+    }
+
+
+def _table_from_json(fields: _Fields, rows: int, dim: int, *, has_directory: bool) -> TableLayout:
+    weights = fields.integer("weights", 0, min(MAX_WEIGHTS, rows * dim))
+    low_bits = fields.integer("low_bits", 0, MAX_BITS)
+    value_bits = fields.integer("value_bits", 1, MAX_CODE_BITS)
+    return TableLayout(rows, dim, weights, low_bits, value_bits, has_directory)
+
+
+def _ids_to_json(ids: IdsLayout) -> dict[str, Any]:
+    if isinstance(ids, TextsLayout):
+        return {"kind": "str"} | _texts_to_json(ids)
+    fields: dict[str, Any] = {"kind": "int", "start": str(ids.start), "span": str(ids.span)}
+    return fields if ids.span == ids.count else fields | {"low_bits": ids.low_bits}
+
+
+def _ids_from_json(fields: _Fields, count: int) -> IdsLayout:
+    kind = fields.text("kind")
+    if kind == "str":
+        return _texts_from_json(fields, count)
+    if kind != "int":
+        raise fields.wrong("kind", "is neither 'int' nor 'str'")
+    start = fields.decimal("start", INT64_MIN, INT64_MAX)
+    span = fields.decimal("span", count, INT64_MAX - start + 1)
+    low_bits = 0 if span == count else fields.integer("low_bits", 0, MAX_BITS)
+    return IntIdsLayout(count, start, span, low_bits)
+
+
+def _texts_to_json(texts: TextsLayout) -> dict[str, Any]:
+    return {
+        "bytes": texts.text_bytes,
+        "width": texts.width,
+        "stored": texts.stored,
+        "deflated": texts.deflated,
+    }
+
+
+def _texts_from_json(fields: _Fields, count: int) -> TextsLayout:
+    width = fields.integer("width", 1, 4)
+    if width == 3:
+        raise fields.wrong("width", "is none of 1, 2 and 4")
+    stored = fields.integer("stored", 0, 2**53)
+    deflated = fields.boolean("deflated")
+    text_bytes = fields.integer("bytes", 0, MAX_INFLATION * stored)
+    texts = TextsLayout(count, text_bytes, width, stored, deflated)
+    if not deflated and texts.raw_bytes != stored:
+        raise fields.wrong("stored", f"is {stored}, but lengths and texts take {texts.raw_bytes}")
+    if texts.raw_bytes > MAX_INFLATION * stored:
+        raise fields.wrong("stored", f"is {stored}, too little for {texts.raw_bytes} bytes")
+    return texts
