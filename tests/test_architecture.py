@@ -20,6 +20,8 @@ LAYERS = [
     "layout",
     "arrays",
     "modelfile",
+    "reader",
+    "scoring",
     "runtime",
     "runtime_stdlib",
     # what trains

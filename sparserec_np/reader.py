@@ -1,0 +1,385 @@
+"""Reading a model file: mapped, checked, decoded part by part when a part is first needed.
+
+:func:`open_model` takes any bytes at all. It raises :class:`ModelFileError` or returns a
+:class:`ModelFile` whose parts, when they are decoded, are in range or raise
+:class:`ModelFileError` too. Time and memory are bounded by the size of the file.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sparserec_np import codec
+from sparserec_np.arrays import ModelArrays, Table
+from sparserec_np.container import Container, damaged, parse, parse_json
+from sparserec_np.errors import ModelFileError
+from sparserec_np.ids import Ids, IntIds, StrIds, first_disorder
+from sparserec_np.layout import (
+    MAX_VALUE,
+    ROWS_A_BLOCK,
+    CodesLayout,
+    IdsLayout,
+    IntIdsLayout,
+    Layout,
+    TableLayout,
+    TextsLayout,
+    UsersLayout,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Postings:
+    """The item table by dimension.
+
+    Attributes:
+        items: uint16 (up to 65,536 items) or uint32 array of shape [weights]: the items that have
+            a weight in dimension ``d`` are ``items[offsets[d]:offsets[d + 1]]``, ascending.
+        codes: uint8 array of shape [weights]: the weight is ``levels[code]``.
+        offsets: int64 array of shape [dim + 1].
+        levels: float32 array of shape [2**value_bits], ascending.
+    """
+
+    items: npt.NDArray[np.unsignedinteger]
+    codes: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    levels: npt.NDArray[np.float32]
+
+
+def open_model(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> ModelFile:
+    """Open a model file; the header is checked, nothing else is read yet.
+
+    A file is mapped read-only: processes that open the same file share its pages. It must not be
+    changed in place while it is open (writing a new file over the name, as ``fit`` does, is fine).
+
+    Args:
+        source: Path of the file, or its bytes.
+        verify: Read all of the data and compare its checksum, too.
+
+    Raises:
+        ModelFileError: There is no such file, or it is no valid model; says what and where.
+    """
+    if isinstance(source, bytes):
+        model = ModelFile(parse(source, "model bytes"))
+    else:
+        model = ModelFile(parse(_map(source), os.fspath(source)))
+    if verify:
+        model.verify()
+    return model
+
+
+def _map(path: str | os.PathLike[str]) -> bytes | mmap.mmap:
+    try:
+        with open(path, "rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                return b""  # cannot be mapped; is refused as too short
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise ModelFileError(
+            f"{os.fspath(path)}: cannot be opened ({error.strerror or error}); check the path"
+        ) from error
+
+
+class ModelFile:
+    """An opened model file.
+
+    Every method decodes its part anew and keeps nothing; :class:`sparserec_np.runtime.Model` keeps
+    what it needs.
+
+    Attributes:
+        name: How messages call the file.
+        size: Bytes of the file.
+        layout: Sizes and kinds of all parts.
+        config: Hyperparameters of the training.
+        facts: What was known about data and result.
+    """
+
+    def __init__(self, container: Container) -> None:
+        """Read the header's texts and check that the tensors are those that they ask for."""
+        self._container = container
+        self.name = container.name
+        self.size = len(container.buffer)
+        self.layout = Layout.from_json(self._json("model"), self.name)
+        self.config = self._json("config")
+        self.facts = self._json("facts")
+        container.check_tensors(self.layout.tensors())
+
+    @property
+    def version(self) -> str:
+        """Version of the format."""
+        return self._container.metadata["version"]
+
+    def tensor_bytes(self) -> dict[str, int]:
+        """Bytes of each part of the file, by the name of its tensor; they sum to the size."""
+        sizes = {name: t.end - t.begin for name, t in self._container.tensors.items()}
+        return {"header": self._container.data_start, **sizes}
+
+    def verify(self) -> None:
+        """Compare the checksum of the data, reading all of it.
+
+        Raises:
+            ModelFileError: It differs.
+        """
+        self._container.verify()
+
+    def postings(self) -> Postings:
+        """Decode the item table by dimension.
+
+        Raises:
+            ModelFileError: The positions are not those of a table.
+        """
+        table = self.layout.items
+        n = table.rows
+        items = np.empty(table.weights, dtype=np.uint16 if n <= 1 << 16 else np.uint32)
+        counts = np.zeros(table.dim, dtype=np.int64)
+        done = 0
+        for keys in self._table_keys(table, "items"):
+            dims = keys // n
+            items[done : done + len(keys)] = keys - dims * n
+            counts += np.bincount(dims, minlength=table.dim)
+            done += len(keys)
+        codes = self._codes(table.weights, table.value_bits, "items")
+        offsets = np.r_[0, np.cumsum(counts)]
+        return Postings(items, codes, offsets, self._levels("items"))
+
+    def item_table(self) -> Table:
+        """Decode the item table by rows, with its values."""
+        postings = self.postings()
+        dims = np.arange(self.layout.items.dim, dtype=np.uint16)
+        order = np.argsort(postings.items, kind="stable")
+        counts = np.bincount(postings.items, minlength=self.layout.items.rows)
+        return Table(
+            np.r_[0, np.cumsum(counts)],
+            np.repeat(dims, np.diff(postings.offsets))[order],
+            postings.levels[postings.codes[order]],
+            self.layout.items.dim,
+        )
+
+    def item_bias(self) -> npt.NDArray[np.float32]:
+        """Decode the item biases: float32 array of shape [n_items]."""
+        return self._values(self.layout.bias, "bias")
+
+    def history_weights(self) -> npt.NDArray[np.float32] | None:
+        """Decode the history weights, float32 [n_items]; None if all are 1.
+
+        Raises:
+            ModelFileError: One is not above 0.
+        """
+        side = self.layout.user_side
+        if isinstance(side, UsersLayout) or not side.weights.bits:
+            return None
+        weights = self._values(side.weights, "history")
+        if not weights.min() > 0:
+            raise damaged(self.name, "the tensor 'history.levels' has a weight that is not above 0")
+        return weights
+
+    def user_row(self, user: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Decode the row of one user, reading its block of the table alone.
+
+        Args:
+            user: Index of the user, in [0, n_users).
+
+        Returns:
+            int64 dims, ascending, and float32 values, both of shape [weights of the row].
+
+        Raises:
+            ModelFileError: The block or the directory is not valid.
+        """
+        table = self._user_side().table
+        block = user // ROWS_A_BLOCK
+        directory = self._container.array("users.blocks")
+        first, last = int(directory[block]), int(directory[block + 1])
+        if not first <= last <= table.weights:
+            raise damaged(
+                self.name, f"the tensor 'users.blocks' falls or ends too high at {block}"
+            )
+        begin_key = block * ROWS_A_BLOCK * table.dim
+        end_key = min(begin_key + ROWS_A_BLOCK * table.dim, table.rows * table.dim)
+        pieces = self._table_keys(
+            table,
+            "users",
+            first=first,
+            count=last - first,
+            start_bit=(begin_key >> table.low_bits) + first,
+            stop_bit=((end_key - 1) >> table.low_bits) + last,
+        )
+        keys = np.concatenate([np.empty(0, dtype=np.int64), *pieces])
+        if len(keys) and not begin_key <= keys[0] <= keys[-1] < end_key:
+            raise damaged(self.name, f"the tensor 'users.high' has keys out of their block {block}")
+        begin, end = np.searchsorted(keys, [user * table.dim, (user + 1) * table.dim])
+        packed = self._container.array("users.codes")
+        codes = codec.unpack_bits(packed, table.value_bits, first + int(begin), first + int(end))
+        return keys[begin:end] - user * table.dim, self._levels("users")[codes]
+
+    def user_table(self) -> Table:
+        """Decode the whole user table, with its values.
+
+        Raises:
+            ModelFileError: The positions are not those of a table, or the directory differs.
+        """
+        table = self._user_side().table
+        dims = np.empty(table.weights, dtype=np.uint16)
+        counts = np.zeros(table.rows, dtype=np.int64)
+        done = 0
+        for keys in self._table_keys(table, "users"):
+            rows = keys // table.dim
+            dims[done : done + len(keys)] = keys - rows * table.dim
+            first = int(rows[0])
+            here = np.bincount(rows - first)
+            counts[first : first + len(here)] += here
+            done += len(keys)
+        indptr = np.r_[0, np.cumsum(counts)]
+        blocks = indptr[np.r_[0 : table.rows : ROWS_A_BLOCK, table.rows]]
+        if not np.array_equal(blocks, self._container.array("users.blocks")):
+            raise damaged(self.name, "the tensor 'users.blocks' does not count the users' weights")
+        codes = self._codes(table.weights, table.value_bits, "users")
+        return Table(indptr, dims, self._levels("users")[codes], table.dim)
+
+    def item_ids(self) -> Ids:
+        """Decode the ids of the items."""
+        return self._ids(self.layout.item_ids, "item_ids")
+
+    def user_ids(self) -> Ids | None:
+        """Decode the ids of the users; None for a history model."""
+        side = self.layout.user_side
+        return self._ids(side.ids, "user_ids") if isinstance(side, UsersLayout) else None
+
+    def labels(self) -> StrIds | None:
+        """Decode the items' labels: texts in the order of the items, or None."""
+        return self._texts(self.layout.labels, "labels") if self.layout.labels else None
+
+    def arrays(self) -> ModelArrays:
+        """Decode everything: what :func:`sparserec_np.modelfile.encode` was given, quantised."""
+        side = self.layout.user_side
+        embedding = isinstance(side, UsersLayout)
+        labels = self.labels()
+        return ModelArrays(
+            users="embedding" if embedding else "history",
+            dim=self.layout.items.dim,
+            item_ids=self.item_ids(),
+            items=self.item_table(),
+            item_bias=self.item_bias(),
+            history_weights=self.history_weights(),
+            history_exponent=0.0 if isinstance(side, UsersLayout) else side.exponent,
+            user_ids=self.user_ids(),
+            user_rows=self.user_table() if embedding else None,
+            labels=None if labels is None else labels.take(np.arange(len(labels))),
+            value_bits=self.layout.items.value_bits,
+            config=self.config,
+            facts=self.facts,
+        )
+
+    def _json(self, key: str) -> dict[str, Any]:
+        text = self._container.metadata.get(key)
+        if text is None:
+            raise damaged(self.name, f"the header has no text {key!r}")
+        encoded = text.encode("utf-8", "surrogatepass")
+        return parse_json(encoded, self.name, f"the header's text {key!r}")
+
+    def _user_side(self) -> UsersLayout:
+        side = self.layout.user_side
+        if not isinstance(side, UsersLayout):
+            raise TypeError("a history model has no user table")
+        return side
+
+    def _table_keys(
+        self, table: TableLayout, prefix: str, **where: int
+    ) -> Iterator[npt.NDArray[np.int64]]:
+        """Decode positions and check that each occurs once and is below rows x dim."""
+        where.setdefault("count", table.weights)
+        for keys in self._keys(prefix, table.low_bits, table.rows * table.dim, where):
+            yield keys.view(np.int64)  # rows * dim is below 2**47
+
+    def _keys(
+        self, prefix: str, low_bits: int, universe: int, where: dict[str, int]
+    ) -> Iterator[npt.NDArray[np.uint64]]:
+        low, high = self._container.array(f"{prefix}.low"), self._container.array(f"{prefix}.high")
+        previous = -1
+        try:
+            for keys in codec.decode_monotone(low, high, low_bits, **where):
+                if int(keys[0]) == previous or (keys[1:] == keys[:-1]).any():
+                    raise ValueError("a key that occurs twice")
+                previous = int(keys[-1])
+                if previous >= universe:
+                    raise ValueError(f"a key that is not below {universe}")
+                yield keys
+        except ValueError as error:
+            raise damaged(self.name, f"the tensor '{prefix}.high' encodes {error}") from None
+
+    def _codes(self, count: int, bits: int, prefix: str) -> npt.NDArray[np.uint8]:
+        packed = self._container.array(f"{prefix}.codes")
+        return codec.unpack_bits(packed, bits, 0, count)
+
+    def _levels(self, prefix: str) -> npt.NDArray[np.float32]:
+        levels = self._container.array(f"{prefix}.levels")
+        if not (np.abs(levels) <= MAX_VALUE).all() or (levels[1:] < levels[:-1]).any():
+            raise damaged(
+                self.name,
+                f"the tensor '{prefix}.levels' is not ascending from -{MAX_VALUE:.0e} to "
+                f"{MAX_VALUE:.0e}",
+            )
+        return levels
+
+    def _values(self, codes: CodesLayout, prefix: str) -> npt.NDArray[np.float32]:
+        return self._levels(prefix)[self._codes(codes.count, codes.bits, prefix)]
+
+    def _ids(self, ids: IdsLayout, prefix: str) -> Ids:
+        if isinstance(ids, IntIdsLayout):
+            if ids.span == ids.count:
+                return IntIds.from_range(ids.start, ids.count)
+            values = np.empty(ids.count, dtype=np.uint64)
+            done = 0
+            for keys in self._keys(prefix, ids.low_bits, ids.span, {"count": ids.count}):
+                values[done : done + len(keys)] = keys
+                done += len(keys)
+            values += np.uint64(ids.start % 2**64)  # exact modulo 2**64
+            return IntIds(values.view(np.int64))
+        texts = self._texts(ids, prefix)
+        disorder = first_disorder(texts)
+        if disorder is not None:
+            raise damaged(
+                self.name, f"the id at {disorder} of '{prefix}.texts' is not above the one before"
+            )
+        return texts
+
+    def _texts(self, texts: TextsLayout, prefix: str) -> StrIds:
+        stored = self._container.array(f"{prefix}.texts")
+        raw = self._inflated(stored, texts, prefix) if texts.deflated else stored
+        lengths_end = texts.count * texts.width
+        lengths = raw[:lengths_end].view(f"<u{texts.width}")
+        offsets = np.r_[0, np.cumsum(lengths, dtype=np.int64)]
+        blob = raw[lengths_end:]
+        if offsets[-1] != len(blob):
+            raise damaged(
+                self.name,
+                f"the texts of '{prefix}.texts' should take {offsets[-1]} bytes, not {len(blob)}",
+            )
+        try:
+            str(blob.data, "utf-8")
+        except UnicodeDecodeError as error:
+            raise damaged(self.name, f"'{prefix}.texts' is no UTF-8 ({error.reason})") from None
+        starts = offsets[:-1][offsets[:-1] < len(blob)]
+        if ((blob[starts] & 0xC0) == 0x80).any():
+            raise damaged(self.name, f"a text of '{prefix}.texts' begins within a character")
+        return StrIds(blob, offsets)
+
+    def _inflated(
+        self, stored: npt.NDArray[np.uint8], texts: TextsLayout, prefix: str
+    ) -> npt.NDArray[np.uint8]:
+        inflater = zlib.decompressobj()
+        try:
+            raw = inflater.decompress(stored.data, texts.raw_bytes + 1)
+        except zlib.error as error:
+            raise damaged(self.name, f"'{prefix}.texts' cannot be inflated ({error})") from None
+        if len(raw) != texts.raw_bytes or not inflater.eof or inflater.unused_data:
+            raise damaged(
+                self.name, f"'{prefix}.texts' does not inflate to {texts.raw_bytes} bytes"
+            )
+        return np.frombuffer(raw, dtype=np.uint8)

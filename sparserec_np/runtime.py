@@ -1,0 +1,379 @@
+"""The light runtime: load a model file and recommend, with numpy alone.
+
+>>> import sparserec_np                                       # doctest: +SKIP
+>>> model = sparserec_np.load("movies.srec")                  # doctest: +SKIP
+>>> ids, scores = model.recommend(history=[1, 260], k=10)     # doctest: +SKIP
+
+A request costs the weights that it touches, not items x dim. Scores are exact: what the file
+holds, summed in float64 in the fixed order of ``FORMAT.md``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sparserec_np.arrays import Table
+from sparserec_np.errors import InputError, UnknownIdError
+from sparserec_np.ids import Id, Ids, IdSequence, StrIds
+from sparserec_np.layout import UsersLayout
+from sparserec_np.reader import ModelFile, open_model
+from sparserec_np.scoring import FloatArray, IntArray, ItemTable, sum_by, top_k
+
+Recommendation = tuple[list[Any], npt.NDArray[np.float32]]
+"""Ids, best first, and their scores: float32 array of the same length."""
+
+
+class Explanation(NamedTuple):
+    """A score taken apart: ``score == bias + sum of all shares``, up to rounding in float64."""
+
+    score: float
+    bias: float
+    parts: list[tuple[Any, float]]
+    """``(id, share)`` for each known item of the history, or ``(dimension, share)`` for a user of
+    an embedding model; largest share first, equal ones in the order of the ids."""
+
+
+def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> Model:
+    """Open a model.
+
+    The file is mapped, not read: processes share its pages. Its header is always checked; what a
+    request needs is decoded and checked at the first one.
+
+    Args:
+        source: Path of a model file, or its bytes.
+        verify: Read the whole file and compare its checksum, too.
+
+    Raises:
+        ModelFileError: The file is missing, damaged, or of an unknown version.
+    """
+    return Model(open_model(source, verify=verify))
+
+
+class Model:
+    """A model to ask for recommendations. Thread-safe; nothing ever changes the file.
+
+    Args:
+        file: The opened file; see :func:`load`.
+    """
+
+    def __init__(self, file: ModelFile) -> None:
+        self._file = file
+
+    @property
+    def users(self) -> str:
+        """The user model: ``"history"`` or ``"embedding"``."""
+        return self._file.layout.users
+
+    @property
+    def dim(self) -> int:
+        """Columns of the tables."""
+        return self._file.layout.items.dim
+
+    @cached_property
+    def item_ids(self) -> Ids:
+        """Ids of the items; an item's index is its position here."""
+        return self._file.item_ids()
+
+    @cached_property
+    def user_ids(self) -> Ids | None:
+        """Ids of the users; None for a history model."""
+        return self._file.user_ids()
+
+    @cached_property
+    def item_bias(self) -> npt.NDArray[np.float32]:
+        """Item biases, float32 array of shape [n_items]."""
+        return self._file.item_bias()
+
+    @cached_property
+    def history_weights(self) -> npt.NDArray[np.float32] | None:
+        """History weights, float32 array of shape [n_items]; None if all are 1."""
+        return self._file.history_weights()
+
+    @property
+    def history_exponent(self) -> float:
+        """The ``alpha`` of a history model; 0 for an embedding model."""
+        side = self._file.layout.user_side
+        return 0.0 if isinstance(side, UsersLayout) else side.exponent
+
+    def items_table(self) -> Table:
+        """Decode the item rows: a table of n_items rows, its values float32."""
+        return self._file.item_table()
+
+    def users_table(self) -> Table:
+        """Decode the user rows of an embedding model: a table of n_users rows.
+
+        Raises:
+            InputError: It is a history model.
+        """
+        if self.users == "history":
+            raise InputError("a history model has no user rows")
+        return self._file.user_table()
+
+    def recommend(
+        self,
+        user: Id | None = None,
+        history: IdSequence | None = None,
+        k: int = 10,
+        exclude: IdSequence | None = None,
+        candidates: IdSequence | None = None,
+    ) -> Recommendation:
+        """Find the best items for a user.
+
+        Args:
+            user: Id of a user of an embedding model.
+            history: Items that a user of a history model has: known ones count, each once, in any
+                order; unknown ones are ignored as long as one is known.
+            k: How many items, at most.
+            exclude: Items to leave out. None leaves out the history; a list leaves out exactly
+                its items, so ``[]`` lets items of the history come back. An embedding model does
+                not know which items a user has: pass them here.
+            candidates: Rank these items alone. Unknown ones are ignored here and in ``exclude``.
+
+        Returns:
+            Ids, best first, equal scores in the order of the ids, and float32 scores. Fewer than
+            ``k`` where not so many are left.
+
+        Raises:
+            UnknownIdError: The user, or every item of the history, is unknown.
+            InputError: ``user`` where the model needs a ``history`` or the other way round, an
+                empty history, or ``k`` below 1.
+            ModelFileError: The file turns out to be damaged.
+        """
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise InputError(f"k must be a whole number, 1 or more, but is {k!r}")
+        known = self._known_history(user, history)
+        scores = self._scores(user, known)
+        left_out = known if exclude is None else self._located(exclude)
+        if candidates is not None:
+            kept = np.full(len(scores), -np.inf)
+            chosen = self._located(candidates)
+            kept[chosen] = scores[chosen]
+            scores = kept
+        scores[left_out] = -np.inf
+        best = top_k(scores, int(k))
+        return self.item_ids.take(best), scores[best].astype(np.float32)
+
+    def recommend_batch(
+        self,
+        users: IdSequence | None = None,
+        histories: Sequence[IdSequence] | None = None,
+        k: int = 10,
+        exclude: Sequence[IdSequence | None] | None = None,
+    ) -> list[Recommendation]:
+        """Recommend for many users, one after the other.
+
+        Args:
+            users: Ids of users of an embedding model.
+            histories: Or one history for each user of a history model.
+            k: How many items a user, at most.
+            exclude: For each user what :meth:`recommend` takes.
+
+        Returns:
+            A list with what :meth:`recommend` returns for each.
+
+        Raises:
+            UnknownIdError: A user, or every item of a history, is unknown.
+            InputError: As :meth:`recommend`, or the lists differ in length.
+        """
+        requests = users if users is not None else histories
+        if requests is None or (users is not None and histories is not None):
+            raise InputError("give users (embedding model) or histories (history model)")
+        left_out = [None] * len(requests) if exclude is None else exclude
+        if len(left_out) != len(requests):
+            raise InputError(f"{len(left_out)} lists to exclude for {len(requests)} users")
+        name = "user" if users is not None else "history"
+        return [
+            self.recommend(**{name: request}, k=k, exclude=skip)
+            for request, skip in zip(requests, left_out, strict=True)
+        ]
+
+    def similar_items(self, item: Id, k: int = 10) -> Recommendation:
+        """Find the items whose rows point the same way.
+
+        Args:
+            item: Id of an item.
+            k: How many items, at most.
+
+        Returns:
+            Ids, most similar first, and the cosines of their rows with the item's, float32. Only
+            items with a positive cosine, without the item itself.
+
+        Raises:
+            UnknownIdError: The item is unknown.
+            InputError: ``k`` is below 1.
+        """
+        if k < 1:
+            raise InputError(f"k must be 1 or more, but is {k}")
+        index = self._item_index(item)
+        rows = self._items.rows(np.array([index]))
+        vector = sum_by(rows.dims, rows.values, self.dim)
+        norms = self._items.norms
+        lengths = norms * norms[index]
+        dots = self._items.dots(vector)
+        cosines = np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)
+        cosines[cosines <= 0] = -np.inf
+        cosines[index] = -np.inf
+        best = top_k(cosines, k)
+        return self.item_ids.take(best), cosines[best].astype(np.float32)
+
+    def explain(
+        self, item: Id, user: Id | None = None, history: IdSequence | None = None
+    ) -> Explanation:
+        """Take the score of an item apart.
+
+        For a history model each known item ``j`` of the history has the share
+        ``|H|^-alpha w_j (v_j . v_i)``; for an embedding model each dimension ``d`` that user and
+        item share has ``x_ud v_id``. Bias and shares sum to the score.
+
+        Args:
+            item: Id of the item that was, or might be, recommended.
+            user: As for :meth:`recommend`.
+            history: As for :meth:`recommend`.
+
+        Raises:
+            UnknownIdError: The item is unknown, or as :meth:`recommend`.
+            InputError: As :meth:`recommend`.
+        """
+        known = self._known_history(user, history)
+        index = self._item_index(item)
+        row = self._items.rows(np.array([index]))
+        target = sum_by(row.dims, row.values, self.dim)
+        names: list[Any]
+        if self.users == "history":
+            rows = self._items.rows(known)
+            shares = sum_by(rows.owners, rows.values * target[rows.dims], len(known))
+            if self.history_weights is not None:
+                shares *= self.history_weights[known]
+            shares *= self._scale(known)
+            names = self.item_ids.take(known)
+        else:
+            shares = self._user_vector(user) * target
+            names = np.flatnonzero(shares).tolist()
+            shares = shares[names]
+        bias = float(self.item_bias[index])
+        order = np.argsort(-shares, kind="stable").tolist()
+        parts = [(names[place], float(shares[place])) for place in order]
+        return Explanation(float(shares.sum()) + bias, bias, parts)
+
+    def labels_of(self, ids: IdSequence) -> list[str | None]:
+        """Give the labels of items; None where an item is unknown or the model has no labels."""
+        if self._labels is None:
+            return [None] * len(ids)
+        found = self.item_ids.locate(ids)
+        texts = iter(self._labels.take(found[found >= 0]))
+        return [next(texts) if position >= 0 else None for position in found.tolist()]
+
+    def info(self) -> dict[str, Any]:
+        """Describe the model, after comparing the checksum of the whole file.
+
+        Returns:
+            ``users``, ``dim``, ``n_users`` (rows of the user table; for a history model those of
+            its training if known, or None), ``n_items``, ``weights`` (stored, of both tables),
+            ``sparsity`` (share not stored), ``bytes``, ``format_version``, ``value_bits``,
+            ``labels`` (whether there are any), ``config``, ``facts``, and ``parts``: bytes of the
+            header and of each tensor, which sum to ``bytes``.
+
+        Raises:
+            ModelFileError: The checksum differs.
+        """
+        self._file.verify()
+        layout, facts = self._file.layout, self._file.facts
+        tables = [layout.items]
+        n_users = facts.get("n_users")
+        if isinstance(layout.user_side, UsersLayout):
+            tables.append(layout.user_side.table)
+            n_users = layout.user_side.table.rows
+        weights = sum(table.weights for table in tables)
+        return {
+            "users": layout.users,
+            "dim": layout.items.dim,
+            "n_users": n_users,
+            "n_items": layout.items.rows,
+            "weights": weights,
+            "sparsity": 1 - weights / sum(table.rows * table.dim for table in tables),
+            "bytes": self._file.size,
+            "format_version": self._file.version,
+            "value_bits": layout.items.value_bits,
+            "labels": layout.labels is not None,
+            "config": self._file.config,
+            "facts": facts,
+            "parts": self._file.tensor_bytes(),
+        }
+
+    @cached_property
+    def _items(self) -> ItemTable:
+        return ItemTable(self._file.postings(), self._file.layout.items.rows)
+
+    @cached_property
+    def _labels(self) -> StrIds | None:
+        return self._file.labels()
+
+    def _located(self, items: IdSequence) -> IntArray:
+        """Indices of the known items, in any order."""
+        found = self.item_ids.locate(items)
+        return found[found >= 0]
+
+    def _item_index(self, item: Id) -> int:
+        index = int(self.item_ids.locate([item])[0])
+        if index < 0:
+            raise UnknownIdError(f"the model does not know the item {item!r}")
+        return index
+
+    def _known_history(self, user: Id | None, history: IdSequence | None) -> IntArray:
+        """Check that the request fits the model; indices of the history's items, ascending."""
+        if self.users == "embedding":
+            if user is None or history is not None:
+                raise InputError(
+                    "this is an embedding model: give the id of a user, not a history; for new "
+                    "users train one with users='history'"
+                )
+            return np.empty(0, dtype=np.int64)
+        if history is None or user is not None:
+            raise InputError(
+                "this is a history model and knows no users: give the history, a list of item ids"
+            )
+        if isinstance(history, (str, bytes)):
+            raise InputError(f"a history is a list of item ids, not the text {history!r}")
+        if not len(history):
+            raise InputError("the history is empty: give at least one item id")
+        known = np.unique(self._located(history))
+        if not len(known):
+            some = ", ".join(repr(item) for item in list(history)[:3])
+            raise UnknownIdError(
+                f"the model knows none of the {len(history)} items of the history ({some}"
+                f"{', ...' if len(history) > 3 else ''})"
+            )
+        return known
+
+    def _scores(self, user: Id | None, known: IntArray) -> FloatArray:
+        """Score all items: float64 array of shape [n_items], the caller's own."""
+        if self.users == "embedding":
+            return self._items.dots(self._user_vector(user)) + self.item_bias
+        rows = self._items.rows(known)
+        values = rows.values
+        if self.history_weights is not None:
+            values = values * self.history_weights[known][rows.owners]
+        vector = sum_by(rows.dims, values, self.dim)
+        scores = self._items.dots(vector)
+        scores *= self._scale(known)
+        scores += self.item_bias
+        return scores
+
+    def _scale(self, known: IntArray) -> float:
+        return float(len(known) ** -self.history_exponent)
+
+    def _user_vector(self, user: Id | None) -> FloatArray:
+        assert self.user_ids is not None
+        index = int(self.user_ids.locate([user])[0])
+        if index < 0:
+            raise UnknownIdError(f"the model does not know the user {user!r}")
+        dims, values = self._file.user_row(index)
+        vector = np.zeros(self.dim)
+        vector[dims] = values
+        return vector
