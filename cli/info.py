@@ -19,7 +19,7 @@ def info(model: Path, as_json: bool) -> None:
     """Show what is in the file MODEL, after checking all of it against its checksum."""
     from sparserec_np.runtime import load
 
-    facts = load(model, verify=True).info()
+    facts = load(model).info()
     if as_json:
         print_json(facts)
         return
@@ -30,6 +30,7 @@ def info(model: Path, as_json: bool) -> None:
             ("items", f"{facts['n_items']:,}"),
             ("dim", facts["dim"]),
             ("weights", f"{facts['weights']:,} (sparsity {facts['sparsity']:.3f})"),
+            *((f"bytes: {name}", f"{size:,}") for name, size in facts["parts"].items()),
             *((f"fit: {name}", _value(value)) for name, value in facts["facts"].items()),
             *((f"config: {name}", _value(value)) for name, value in facts["config"].items()),
         ],

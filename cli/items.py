@@ -32,22 +32,23 @@ def print_items(
         like: The item that the others resemble, if that is what the list is of.
     """
     labels = model.labels_of(ids)
+    labelled = any(label is not None for label in labels)
     if as_json:
         result: dict[str, Any] = {"items": ids, "scores": [float(score) for score in scores]}
-        print_json(result if labels is None else {**result, "labels": labels})
+        print_json({**result, "labels": labels} if labelled else result)
         return
     columns = ["rank", "item", "score"]
     rows: list[list[object]] = [
         [rank, id_, float(score)]
         for rank, (id_, score) in enumerate(zip(ids, scores, strict=True), start=1)
     ]
-    if labels is not None:
+    if labelled:
         columns.append("title")
         for row, label in zip(rows, labels, strict=True):
-            row.append(label)
+            row.append(label or "")
     print_table(columns, rows, title=None if like is None else _like(model, like))
 
 
 def _like(model: Model, item: Any) -> str:
-    labels = model.labels_of([item])
-    return f"Most like {labels[0] if labels else item}"
+    (label,) = model.labels_of([item])
+    return f"Most like {label or item}"
