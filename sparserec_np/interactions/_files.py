@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from sparserec_np.errors import InputError, missing_extra
 from sparserec_np.ids import Ids, IntIds, StrIds
-from sparserec_np.interactions._bad_rows import Rules, refuse
+from sparserec_np.interactions._bad_rows import Rules, Verdict, refuse
 from sparserec_np.interactions._columns import ColumnOptions
 from sparserec_np.interactions._core import Interactions, assemble, drop_rare
 from sparserec_np.interactions._paths import InputFile, find_files
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 DEFAULT_MEMORY_LIMIT = "768MB"
 # Rows that DuckDB hands over at once: 32 MB without times, 64 MB with.
 _BLOCK = 1 << 22
+
+
+class _Numbered(NamedTuple):
+    """The vocabulary of one column, and the SQL that joins its numbers to the staged rows."""
+
+    ids: Ids
+    join: str
 
 
 def read(
@@ -102,12 +109,14 @@ def read(
                 bad_examples=examples,
                 below_min_rating=sum(file.below_min_rating for file in staged),
             )
-            _check_not_empty(report, sum(file.kept for file in staged), min_rating)
+            kept = sum(file.kept for file in staged)
+            _check_not_empty(report, kept, min_rating)
             with _told_plainly("the rows"):
-                user_ids, user_note = _number(db, "u", "user")
-                item_ids, item_note = _number(db, "i", "item")
-                users, items, times = _fetch(db, sum(file.kept for file in staged), with_times)
-    interactions, duplicates = assemble(users, items, user_ids, item_ids, times)
+                user_numbers, user_note = _number(db, "u", "user")
+                item_numbers, item_note = _number(db, "i", "item")
+                joins = f"{user_numbers.join} {item_numbers.join}"
+                users, items, times = _fetch(db, joins, kept, with_times)
+    interactions, duplicates = assemble(users, items, user_numbers.ids, item_numbers.ids, times)
     notes = tuple(note for note in (user_note, item_note) if note)
     interactions = replace(interactions, report=replace(report, duplicates=duplicates, notes=notes))
     return drop_rare(interactions, min_user_interactions, min_item_interactions)
@@ -161,8 +170,6 @@ def _told_plainly(what: str) -> Iterator[None]:
 def _stage_all(
     db: DuckDBPyConnection, files: Sequence[InputFile], options: ColumnOptions, rules: Rules
 ) -> list[StagedFile]:
-    # The order of rows does not matter here: the pairs are sorted in the end.
-    db.execute("SET preserve_insertion_order = false")
     create_table(db)
     staged = []
     for number, file in enumerate(files):
@@ -183,7 +190,6 @@ def _examples(
     db: DuckDBPyConnection, staged: Sequence[StagedFile], rules: Rules
 ) -> tuple[BadRow, ...]:
     """Find the first bad rows, which takes another pass over the files that have any."""
-    db.execute("SET preserve_insertion_order = true")
     examples: list[BadRow] = []
     for file in staged:
         if file.bad and len(examples) < EXAMPLES:
@@ -204,7 +210,7 @@ def _check_not_empty(report: ReadReport, kept: int, min_rating: float | None) ->
     raise InputError(f"{source}: no usable row among {report.rows:,}; {report.bad_examples[0]}")
 
 
-def _number(db: DuckDBPyConnection, column: str, role: str) -> tuple[Ids, str | None]:
+def _number(db: DuckDBPyConnection, column: str, role: str) -> tuple[_Numbered, str | None]:
     """Number the distinct ids of one column by rank, in the table ``{column}_codes``.
 
     Returns:
@@ -213,29 +219,32 @@ def _number(db: DuckDBPyConnection, column: str, role: str) -> tuple[Ids, str | 
     distinct, codes = f"{column}_distinct", f"{column}_codes"
     db.execute(
         f"CREATE TEMP TABLE {distinct} AS "
-        f"SELECT DISTINCT {column} AS id FROM staged WHERE verdict = 0"
+        f"SELECT DISTINCT {column} AS id FROM staged WHERE verdict = {Verdict.KEEP:d}"
     )
-    integer = "TRY_CAST(trim(id) AS BIGINT)"
-    is_integer = f"coalesce({integer}::VARCHAR = trim(id), false)"
+    is_integer = "coalesce(TRY_CAST(id AS BIGINT)::VARCHAR = trim(id), false)"
     total, integers, word = db.execute(
         f"SELECT count(*), count(*) FILTER ({is_integer}), min(id) FILTER (NOT {is_integer}) "
         f"FROM {distinct}"
     ).fetchone()  # type: ignore[misc]
-    key = integer if integers == total else "id"
+    key = "{}::BIGINT" if integers == total else "{}"
     db.execute(
-        f"CREATE TEMP TABLE {codes} AS SELECT id, {key} AS key, "
-        f"(dense_rank() OVER (ORDER BY {key}) - 1)::INTEGER AS code FROM {distinct}"
+        f"CREATE TEMP TABLE {codes} AS SELECT key, (row_number() OVER (ORDER BY key) - 1)::INTEGER "
+        f"AS code FROM (SELECT DISTINCT {key.format('id')} AS key FROM {distinct})"
     )
-    keys = db.execute(f"SELECT DISTINCT key FROM {codes} ORDER BY key")
+    db.execute(f"DROP TABLE {distinct}")
+    join = f"JOIN {codes} AS {column} ON {key.format(f's.{column}')} = {column}.key"
     if integers == total:
-        return IntIds(np.asarray(keys.fetchnumpy()["key"], dtype=np.int64)), None
+        rows = db.execute(f"SELECT key, code FROM {codes}").fetchnumpy()
+        values = np.empty(len(rows["key"]), dtype=np.int64)
+        values[rows["code"]] = rows["key"]
+        return _Numbered(IntIds(values), join), None
     note = None
     if integers > 0.9 * total:
         note = (
             f"{total - integers:,} of {total:,} {role} ids are not integers (such as {word!r}), "
             "so all are kept as text"
         )
-    return _string_ids(keys), note
+    return _Numbered(_string_ids(db.execute(f"SELECT key FROM {codes} ORDER BY code")), join), note
 
 
 def _string_ids(rows: DuckDBPyConnection) -> StrIds:
@@ -251,7 +260,7 @@ def _string_ids(rows: DuckDBPyConnection) -> StrIds:
 
 
 def _fetch(
-    db: DuckDBPyConnection, kept: int, with_times: bool
+    db: DuckDBPyConnection, joins: str, kept: int, with_times: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64] | None]:
     """Bring the numbered pairs over, block by block, into arrays made beforehand."""
     users = np.empty(kept, dtype=np.int32)
@@ -259,11 +268,11 @@ def _fetch(
     times = np.empty(kept, dtype=np.float64) if with_times else None
     (rows,) = db.execute("SELECT coalesce(max(rowid) + 1, 0) FROM staged").fetchone()  # type: ignore[misc]
     done = 0
+    db.execute("SET preserve_insertion_order = false")  # the pairs are sorted in the end
     for start in range(0, rows, _BLOCK):
         block = db.execute(
             f"SELECT u.code AS u, i.code AS i{', t' if with_times else ''} FROM staged AS s "
-            "JOIN u_codes AS u ON s.u = u.id JOIN i_codes AS i ON s.i = i.id "
-            f"WHERE verdict = 0 AND s.rowid >= {start} AND s.rowid < {start + _BLOCK}"
+            f"{joins} WHERE verdict = {Verdict.KEEP:d} AND s.rowid >= {start} AND s.rowid < {start + _BLOCK}"
         ).fetchnumpy()
         end = done + len(block["u"])
         users[done:end], items[done:end] = block["u"], block["i"]

@@ -8,6 +8,7 @@ Only files whose quoted values run over several lines need the CSV reader, see
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -74,23 +75,40 @@ class TextSource(Source):
     def relation(self, numbered: bool = False) -> str:
         """Split each line that is not blank, a comment or a header; see :class:`Source`."""
         dialect = self.dialect
-        keep = ["line IS NOT NULL", "trim(line) <> ''"]
+        keep = ["line IS NOT NULL"]
         if dialect.header is not None:  # may come again where files were joined
             keep.append(f"line <> {quoted(dialect.header)}")
         if dialect.comment:
             keep.append(f"NOT starts_with(line, {quoted(dialect.comment)})")
-        fields = f"string_split(line, {quoted(dialect.delimiter)})"
-        broken = "false"
-        if dialect.quote:
-            in_line = f"contains(line, {quoted(dialect.quote)})"
-            fields = f"CASE WHEN {in_line} THEN {self._quoted_fields()} ELSE {fields} END"
-            broken = f"{in_line} AND array_to_string(f, {quoted(dialect.delimiter)}) <> line"
-        width = f"len(f) = {dialect.width} OR (len(f) = {dialect.width + 1} AND f[-1] = '')"
-        fault = f"CASE WHEN {broken} THEN {Verdict.QUOTE:d} WHEN NOT ({width}) THEN {Verdict.WIDTH:d} END"
+        lines = f"SELECT * FROM ({_lines(self.file, numbered)}) WHERE {' AND '.join(keep)}"
+        places = zip("uirt", dataclasses.astuple(self.indices), strict=True)
+        values = ", ".join(f"{_element('f', index)} AS {name}" for name, index in places)
+        # Most lines pass the first test. A blank at the end of the others is an empty column.
+        fault = (
+            f"CASE WHEN len(f) = {dialect.width} THEN NULL "
+            f"WHEN f IS NULL THEN {Verdict.QUOTE:d} "
+            f"WHEN len(f) = {dialect.width + 1} AND f[-1] = '' THEN NULL "
+            f"ELSE {Verdict.WIDTH:d} END"
+        )
         return (
-            f"SELECT place, line, {fault} AS fault, {self._values()} FROM "
-            f"(SELECT *, {fields} AS f FROM ({_lines(self.file, numbered)}) "
-            f"WHERE {' AND '.join(keep)})"
+            f"SELECT place, line, {fault} AS fault, {values} FROM ({self._split(lines)}) "
+            "WHERE len(f) <> 1 OR trim(line) <> ''"
+        )
+
+    def _split(self, lines: str) -> str:
+        """Add the fields of each line as ``f``, NULL where its quotes do not match up."""
+        delimiter, quote = quoted(self.dialect.delimiter), self.dialect.quote
+        plain = f"string_split(line, {delimiter})"
+        if not quote:
+            return f"SELECT *, {plain} AS f FROM ({lines})"
+        pattern = quoted(f"[{self.dialect.delimiter}]({self.dialect.field})")
+        bare = f"replace(trim(x, ' ')[2:-2], {quoted(quote * 2)}, {quoted(quote)})"
+        unquoted = f"CASE WHEN starts_with(ltrim(x, ' '), {quoted(quote)}) THEN {bare} ELSE x END"
+        return (
+            f"SELECT *, CASE WHEN g IS NULL THEN {plain} "
+            f"WHEN array_to_string(g, {delimiter}) = line THEN [{unquoted} FOR x IN g] END AS f "
+            f"FROM (SELECT *, CASE WHEN contains(line, {quoted(quote)}) "
+            f"THEN regexp_extract_all({delimiter} || line, {pattern}, 1) END AS g FROM ({lines}))"
         )
 
     @property
@@ -108,27 +126,6 @@ class TextSource(Source):
         """Read with DuckDB's CSV reader; see :class:`Source`."""
         return MultilineSource(self.file, self.columns, self) if self.dialect.quote else None
 
-    def _quoted_fields(self) -> str:
-        pattern = f"[{self.dialect.delimiter}]({self.dialect.field})"
-        line = f"{quoted(self.dialect.delimiter)} || line"
-        return f"regexp_extract_all({line}, {quoted(pattern)}, 1)"
-
-    def _values(self) -> str:
-        i = self.indices
-        places = {"u": i.user, "i": i.item, "r": i.rating, "t": i.time}
-        return ", ".join(
-            f"{'NULL' if index is None else self._value(index)} AS {name}"
-            for name, index in places.items()
-        )
-
-    def _value(self, index: int) -> str:
-        value, quote = f"f[{index + 1}]", self.dialect.quote
-        if not quote:
-            return value
-        inner = f"trim({value}, ' ')"
-        bare = f"replace({inner}[2:-2], {quoted(quote * 2)}, {quoted(quote)})"
-        return f"CASE WHEN starts_with({inner}, {quoted(quote)}) THEN {bare} ELSE {value} END"
-
 
 @dataclass(frozen=True)
 class MultilineSource(Source):
@@ -138,13 +135,12 @@ class MultilineSource(Source):
 
     def relation(self, numbered: bool = False) -> str:
         """Scan with DuckDB's CSV reader; see :class:`Source`."""
-        dialect, i = self.text.dialect, self.text.indices
+        dialect = self.text.dialect
         names = [f"c{index}" for index in range(dialect.width)]
         columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
-        places = {"u": i.user, "i": i.item, "r": i.rating, "t": i.time}
+        places = zip("uirt", dataclasses.astuple(self.text.indices), strict=True)
         values = ", ".join(
-            f"{'NULL' if index is None else names[index]} AS {name}"
-            for name, index in places.items()
+            f"{'NULL' if index is None else names[index]} AS {name}" for name, index in places
         )
         return (
             f"SELECT NULL::BIGINT AS place, NULL::VARCHAR AS line, NULL::INTEGER AS fault, {values}"
@@ -162,18 +158,17 @@ class JsonSource(Source):
 
     def relation(self, numbered: bool = False) -> str:
         """Take members out of each line; see :class:`Source`."""
-        c = self.columns
-        members = {"u": c.user, "i": c.item, "r": c.rating, "t": c.time}
-        paths = [json.dumps(name, ensure_ascii=False) for name in members.values() if name]
-        listing = ", ".join(quoted(f"$.{path}") for path in paths)
-        values, position = [], 0
-        for name, member in members.items():
-            position += member is not None
-            values.append(f"{f'f[{position}]' if member is not None else 'NULL'} AS {name}")
+        members = dataclasses.astuple(self.columns)
+        taken = [member for member in members if member is not None]
+        paths = ", ".join(quoted(f"$.{json.dumps(name, ensure_ascii=False)}") for name in taken)
+        places = [None if member is None else taken.index(member) for member in members]
+        values = ", ".join(
+            f"{_element('f', place)} AS {name}" for name, place in zip("uirt", places, strict=True)
+        )
         return (
             f"SELECT place, line, CASE WHEN f IS NULL THEN {Verdict.JSON:d} END AS fault, "
-            f"{', '.join(values)} FROM (SELECT *, CASE WHEN json_valid(line) "
-            f"THEN json_extract_string(line, [{listing}]) END AS f "
+            f"{values} FROM (SELECT *, CASE WHEN json_valid(line) "
+            f"THEN json_extract_string(line, [{paths}]) END AS f "
             f"FROM ({_lines(self.file, numbered)}) WHERE line IS NOT NULL AND trim(line) <> '')"
         )
 
@@ -285,6 +280,11 @@ def _parquet_text(name: str, kind: str, role: str) -> str:
             f"THEN {whole}::VARCHAR ELSE {column}::VARCHAR END"
         )
     return f"{column}::VARCHAR"
+
+
+def _element(of: str, index: int | None) -> str:
+    """Write access to one element, counted from 0, of a list; NULL for no index."""
+    return "NULL" if index is None else f"{of}[{index + 1}]"
 
 
 def _lines(file: InputFile, numbered: bool = False) -> str:

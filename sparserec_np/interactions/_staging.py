@@ -130,11 +130,14 @@ def bad_rows(db: DuckDBPyConnection, staged: StagedFile, rules: Rules) -> list[B
 
 def _insert(db: DuckDBPyConnection, source: Source, number: int, rules: Rules) -> StagedFile:
     _take_rejected(db)
+    # Lines need their order to be numbered, but not to be staged.
+    db.execute("SET preserve_insertion_order = false")
     db.execute(
         f"INSERT INTO staged SELECT {number}, u, i, "
         f"{_seconds_sql() if rules.with_times else 'NULL'}, verdict "
         f"FROM ({_judged(source, rules)})"
     )
+    db.execute("SET preserve_insertion_order = true")
     counts = db.execute(
         f"SELECT verdict, count(*) FROM staged WHERE file = {number} GROUP BY verdict"
     ).fetchall()
