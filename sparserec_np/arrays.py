@@ -57,7 +57,7 @@ class ModelArrays:
         history_exponent: ``alpha`` (``"history"`` only).
         user_ids: Ids of the rows of ``user_rows`` (``"embedding"`` only).
         user_rows: The rows ``x_u`` (``"embedding"`` only).
-        labels: A title or other text for each item, or None.
+        labels: A title or other text for each item, empty where there is none; or None.
         value_bits: Bits of a stored weight, 1 to 8.
         config: Hyperparameters of the training, as JSON can hold them.
         facts: What is known about data and result, as JSON can hold it.
@@ -118,8 +118,9 @@ def _check_table(table: Table, dim: int, rows: int, what: str) -> None:
         )
     if len(table.dims) > MAX_WEIGHTS:
         raise InputError(f"the {what} table has {len(table.dims):,} weights; most: {MAX_WEIGHTS:,}")
-    bounds = np.r_[0, table.indptr, len(table.dims)]
-    if (np.diff(bounds) < 0).any() or table.indptr[0] or (table.dims >= dim).any():
+    ends = (table.indptr[0], table.indptr[-1])
+    falls = (np.diff(table.indptr) < 0).any()
+    if ends != (0, len(table.dims)) or falls or (table.dims >= dim).any():
         raise InputError(f"the {what} table has rows or dims out of range")
     rising = table.dims[1:] > table.dims[:-1]
     starts = table.indptr[1:-1]

@@ -197,9 +197,7 @@ class ModelFile:
         directory = self._container.array("users.blocks")
         first, last = int(directory[block]), int(directory[block + 1])
         if not first <= last <= table.weights:
-            raise damaged(
-                self.name, f"the tensor 'users.blocks' falls or ends too high at {block}"
-            )
+            raise damaged(self.name, f"the tensor 'users.blocks' falls or ends too high at {block}")
         begin_key = block * ROWS_A_BLOCK * table.dim
         end_key = min(begin_key + ROWS_A_BLOCK * table.dim, table.rows * table.dim)
         pieces = self._table_keys(

@@ -262,12 +262,12 @@ class Model:
         return Explanation(float(shares.sum()) + bias, bias, parts)
 
     def labels_of(self, ids: IdSequence) -> list[str | None]:
-        """Give the labels of items; None where an item is unknown or the model has no labels."""
+        """Give the labels of items; None where an item is unknown or has no label."""
         if self._labels is None:
             return [None] * len(ids)
         found = self.item_ids.locate(ids)
         texts = iter(self._labels.take(found[found >= 0]))
-        return [next(texts) if position >= 0 else None for position in found.tolist()]
+        return [(next(texts) or None) if position >= 0 else None for position in found.tolist()]
 
     def info(self) -> dict[str, Any]:
         """Describe the model, after comparing the checksum of the whole file.

@@ -6,10 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from sparserec_np.ids import Ids, from_values
+from sparserec_np.modelfile import ModelArrays, Table
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -47,3 +51,62 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*command, "-w", out, copy], check=True, timeout=120)
     (built,) = out.glob("*.whl")
     return built
+
+
+def _random_table(rng: np.random.Generator, rows: int, dim: int) -> Table:
+    lengths = rng.integers(0, min(dim, 9) + 1, rows)
+    dims = [np.sort(rng.choice(dim, n, replace=False)) for n in lengths]
+    indptr = np.r_[0, np.cumsum(lengths)]
+    values = rng.standard_normal(indptr[-1]).astype(np.float32)
+    return Table(indptr, np.concatenate(dims).astype(np.uint16), values, dim)
+
+
+def _random_ids(rng: np.random.Generator, n: int, kind: str) -> Ids:
+    if kind == "range":
+        return from_values(np.arange(n) + int(rng.integers(-5, 1000)))
+    numbers = rng.choice(50 * n, n, replace=False)
+    if kind == "int":
+        return from_values(numbers - 17)
+    return from_values([f"ïd {number:x}" for number in numbers])
+
+
+def make_random_model(
+    seed: int,
+    users: str = "history",
+    *,
+    n_items: int = 60,
+    n_users: int = 30,
+    dim: int = 16,
+    ids: str = "int",
+    labels: bool = False,
+    weighted: bool = True,
+    value_bits: int = 6,
+) -> ModelArrays:
+    """A model of random weights, some of its rows empty; `ids` is range, int or str."""
+    rng = np.random.default_rng(seed)
+    embedding = users == "embedding"
+    return ModelArrays(
+        users="embedding" if embedding else "history",
+        dim=dim,
+        item_ids=_random_ids(rng, n_items, ids),
+        items=_random_table(rng, n_items, dim),
+        item_bias=rng.standard_normal(n_items).astype(np.float32),
+        history_weights=(
+            rng.uniform(0.2, 2.0, n_items).astype(np.float32)
+            if weighted and not embedding
+            else None
+        ),
+        history_exponent=0.0 if embedding else 0.4,
+        user_ids=_random_ids(rng, n_users, ids) if embedding else None,
+        user_rows=_random_table(rng, n_users, dim) if embedding else None,
+        labels=[f"Film Nº {n} \N{CLAPPER BOARD}" for n in range(n_items)] if labels else None,
+        value_bits=value_bits,
+        config={"dim": dim, "seed": seed},
+        facts={"n_users": n_users, "note": 'says "hello"'},
+    )
+
+
+@pytest.fixture(scope="session")
+def random_model() -> Callable[..., ModelArrays]:
+    """The function `make_random_model`: test modules cannot import each other."""
+    return make_random_model

@@ -35,7 +35,9 @@ def test_packed_integers_over_several_pieces(bits: int) -> None:
     packed = codec.pack_bits(values, bits)
     np.testing.assert_array_equal(codec.unpack_bits(packed, bits, 0, count), values)
     start = codec._PACK_PIECE - 3
-    np.testing.assert_array_equal(codec.unpack_bits(packed, bits, start, count - 1), values[start:-1])
+    np.testing.assert_array_equal(
+        codec.unpack_bits(packed, bits, start, count - 1), values[start:-1]
+    )
 
 
 @settings(deadline=None, max_examples=150)

@@ -60,7 +60,9 @@ def test_order_is_that_of_code_points() -> None:
     assert from_values(reversed(known)).take(range(7)) == known
 
 
-@pytest.mark.parametrize("other", [True, 1.5, float("nan"), float("inf"), "1", None, 2**63, -(2**64)])
+@pytest.mark.parametrize(
+    "other", [True, 1.5, float("nan"), float("inf"), "1", None, 2**63, -(2**64)]
+)
 def test_what_is_no_integer_id_is_unknown(other: object) -> None:
     vocabulary = from_values([0, 1, INT64_MAX, INT64_MIN])
     assert vocabulary.locate([other, 1]).tolist() == [-1, 2]

@@ -1,0 +1,291 @@
+"""The light runtime against the formula on dense arrays, and its manners."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sparserec_np
+from sparserec_np import InputError, UnknownIdError
+from sparserec_np.arrays import ModelArrays, Table
+from sparserec_np.ids import from_values
+from sparserec_np.modelfile import encode
+from sparserec_np.reader import open_model
+from sparserec_np.runtime import Model, load
+from sparserec_np.scoring import top_k
+
+Make = Callable[..., ModelArrays]
+
+
+def dense(table: Table) -> np.ndarray:
+    out = np.zeros((len(table), table.dim))
+    out[np.repeat(np.arange(len(table)), np.diff(table.indptr)), table.dims] = table.values
+    return out
+
+
+def opened(model: ModelArrays) -> tuple[Model, ModelArrays]:
+    """The model as loaded, and its arrays as stored."""
+    data = encode(model)
+    return load(data), open_model(data).arrays()
+
+
+def oracle(stored: ModelArrays, user: object = None, history: list[object] | None = None):
+    """Scores of all items by the formula, on dense arrays."""
+    items = dense(stored.items)
+    if history is None:
+        vector = dense(stored.user_rows)[stored.user_ids.locate([user])[0]]
+    else:
+        known = np.unique([p for p in stored.item_ids.locate(history) if p >= 0])
+        weights = np.ones(len(items)) if stored.history_weights is None else stored.history_weights
+        vector = len(known) ** -stored.history_exponent * (weights[known] @ items[known])
+    return items @ vector + stored.item_bias
+
+
+def ranked(stored: ModelArrays, scores: np.ndarray, k: int, left_out: set[int]) -> list[object]:
+    order = [int(i) for i in np.argsort(-scores, kind="stable") if int(i) not in left_out]
+    return stored.item_ids.take(order[:k])
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32), data=st.data(), ids=st.sampled_from(["range", "int", "str"]))
+def test_history_recommendations_are_the_formula(
+    random_model: Make, seed: int, data: st.DataObject, ids: str
+) -> None:
+    weighted = data.draw(st.booleans())
+    model, stored = opened(random_model(seed, ids=ids, weighted=weighted, n_items=70))
+    everything = stored.item_ids.take(range(70))
+    unknown = "no such item" if ids == "str" else 10**9
+    for _ in range(2):  # the first request scans the table, the second has the index
+        history = data.draw(st.lists(st.sampled_from(everything), min_size=1, max_size=30))
+        k = data.draw(st.integers(1, 80))
+        got, scores = model.recommend(history=[*history, unknown, *history[:1]], k=k)
+        expected = oracle(stored, history=history)
+        own = set(stored.item_ids.locate(history).tolist())
+        assert got == ranked(stored, expected, k, own)
+        assert scores.dtype == np.float32 and len(got) == min(k, 70 - len(own))
+        np.testing.assert_allclose(
+            scores, expected[stored.item_ids.locate(got)], rtol=1e-5, atol=1e-6
+        )
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32), data=st.data())
+def test_embedding_recommendations_are_the_formula(
+    random_model: Make, seed: int, data: st.DataObject
+) -> None:
+    model, stored = opened(random_model(seed, "embedding", n_users=700))
+    user = data.draw(st.sampled_from(stored.user_ids.take(range(700))))
+    left_out = data.draw(st.lists(st.sampled_from(stored.item_ids.take(range(60))), max_size=20))
+    got, scores = model.recommend(user, k=10, exclude=[*left_out, -(10**9)])
+    expected = oracle(stored, user)
+    assert got == ranked(stored, expected, 10, set(stored.item_ids.locate(left_out).tolist()))
+    np.testing.assert_allclose(scores, expected[stored.item_ids.locate(got)], rtol=1e-5, atol=1e-6)
+
+
+def test_exclude_and_candidates(random_model: Make) -> None:
+    model, stored = opened(random_model(2))
+    a, b, c, d, e = stored.item_ids.take([3, 10, 20, 30, 40])
+    everything, scores = model.recommend(history=[a, b], k=100, exclude=[])
+    assert len(everything) == 60 and {a, b} <= set(everything)
+    assert len(model.recommend(history=[a, b], k=100)[0]) == 58
+    assert set(everything) - set(model.recommend(history=[a, b], k=100, exclude=[c])[0]) == {c}
+    few, few_scores = model.recommend(history=[a, b], candidates=[e, d, e, a, -5])
+    assert few == [i for i in everything if i in {d, e}]
+    np.testing.assert_array_equal(
+        few_scores, [s for i, s in zip(everything, scores, strict=True) if i in {d, e}]
+    )
+    assert model.recommend(history=[a], candidates=[])[0] == []
+    assert model.recommend(history=[a], candidates=[a])[0] == []
+
+
+def test_equal_scores_come_in_the_order_of_the_ids() -> None:
+    n = 3000
+    table = Table(np.arange(n + 1), np.zeros(n, np.uint16), np.ones(n, np.float32), 2)
+    ids = from_values(range(0, 2 * n, 2))
+    model = load(encode(ModelArrays("history", 2, ids, table, np.zeros(n, np.float32))))
+    got, scores = model.recommend(history=[4], k=5)
+    assert got == [0, 2, 6, 8, 10] and scores.tolist() == [1.0] * 5
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 2**32), st.integers(1, 3000), st.integers(1, 40), st.booleans())
+def test_top_k_is_a_stable_sort(seed: int, n: int, k: int, ties: bool) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 9, n).astype(float) if ties else rng.standard_normal(n)
+    scores[rng.random(n) < rng.random()] = -np.inf
+    order = [i for i in np.argsort(-scores, kind="stable").tolist() if scores[i] > -np.inf]
+    assert top_k(scores, k).tolist() == order[:k]
+
+
+def test_similar_items_are_by_cosine(random_model: Make) -> None:
+    model, stored = opened(random_model(4, n_items=80))
+    rows = dense(stored.items)
+    for index in (0, 5, 79):
+        norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(rows[index])
+        cosines = np.divide(rows @ rows[index], norms, out=np.zeros(80), where=norms > 0)
+        cosines[index] = -1
+        (item,) = stored.item_ids.take([index])
+        got, scores = model.similar_items(item, k=20)
+        positions = stored.item_ids.locate(got)
+        assert set(positions) == {i for i in np.argsort(-cosines)[:20] if cosines[i] > 0}
+        np.testing.assert_allclose(scores, cosines[positions], rtol=1e-5)
+        assert (np.diff(scores) <= 0).all()
+
+
+def test_an_item_without_weights_is_similar_to_none(random_model: Make) -> None:
+    model, stored = opened(random_model(4))
+    (empty,) = np.flatnonzero(np.diff(stored.items.indptr) == 0)[:1]
+    assert model.similar_items(*stored.item_ids.take([empty]))[0] == []
+
+
+@pytest.mark.parametrize("users", ["history", "embedding"])
+def test_an_explanation_sums_to_the_score(random_model: Make, users: str) -> None:
+    model, stored = opened(random_model(6, users))
+    if users == "history":
+        history = stored.item_ids.take([1, 7, 30, 31, 50])
+        request = {"history": [*history, history[0], 10**9]}
+    else:
+        request = {"user": stored.user_ids.take([12])[0]}
+    ids, scores = model.recommend(**request, k=5)
+    for item, score in zip(ids, scores, strict=True):
+        explanation = model.explain(item, **request)
+        shares = [share for _, share in explanation.parts]
+        assert explanation.bias + sum(shares) == pytest.approx(explanation.score, abs=1e-12)
+        assert explanation.score == pytest.approx(float(score), rel=1e-6)
+        assert shares == sorted(shares, reverse=True)
+        if users == "history":
+            assert {name for name, _ in explanation.parts} == set(history)
+    if users == "history":  # shares are what is lost when an item leaves, the scale kept
+        explanation = model.explain(ids[0], **request)
+        name, share = explanation.parts[0]
+        rest = [item for item in history if item != name]
+        scale = (5 / 4) ** -stored.history_exponent
+        without = (oracle(stored, history=rest) - stored.item_bias) * scale
+        place = stored.item_ids.locate(ids[:1])[0]
+        assert share == pytest.approx(
+            explanation.score - explanation.bias - without[place], rel=1e-5
+        )
+
+
+def test_a_batch_is_its_requests(random_model: Make) -> None:
+    model, stored = opened(random_model(8))
+    histories = [stored.item_ids.take(p) for p in ([1], [2, 3], [4, 5, 6])]
+    batch = model.recommend_batch(histories=histories, k=4, exclude=[None, [], histories[0]])
+    for got, request, left_out in zip(batch, histories, [None, [], histories[0]], strict=True):
+        one = model.recommend(history=request, k=4, exclude=left_out)
+        assert got[0] == one[0] and (got[1] == one[1]).all()
+    model, stored = opened(random_model(8, "embedding"))
+    users = stored.user_ids.take([3, 4])
+    assert [ids for ids, _ in model.recommend_batch(users)] == [
+        model.recommend(u)[0] for u in users
+    ]
+    with pytest.raises(InputError, match="1 lists to exclude for 2"):
+        model.recommend_batch(users, exclude=[[]])
+    with pytest.raises(InputError, match="give users"):
+        model.recommend_batch()
+
+
+def test_requests_that_do_not_fit_are_refused(random_model: Make) -> None:
+    history_model, _ = opened(random_model(1))
+    embedding_model, _ = opened(random_model(1, "embedding"))
+    with pytest.raises(InputError, match="embedding model: give the id of a user"):
+        embedding_model.recommend(history=[1])
+    with pytest.raises(InputError, match="knows no users: give the history"):
+        history_model.recommend(user=1)
+    with pytest.raises(InputError, match="history is empty"):
+        history_model.recommend(history=[])
+    with pytest.raises(InputError, match="not the text 'abc'"):
+        history_model.recommend(history="abc")
+    with pytest.raises(
+        UnknownIdError, match=r"none of the 4 items of the history \(-9, -8, -7, ...\)"
+    ):
+        history_model.recommend(history=[-9, -8, -7, -6])
+    with pytest.raises(UnknownIdError, match="does not know the user 'x'"):
+        embedding_model.recommend("x")
+    with pytest.raises(UnknownIdError, match="does not know the item True"):
+        history_model.similar_items(True)
+    for k in (0, -1, 1.5, True):
+        with pytest.raises(InputError, match="k must be"):
+            embedding_model.recommend(embedding_model.user_ids.take([0])[0], k=k)
+    with pytest.raises(InputError, match="no user rows"):
+        history_model.users_table()
+
+
+def test_labels(random_model: Make) -> None:
+    model, stored = opened(random_model(1, labels=True))
+    ids = stored.item_ids.take([5, 0])
+    assert model.labels_of([ids[0], 10**9, ids[1]]) == [stored.labels[5], None, stored.labels[0]]
+    model, _ = opened(replace(stored, labels=[""] * 60))
+    assert model.labels_of(ids) == [None, None]
+    model, _ = opened(replace(stored, labels=None))
+    assert model.labels_of(ids) == [None, None]
+
+
+@pytest.mark.parametrize("users", ["history", "embedding"])
+def test_info_and_tables(random_model: Make, users: str) -> None:
+    arrays = random_model(1, users, labels=True)
+    model, stored = opened(arrays)
+    info = model.info()
+    weights = len(arrays.items.dims) + (len(arrays.user_rows.dims) if arrays.user_rows else 0)
+    rows = 60 + (30 if users == "embedding" else 0)
+    assert info["weights"] == weights and info["n_items"] == 60 and info["n_users"] == 30
+    assert info["sparsity"] == pytest.approx(1 - weights / (rows * 16))
+    assert info["bytes"] == len(encode(arrays)) == sum(info["parts"].values())
+    assert info["config"] == arrays.config and info["facts"] == arrays.facts
+    np.testing.assert_array_equal(model.items_table().values, stored.items.values)
+    if users == "embedding":
+        np.testing.assert_array_equal(model.users_table().dims, stored.user_rows.dims)
+
+
+def test_threads_get_the_answers_of_one(random_model: Make) -> None:
+    arrays = random_model(9, n_items=2000, dim=200)
+    data = encode(arrays)
+    histories = [arrays.item_ids.take([n, n + 500, n + 900]) for n in range(200)]
+    alone = load(data)
+    expected = [alone.recommend(history=h)[0] for h in histories]
+    shared = load(data)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda h: shared.recommend(history=h)[0], histories)) == expected
+
+
+def test_the_file_is_never_changed(random_model: Make, tmp_path: Path) -> None:
+    path = tmp_path / "m.srec"
+    path.write_bytes(encode(random_model(1)))
+    before = path.read_bytes()
+    model = load(path)
+    _, scores = model.recommend(history=model.item_ids.take([0]))
+    scores[:] = 0
+    assert model.recommend(history=model.item_ids.take([0]))[1].any()
+    assert (
+        path.read_bytes() == before
+        and not model._file._container.array("items.low").flags.writeable
+    )
+
+
+def test_nothing_but_numpy_is_imported(random_model: Make, tmp_path: Path) -> None:
+    path = tmp_path / "m.srec"
+    path.write_bytes(encode(random_model(1, ids="range")))
+    code = f"""
+import sys
+import sparserec_np
+model = sparserec_np.load({str(path)!r}, verify=True)
+first = model.item_ids.take([0])
+assert model.recommend(history=first)[0]
+model.similar_items(first[0]), model.explain(first[0], history=first), model.info()
+heavy = {{"numba", "scipy", "sklearn", "click", "duckdb", "rich", "pandas"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_load_is_a_public_name() -> None:
+    assert sparserec_np.load is load and sparserec_np.Model is Model
