@@ -46,19 +46,29 @@ def _line(record: EpochRecord) -> str:
 @contextmanager
 def _bar() -> Iterator[OnEpoch]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     tasks: dict[str, TaskID] = {}
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        TextColumn("{task.completed}/{task.total}"),
+        MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
         TextColumn("[dim]{task.fields[figures]}"),
         console=Console(stderr=True),
     ) as progress:
+        # No total: the bar only moves, until the first epoch is done and a real one takes over.
+        start = progress.add_task("find a start", total=None, figures="")
 
         def on_epoch(record: EpochRecord) -> None:
+            progress.update(start, visible=False)
             if record.stage not in tasks:
                 tasks[record.stage] = progress.add_task(
                     record.stage, total=record.epochs, figures=""
