@@ -19,10 +19,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 MODEL = click.Path(path_type=Path)
 
 _READING = (
-    click.option("--user-col", metavar="NAME", help="Column of the user ids, if not found."),
-    click.option("--item-col", metavar="NAME", help="Column of the item ids, if not found."),
-    click.option("--rating-col", metavar="NAME", help="Column of the ratings, if not found."),
-    click.option("--time-col", metavar="NAME", help="Column of the times, if not found."),
+    click.option("--user-col", metavar="NAME", help="Column of the user ids: name or number."),
+    click.option("--item-col", metavar="NAME", help="Column of the item ids: name or number."),
+    click.option("--rating-col", metavar="NAME", help="Column of the ratings: name or number."),
+    click.option("--time-col", metavar="NAME", help="Column of the times: name or number."),
     click.option(
         "--min-rating", type=float, metavar="X", help="Rows with a lower rating do not count."
     ),
@@ -85,12 +85,17 @@ def quiet() -> bool:
 
 
 def read_files(files: Sequence[Path | str], **options: Any) -> Interactions:
-    """Read interactions and say in one line on stderr what was taken."""
+    """Read interactions and say on stderr what was taken and what was left out."""
     from sparserec_np.interactions import read
 
     interactions: Interactions = read(files, **options)
-    if interactions.report is not None:
-        logging.getLogger("sparserec_np.cli").info("%s", interactions.report.summary())
+    log, report = logging.getLogger("sparserec_np.cli"), interactions.report
+    if report is not None:
+        log.info("%s", report.summary())
+        for note in report.notes:
+            log.warning("%s", note)
+        for row in report.bad_examples:
+            log.warning("skipped %s", row)
     return interactions
 
 
