@@ -5,8 +5,25 @@ The names below are the interface; the modules beginning with an underscore are 
 
 from __future__ import annotations
 
-from sparserec_np.interactions._core import Interactions
+from sparserec_np.interactions._combine import Aligned, align, merge
+from sparserec_np.interactions._core import Interactions, drop_rare
 from sparserec_np.interactions._files import read
-from sparserec_np.interactions._memory import from_matrix, from_pairs
+from sparserec_np.interactions._frames import from_frame
+from sparserec_np.interactions._memory import from_any, from_matrix, from_pairs
+from sparserec_np.interactions._report import BadRow, Columns, ReadReport
 
-__all__ = ["Interactions", "from_matrix", "from_pairs", "read"]
+__all__ = [
+    "Aligned",
+    "BadRow",
+    "Columns",
+    "Interactions",
+    "ReadReport",
+    "align",
+    "drop_rare",
+    "from_any",
+    "from_frame",
+    "from_matrix",
+    "from_pairs",
+    "merge",
+    "read",
+]

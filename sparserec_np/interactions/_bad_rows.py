@@ -101,3 +101,9 @@ def refuse(row: BadRow) -> NoReturn:
         f"{row}. Correct it, or leave such rows out with --on-bad-rows skip "
         "(on_bad_rows='skip' in Python)"
     )
+
+
+def check_on_bad_rows(on_bad_rows: str) -> None:
+    """Refuse any other word than the two that there are."""
+    if on_bad_rows not in ("stop", "skip"):
+        raise InputError(f"on_bad_rows is 'stop' or 'skip', not {on_bad_rows!r}")

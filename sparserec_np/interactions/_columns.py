@@ -11,28 +11,33 @@ from math import isfinite
 from sparserec_np.errors import InputError
 from sparserec_np.interactions._report import Columns
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # The usual names, most telling first, as they read without case, blanks and punctuation.
 USUAL_NAMES = {
-    "user": (
+    "user": _words(
         "userid user uid users reviewerid customerid memberid visitorid accountid profileid "
         "buyerid personid clientid playerid listenerid readerid reviewer customer member visitor "
         "account username sessionid session"
-    ).split(),
-    "item": (
+    ),
+    "item": _words(
         "itemid item iid items movieid productid asin parentasin artistid businessid bookid isbn "
         "trackid songid articleid gameid appid recipeid beerid venueid locationid poiid placeid "
         "contentid videoid newsid goodsid animeid restaurantid hotelid listingid courseid sku "
         "movie product artist business book track song article game recipe venue location place "
         "content video anime restaurant hotel listing course"
-    ).split(),
-    "rating": (
+    ),
+    "rating": _words(
         "rating ratings score stars star overall bookrating reviewrating userrating preference "
         "weight playcount plays count"
-    ).split(),
-    "time": (
+    ),
+    "time": _words(
         "timestamp time ts datetime date unixreviewtime reviewtime unixtime eventtime createdat "
         "ratedat reviewdate timestampms"
-    ).split(),
+    ),
 }
 
 # The oldest time that a bare number in a column without a name may be: March 1973 in seconds.
@@ -124,6 +129,23 @@ def choose_columns(
     return ColumnIndices(**taken)
 
 
+def require(source: str, columns: Columns, min_rating: float | None, with_times: bool) -> None:
+    """Check that the columns are there which an option needs.
+
+    Raises:
+        InputError: Ratings or times are wanted, and there is no such column.
+    """
+    for role, option, wanted in (
+        ("rating", "a minimum rating", min_rating is not None),
+        ("time", "times", with_times),
+    ):
+        if wanted and getattr(columns, role) is None:
+            raise InputError(
+                f"{source}: {option} asked for, but no column looks like a {role}; "
+                f"name it with --{role}-col ({role}_col= in Python)"
+            )
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\s_\-.]+", "", name).casefold()
 
@@ -170,9 +192,9 @@ def _fill_by_position(
             taken[role] = left.pop(0)
     if open_roles:
         for index in left:
-            role = _looks_like([row[index] for row in sample if index < len(row)])
-            if role is not None and role not in taken:
-                taken[role] = index
+            looks = _looks_like([row[index] for row in sample if index < len(row)])
+            if looks is not None and looks not in taken:
+                taken[looks] = index
 
 
 def _looks_like(values: Sequence[str]) -> str | None:

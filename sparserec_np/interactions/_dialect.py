@@ -36,7 +36,7 @@ class Dialect:
 
     @cached_property
     def field(self) -> str:
-        """Regular expression (of Python and of RE2) for one field, for a delimiter of one character."""
+        """Regular expression (Python and RE2) of one field, for delimiters of one character."""
         quoted = f" *{self.quote}(?:[^{self.quote}]|{self.quote * 2})*{self.quote} *"
         return f"{quoted}|(?:[^{self.delimiter}{self.quote}][^{self.delimiter}]*)?"
 

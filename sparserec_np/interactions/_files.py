@@ -17,8 +17,8 @@ import numpy as np
 
 from sparserec_np.errors import InputError, missing_extra
 from sparserec_np.ids import Ids, IntIds, StrIds
-from sparserec_np.interactions._bad_rows import Rules, Verdict, refuse
-from sparserec_np.interactions._columns import ColumnOptions
+from sparserec_np.interactions._bad_rows import Rules, Verdict, check_on_bad_rows, refuse
+from sparserec_np.interactions._columns import ColumnOptions, require
 from sparserec_np.interactions._core import Interactions, assemble, drop_rare
 from sparserec_np.interactions._paths import InputFile, find_files
 from sparserec_np.interactions._report import EXAMPLES, BadRow, ReadReport
@@ -89,8 +89,7 @@ def read(
         InputError: A file, a column or (with ``"stop"``) a row cannot be used, or nothing is left.
         MissingExtraError: DuckDB is not installed.
     """
-    if on_bad_rows not in ("stop", "skip"):
-        raise InputError(f"on_bad_rows is 'stop' or 'skip', not {on_bad_rows!r}")
+    check_on_bad_rows(on_bad_rows)
     options = ColumnOptions(user_col, item_col, rating_col, time_col)
     rules = Rules(min_rating, with_times)
     with tempfile.TemporaryDirectory(prefix="sparserec-read-") as scratch:
@@ -131,7 +130,7 @@ def _database(
         import duckdb
     except ImportError as error:
         raise missing_extra("duckdb", "train", "reading files") from error
-    config: dict[str, str | int | bool] = {
+    config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": memory_limit or DEFAULT_MEMORY_LIMIT,
         "temp_directory": scratch,
         "autoinstall_known_extensions": False,
@@ -175,13 +174,7 @@ def _stage_all(
     for number, file in enumerate(files):
         with _told_plainly(file.name):
             source = open_source(db, file, options)
-            for wanted, column in ((rules.min_rating is not None, "rating"),
-                                   (rules.with_times, "time")):
-                if wanted and getattr(source.columns, column) is None:
-                    raise InputError(
-                        f"{file.name}: no column looks like the {column}; "
-                        f"name it with --{column}-col ({column}_col= in Python)"
-                    )
+            require(file.name, source.columns, rules.min_rating, rules.with_times)
             staged.append(stage(db, source, number, rules))
     return staged
 
@@ -272,7 +265,8 @@ def _fetch(
     for start in range(0, rows, _BLOCK):
         block = db.execute(
             f"SELECT u.code AS u, i.code AS i{', t' if with_times else ''} FROM staged AS s "
-            f"{joins} WHERE verdict = {Verdict.KEEP:d} AND s.rowid >= {start} AND s.rowid < {start + _BLOCK}"
+            f"{joins} WHERE verdict = {Verdict.KEEP:d} "
+            f"AND s.rowid >= {start} AND s.rowid < {start + _BLOCK}"
         ).fetchnumpy()
         end = done + len(block["u"])
         users[done:end], items[done:end] = block["u"], block["i"]

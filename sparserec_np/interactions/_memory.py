@@ -1,24 +1,29 @@
-"""Interactions from what is already in memory: arrays, lists, sparse matrices."""
+"""Interactions from what is already in memory: arrays, lists, sparse matrices, anything."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparserec_np.errors import InputError
-from sparserec_np.ids import Ids, from_values
+from sparserec_np.ids import Ids, IntIds, from_values
 from sparserec_np.interactions._core import Interactions, assemble
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# Above this, not every integer has a float64 of its own.
+_EXACT_FLOATS = 2.0**53
 
 
 def from_pairs(users: Any, items: Any, times: Any = None) -> Interactions:
     """Build interactions from two columns of ids.
 
     Args:
-        users: User id of each interaction: a list or array of int or of str, length n.
+        users: User id of each interaction: list or array of int or of str, length n. Floats count
+            if all are integral.
         items: Item id of each interaction, length n.
         times: When each happened, in seconds, length n; optional.
 
@@ -26,8 +31,8 @@ def from_pairs(users: Any, items: Any, times: Any = None) -> Interactions:
         The interactions, repeated pairs collapsed (the latest time is kept).
 
     Raises:
-        InputError: Lengths differ, an id is missing or of a kind that is neither int nor str, ids
-            of one column mix kinds, or a time is not a finite number.
+        InputError: Lengths differ, ids are missing, neither int nor str, or of mixed kinds, or a
+            time is not a finite number.
     """
     user_column, item_column = _column(users, "users"), _column(items, "items")
     if len(user_column) != len(item_column):
@@ -36,8 +41,8 @@ def from_pairs(users: Any, items: Any, times: Any = None) -> Interactions:
             "an interaction needs one of each"
         )
     seconds = None if times is None else _times(times, len(user_column))
-    user_ids, user_codes = _encode(user_column, "users")
-    item_ids, item_codes = _encode(item_column, "items")
+    user_ids, user_codes = encode(user_column, "users")
+    item_ids, item_codes = encode(item_column, "items")
     return assemble(user_codes, item_codes, user_ids, item_ids, seconds)[0]
 
 
@@ -57,14 +62,12 @@ def from_matrix(matrix: Any) -> Interactions:
     Raises:
         InputError: Not a two-dimensional sparse matrix, or it holds NaN or infinite values.
     """
-    from scipy import sparse
-
-    if not sparse.issparse(matrix) or matrix.ndim != 2:
+    if not _is_sparse(matrix) or len(matrix.shape) != 2:
         raise InputError(
-            f"a {type(matrix).__name__} is not a two-dimensional scipy sparse matrix: "
-            "wrap it, scipy.sparse.csr_array(X)"
+            f"a {type(matrix).__name__} is no two-dimensional scipy sparse matrix: "
+            "make one, scipy.sparse.csr_array(X)"
         )
-    entries = matrix.tocoo()
+    entries = matrix.tocsr().tocoo()  # by way of CSR, repeated entries are summed
     if not np.all(np.isfinite(entries.data)):
         raise InputError("the matrix holds NaN or infinite values: remove or replace them first")
     stored = entries.data != 0
@@ -72,33 +75,111 @@ def from_matrix(matrix: Any) -> Interactions:
     return assemble(
         entries.row[stored],
         entries.col[stored],
-        from_values(np.arange(n_users, dtype=np.int64)),
-        from_values(np.arange(n_items, dtype=np.int64)),
+        IntIds(np.arange(n_users, dtype=np.int64)),
+        IntIds(np.arange(n_items, dtype=np.int64)),
     )[0]
 
 
-def _column(values: Any, name: str) -> NDArray[Any]:
-    """Turn a column of ids into an array of integers, of str, or of objects."""
-    if isinstance(values, (str, bytes)):
-        raise InputError(f"{name} is one text, not a list of ids")
-    column = np.asarray(values)
-    if column.dtype.kind == "f" and not isinstance(values, np.ndarray):
-        column = np.asarray(values, dtype=object)  # a list of huge ints becomes float: keep it
-    if column.dtype.kind in "US" and not isinstance(values, np.ndarray):
-        # numpy turns [1, "a"] into text in silence and drops trailing NULs of text.
-        column = np.array(list(values), dtype=object)
-    if column.ndim != 1:
-        raise InputError(f"{name} has {column.ndim} dimensions: give one id an interaction")
-    return column
+def from_any(data: Any) -> Interactions:
+    """Build interactions from whatever holds them.
+
+    Args:
+        data: :class:`Interactions` (given back as they are), a scipy sparse matrix, a tuple
+            ``(users, items)`` or ``(users, items, times)``, a numpy array of two columns, a data
+            frame, or one or several paths.
+
+    Raises:
+        InputError: None of these, or they cannot be used; see :func:`from_matrix`,
+            :func:`from_pairs`, :func:`from_frame` and :func:`read`.
+    """
+    if isinstance(data, Interactions):
+        return data
+    if isinstance(data, (str, Path)) or _is_list_of_paths(data):
+        from sparserec_np.interactions._files import read
+
+        return read(data)
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        return from_pairs(*data)
+    if _is_sparse(data):
+        return from_matrix(data)
+    if isinstance(data, np.ndarray):
+        if data.ndim != 2 or data.shape[1] != 2:
+            raise InputError(
+                f"an array of shape {data.shape} is neither pairs ([n, 2]: user, item) nor sparse; "
+                "for a dense matrix of users x items give scipy.sparse.csr_array(X)"
+            )
+        return from_pairs(data[:, 0], data[:, 1])
+    if isinstance(data, (list, tuple, dict, set, int, float)) or data is None:
+        raise InputError(
+            f"cannot make interactions of a {type(data).__name__}: give (users, items), a scipy "
+            "sparse matrix, a data frame, or paths of files"
+        )
+    from sparserec_np.interactions._frames import from_frame
+
+    return from_frame(data)
 
 
-def _encode(column: NDArray[Any], name: str) -> tuple[Ids, NDArray[np.int64]]:
-    """Number the ids of one column by rank."""
+def encode(column: NDArray[Any], name: str) -> tuple[Ids, NDArray[np.int64]]:
+    """Number the ids of one column by rank.
+
+    Args:
+        column: Ids, shape [n].
+        name: Name of the column, for messages.
+
+    Returns:
+        The vocabulary, and the number of each id, int64[n].
+
+    Raises:
+        InputError: An id is missing, or neither int nor str, or ids of both kinds are mixed.
+    """
+    if column.dtype.kind == "f":
+        column = _integral(column, name)
     try:
         vocabulary = from_values(column)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     return vocabulary, vocabulary.locate(column)
+
+
+def _is_sparse(data: Any) -> bool:
+    """Tell scipy's sparse matrices without loading scipy for anything else."""
+    return hasattr(data, "tocoo") and hasattr(data, "shape") and hasattr(data, "nnz")
+
+
+def _is_list_of_paths(data: Any) -> bool:
+    return (
+        isinstance(data, (list, tuple))
+        and len(data) > 0
+        and all(isinstance(entry, (str, Path)) for entry in data)
+    )
+
+
+def _integral(column: NDArray[np.floating[Any]], name: str) -> NDArray[np.int64]:
+    """Turn floats that are all integers into integers."""
+    if not np.all(np.isfinite(column)):
+        raise InputError(f"{name}: some ids are missing (NaN) or infinite")
+    if np.any(column != np.floor(column)) or np.any(np.abs(column) > _EXACT_FLOATS):
+        raise InputError(f"{name}: ids must be integers or text, not fractions")
+    return column.astype(np.int64)
+
+
+def _column(values: Any, name: str) -> NDArray[Any]:
+    """Turn a column of ids into an array: of integers, of floats, or of objects."""
+    if isinstance(values, (str, bytes)):
+        raise InputError(f"{name} is one text, not a list of ids")
+    if isinstance(values, np.ndarray):
+        column = values
+    else:
+        # numpy would turn [1, "a"] into text, and integers beyond 64 bits into floats.
+        listed = list(values)
+        integers = all(type(value) is int for value in listed)
+        column = np.array(listed) if integers and listed else np.empty(len(listed), dtype=object)
+        if column.dtype.kind not in "iu":
+            column = np.empty(len(listed), dtype=object)
+            column[:] = listed
+    if column.ndim != 1:
+        raise InputError(f"{name} has {column.ndim} dimensions: give one id an interaction")
+    return column
 
 
 def _times(times: Any, length: int) -> NDArray[np.float64]:

@@ -242,9 +242,7 @@ def _open_json(file: InputFile, head: Sequence[str], options: ColumnOptions) -> 
     return JsonSource(file, indices.named(names))
 
 
-def _open_parquet(
-    db: DuckDBPyConnection, file: InputFile, options: ColumnOptions
-) -> ParquetSource:
+def _open_parquet(db: DuckDBPyConnection, file: InputFile, options: ColumnOptions) -> ParquetSource:
     path = quoted(glob_escaped(file.path))
     described = db.execute(f"DESCRIBE SELECT * FROM read_parquet({path})").fetchall()
     names, types = [row[0] for row in described], [row[1] for row in described]

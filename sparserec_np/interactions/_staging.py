@@ -77,8 +77,7 @@ class StagedFile:
 def create_table(db: DuckDBPyConnection) -> None:
     """Create the table that :func:`stage` fills."""
     db.execute(
-        "CREATE TEMP TABLE staged "
-        "(file INTEGER, u VARCHAR, i VARCHAR, t DOUBLE, verdict UTINYINT)"
+        "CREATE TEMP TABLE staged (file INTEGER, u VARCHAR, i VARCHAR, t DOUBLE, verdict UTINYINT)"
     )
 
 
@@ -121,8 +120,9 @@ def bad_rows(db: DuckDBPyConnection, staged: StagedFile, rules: Rules) -> list[B
         BadRow(
             source.file.name,
             f"{source.unit} {place:,}",
-            source.misfit(line or "") if verdict is Verdict.WIDTH else
-            reason(verdict, columns, line, rating, time),
+            source.misfit(line or "")
+            if verdict is Verdict.WIDTH
+            else reason(verdict, columns, line, rating, time),
         )
         for place, verdict, line, rating, time in sorted(rows, key=lambda row: row[0])[:EXAMPLES]
     ]
@@ -146,9 +146,7 @@ def _insert(db: DuckDBPyConnection, source: Source, number: int, rules: Rules) -
 
 def _judged(source: Source, rules: Rules, numbered: bool = False) -> str:
     rating = "replace(r, ',', '.')" if source.decimal_comma else "r"
-    verdict = verdict_sql(
-        source.columns, rules, f"TRY_CAST({rating} AS DOUBLE)", _seconds_sql()
-    )
+    verdict = verdict_sql(source.columns, rules, f"TRY_CAST({rating} AS DOUBLE)", _seconds_sql())
     return f"SELECT *, {verdict} AS verdict FROM ({source.relation(numbered)})"
 
 

@@ -1,0 +1,114 @@
+"""Two sets of interactions together: one on the other's vocabularies, or both as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparserec_np.ids import Ids, IntIds, from_values
+from sparserec_np.interactions._core import Interactions, assemble
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """Interactions in the numbering of given vocabularies, and what did not fit in."""
+
+    interactions: Interactions
+    """One row for each user of the given vocabulary, those without interactions too."""
+    unknown_items: NDArray[np.int64]
+    """How many items of each user the item vocabulary lacks; int64[n_users]. They still count in
+    the denominator of recall."""
+    unknown_users: int
+    """Number of users that the user vocabulary lacks; their interactions are left out."""
+    distinct_unknown_items: int
+    """Number of different items that the item vocabulary lacks."""
+
+
+def align(interactions: Interactions, user_ids: Ids | None, item_ids: Ids) -> Aligned:
+    """Number interactions by other vocabularies, such as those of a model.
+
+    Integer ids and text that reads the same are one id: which of both a file gives depends on the
+    other ids in it.
+
+    Args:
+        interactions: What to align.
+        user_ids: The vocabulary of users, or None to keep the users as they are.
+        item_ids: The vocabulary of items.
+
+    Returns:
+        The known part in the new numbering, times kept, and counts of the rest.
+    """
+    new_item = _positions(interactions.item_ids, item_ids)
+    if user_ids is None:
+        user_ids = interactions.user_ids
+        new_user = np.arange(len(user_ids))
+    else:
+        new_user = _positions(interactions.user_ids, user_ids)
+    users = new_user[interactions.user_of_entry()]
+    items = new_item[interactions.items]
+    known = (users >= 0) & (items >= 0)
+    aligned, _ = assemble(
+        users[known],
+        items[known],
+        user_ids,
+        item_ids,
+        None if interactions.times is None else interactions.times[known],
+    )
+    unknown = users[(users >= 0) & (items < 0)]
+    return Aligned(
+        aligned,
+        np.bincount(unknown, minlength=len(user_ids)).astype(np.int64, copy=False),
+        int(np.count_nonzero(new_user < 0)),
+        int(np.count_nonzero(new_item < 0)),
+    )
+
+
+def merge(first: Interactions, second: Interactions) -> Interactions:
+    """Put two sets of interactions together, such as training and validation data.
+
+    Times are kept if both have them, of a pair in both the later one. The report of neither is.
+    """
+    user_ids = _union(first.user_ids, second.user_ids)
+    item_ids = _union(first.item_ids, second.item_ids)
+    users, items = [], []
+    for part in (first, second):
+        users.append(_positions(part.user_ids, user_ids)[part.user_of_entry()])
+        items.append(_positions(part.item_ids, item_ids)[part.items])
+    times = None
+    if first.times is not None and second.times is not None:
+        times = np.concatenate((first.times, second.times))
+    return assemble(np.concatenate(users), np.concatenate(items), user_ids, item_ids, times)[0]
+
+
+def _positions(ids: Ids, target: Ids) -> NDArray[np.int64]:
+    """Find every id of one vocabulary in another; int64[len(ids)], -1 where it is not there."""
+    if isinstance(ids, IntIds) and isinstance(target, IntIds):
+        return target.locate(ids.values)
+    values = ids.take(np.arange(len(ids)))
+    if ids.kind == "int" and target.kind == "str":
+        values = list(map(str, values))
+    elif ids.kind == "str" and target.kind == "int":
+        values = [int(text) if _is_integer(text) else text for text in values]
+    return target.locate(values)
+
+
+def _union(first: Ids, second: Ids) -> Ids:
+    if isinstance(first, IntIds) and isinstance(second, IntIds):
+        return IntIds(np.union1d(first.values, second.values))
+    values = [
+        id_ if isinstance(id_, str) else str(id_)
+        for ids in (first, second)
+        for id_ in ids.take(np.arange(len(ids)))
+    ]
+    return from_values(values)
+
+
+def _is_integer(text: str) -> bool:
+    """Tell whether text is an integer as Python writes it."""
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and text == str(int(text))

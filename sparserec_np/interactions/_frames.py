@@ -1,0 +1,194 @@
+"""Interactions from data frames of pandas, polars, Arrow and others, through narwhals."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from sparserec_np.errors import InputError, missing_extra
+from sparserec_np.interactions._bad_rows import (
+    FIRST_BAD,
+    Verdict,
+    check_on_bad_rows,
+    reason,
+    refuse,
+)
+from sparserec_np.interactions._columns import ColumnOptions, choose_columns, require
+from sparserec_np.interactions._core import Interactions, assemble, drop_rare
+from sparserec_np.interactions._memory import encode
+from sparserec_np.interactions._report import EXAMPLES, BadRow, Columns, ReadReport
+
+if TYPE_CHECKING:
+    import narwhals as nw
+    from numpy.typing import NDArray
+
+_NAME = "the frame"
+
+
+def from_frame(
+    frame: Any,
+    *,
+    user_col: str | None = None,
+    item_col: str | None = None,
+    rating_col: str | None = None,
+    time_col: str | None = None,
+    min_rating: float | None = None,
+    min_user_interactions: int = 1,
+    min_item_interactions: int = 1,
+    on_bad_rows: Literal["stop", "skip"] = "stop",
+    with_times: bool = False,
+) -> Interactions:
+    """Build interactions from a data frame, with the column options of :func:`read`.
+
+    Ids keep their type: text that looks like a number stays text. Floats with integral values
+    count as integers, because pandas makes floats of integers where some are missing.
+
+    Args:
+        frame: A frame of pandas, polars (lazy too), Arrow, Modin, cuDF or any other that narwhals
+            takes, one interaction a row.
+        user_col: Column of the users; found as in :func:`read` if not given, like the next three.
+        item_col: Column of the items.
+        rating_col: Column of the ratings, numbers.
+        time_col: Column of the times: numbers (seconds), dates or datetimes.
+        min_rating: Rows with a lower rating are not interactions.
+        min_user_interactions: Drop users with fewer distinct items.
+        min_item_interactions: Drop items with fewer distinct users.
+        on_bad_rows: ``"stop"`` at the first row without an id, finite rating or (if asked for)
+            time, or ``"skip"`` such rows and report them.
+        with_times: Keep the time of each interaction.
+
+    Returns:
+        The interactions, with a report.
+
+    Raises:
+        InputError: A column or (with ``"stop"``) a row cannot be used, or nothing is left.
+        MissingExtraError: narwhals is not installed.
+    """
+    check_on_bad_rows(on_bad_rows)
+    table, columns = _take_columns(
+        frame, ColumnOptions(user_col, item_col, rating_col, time_col), min_rating, with_times
+    )
+    seconds = _seconds(table[columns.time], columns.time) if with_times and columns.time else None
+    verdicts = _judge(table, columns, min_rating, seconds)
+    bad = np.flatnonzero(verdicts >= FIRST_BAD)
+    examples = tuple(_describe(table, columns, verdicts, int(row)) for row in bad[:EXAMPLES])
+    if len(bad) and on_bad_rows == "stop":
+        refuse(examples[0])
+    keep = verdicts == Verdict.KEEP
+    if not keep.any():
+        raise InputError(f"{_NAME} has no usable row among {len(table):,}")
+    user_ids, users = encode(_ids(table[columns.user], keep), columns.user)
+    item_ids, items = encode(_ids(table[columns.item], keep), columns.item)
+    times = None if seconds is None else seconds[keep]
+    interactions, duplicates = assemble(users, items, user_ids, item_ids, times)
+    report = ReadReport(
+        files=(_NAME,),
+        columns=(columns,),
+        rows=len(table),
+        bad_rows=len(bad),
+        bad_examples=examples,
+        below_min_rating=int(np.count_nonzero(verdicts == Verdict.BELOW_MIN_RATING)),
+        duplicates=duplicates,
+    )
+    return drop_rare(
+        replace(interactions, report=report), min_user_interactions, min_item_interactions
+    )
+
+
+def _take_columns(
+    frame: Any, options: ColumnOptions, min_rating: float | None, with_times: bool
+) -> tuple[nw.DataFrame[Any], Columns]:
+    """Choose the columns, and collect them if the frame is lazy."""
+    try:
+        import narwhals as nw
+    except ImportError as error:
+        raise missing_extra("narwhals", "train", "reading data frames") from error
+    if hasattr(frame, "set_axis"):  # pandas, whose columns may be numbered
+        frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    try:
+        table = nw.from_native(frame)
+    except TypeError as error:
+        raise InputError(
+            f"a {type(frame).__name__} is no data frame: give one of pandas, polars or Arrow"
+        ) from error
+    names = table.collect_schema().names()
+    columns = choose_columns(_NAME, names, len(names), options).named(names)
+    require(_NAME, columns, min_rating, with_times)
+    taken = [name for name in dataclasses.astuple(columns) if name is not None]
+    table = table.select(list(dict.fromkeys(taken)))
+    return (table.collect() if isinstance(table, nw.LazyFrame) else table), columns
+
+
+def _judge(
+    table: nw.DataFrame[Any],
+    columns: Columns,
+    min_rating: float | None,
+    seconds: NDArray[np.float64] | None,
+) -> NDArray[np.uint8]:
+    """Give the verdict on each row; where several things are wrong, as for files, the first."""
+    verdicts = np.zeros(len(table), dtype=np.uint8)
+    if columns.rating is not None:
+        rating = _numbers(table[columns.rating], columns.rating)
+        if min_rating is not None:
+            verdicts[rating < min_rating] = Verdict.BELOW_MIN_RATING
+        verdicts[~np.isfinite(rating)] = Verdict.RATING
+    if seconds is not None:
+        verdicts[~np.isfinite(seconds)] = Verdict.TIME
+    verdicts[_missing(table[columns.item])] = Verdict.NO_ITEM
+    verdicts[_missing(table[columns.user])] = Verdict.NO_USER
+    return verdicts
+
+
+def _describe(
+    table: nw.DataFrame[Any], columns: Columns, verdicts: NDArray[np.uint8], row: int
+) -> BadRow:
+    values = table.row(row)
+    rating, time = (
+        None if name is None else str(values[table.columns.index(name)])
+        for name in (columns.rating, columns.time if columns.time in table.columns else None)
+    )
+    why = reason(Verdict(verdicts[row]), columns, str(values), rating, time)
+    return BadRow(_NAME, f"row {row + 1:,}", why)
+
+
+def _missing(column: nw.Series[Any]) -> NDArray[np.bool_]:
+    """Mark the ids that are absent: null, NaN or blank text."""
+    absent: NDArray[np.bool_] = np.asarray(column.is_null().to_numpy(), dtype=bool)
+    if column.dtype.is_float():
+        finite = np.isfinite(np.asarray(column.to_numpy(), dtype=np.float64))
+        return np.asarray(absent | ~finite)
+    if column.dtype.is_numeric():
+        return absent
+    blank = (isinstance(v, str) and not v.strip() for v in column.to_list())
+    return np.asarray(absent | np.fromiter(blank, dtype=bool, count=len(column)))
+
+
+def _ids(column: nw.Series[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
+    """Take the ids of the rows to keep; integers as such, anything else as objects."""
+    if column.dtype.is_numeric():
+        return column.filter(keep.tolist()).to_numpy()
+    values = np.empty(len(column), dtype=object)
+    values[:] = column.to_list()
+    return values[keep]
+
+
+def _numbers(column: nw.Series[Any], name: str) -> NDArray[np.float64]:
+    """Give a numeric column as float64, NaN where a value is missing."""
+    if not column.dtype.is_numeric():
+        raise InputError(f"{_NAME}: column {name!r} holds no numbers but {column.dtype}")
+    import narwhals as nw
+
+    return np.asarray(column.cast(nw.Float64).to_numpy(), dtype=np.float64)
+
+
+def _seconds(column: nw.Series[Any], name: str) -> NDArray[np.float64]:
+    """Give a column of numbers, dates or datetimes as seconds, NaN where a value is missing."""
+    import narwhals as nw
+
+    if column.dtype in (nw.Datetime, nw.Date):
+        microseconds = column.cast(nw.Datetime("us")).dt.timestamp("us")
+        return _numbers(microseconds, name) / 1e6
+    return _numbers(column, name)
