@@ -133,8 +133,11 @@ def require(source: str, columns: Columns, min_rating: float | None, with_times:
     """Check that the columns are there which an option needs.
 
     Raises:
-        InputError: Ratings or times are wanted, and there is no such column.
+        InputError: Ratings or times are wanted, and there is no such column; or the minimum rating
+            is no finite number.
     """
+    if min_rating is not None and not isfinite(min_rating):
+        raise InputError(f"the minimum rating must be a finite number, not {min_rating}")
     for role, option, wanted in (
         ("rating", "a minimum rating", min_rating is not None),
         ("time", "times", with_times),

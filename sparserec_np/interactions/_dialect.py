@@ -64,9 +64,9 @@ def detect(head: Sequence[str], options: ColumnOptions) -> Dialect:
         options: Column names that the caller gave: a line that holds one is a header.
     """
     lines = [line for line in head if line.strip()]
-    comment = lines[0][0] if lines[0][0] in "#%" else ""
+    comment = _comment(lines)
     if comment:
-        lines = [line for line in lines if not line.startswith(comment)] or lines[:1]
+        lines = [line for line in lines if not line.startswith(comment)]
     delimiter, width = _delimiter(lines)
     quote = _quote(lines, delimiter)
     draft = Dialect(delimiter, quote, width, None, comment)
@@ -74,6 +74,20 @@ def detect(head: Sequence[str], options: ColumnOptions) -> Dialect:
     if header is not None and len(lines) == 1:
         width = len(draft.split(header) or ())
     return Dialect(delimiter, quote, width, header, comment)
+
+
+def _comment(lines: Sequence[str]) -> str:
+    """Tell the character that begins comments, if the file begins with one.
+
+    An id may begin with the same character, so a comment has a blank after it, or another number
+    of columns than the lines that follow.
+    """
+    first = lines[0]
+    rest = [line for line in lines if line[0] != first[0]]
+    if first[0] not in "#%" or not rest:
+        return ""
+    delimiter, width = _delimiter(rest)
+    return first[0] if first[1:2] == " " or len(first.split(delimiter)) != width else ""
 
 
 def _delimiter(lines: Sequence[str]) -> tuple[str, int]:

@@ -154,13 +154,17 @@ def _told_plainly(what: str) -> Iterator[None]:
 
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        raise InputError(
-            f"{what}: reading needs more memory or temporary disk space than it may use; raise "
-            f"memory_limit (default {DEFAULT_MEMORY_LIMIT}) or point TMPDIR to a larger disk"
-        ) from error
+    except RuntimeError as error:
+        if "interrupted" in str(error):  # how DuckDB passes Ctrl-C on
+            raise KeyboardInterrupt from error
+        raise
     except duckdb.Error as error:
         message = str(error).split("\n", 1)[0]
+        if isinstance(error, duckdb.OutOfMemoryException) or "No space left" in message:
+            raise InputError(
+                f"{what}: reading needs more memory or temporary disk space than it may use: raise "
+                f"memory_limit (default {DEFAULT_MEMORY_LIMIT}), or point TMPDIR to a larger disk"
+            ) from error
         if "GZIP" in message or "zstd" in message.lower():
             message = f"the file is damaged or cut short ({message}): fetch or pack it again"
         raise InputError(f"{what} cannot be read: {message}") from error

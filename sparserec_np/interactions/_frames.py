@@ -150,7 +150,7 @@ def _describe(
         None if name is None else str(values[table.columns.index(name)])
         for name in (columns.rating, columns.time if columns.time in table.columns else None)
     )
-    why = reason(Verdict(verdicts[row]), columns, str(values), rating, time)
+    why = reason(Verdict(verdicts[row]), columns, ", ".join(map(str, values)), rating, time)
     return BadRow(_NAME, f"row {row + 1:,}", why)
 
 

@@ -61,7 +61,7 @@ def find_files(paths: Sequence[str | Path] | str | Path, scratch: Path) -> list[
 
     Args:
         paths: One or many; a glob gives its files in the order of their names.
-        scratch: Folder for a copy of standard input, which is read more than once.
+        scratch: Folder for copies of standard input and pipes, as files are read more than once.
 
     Raises:
         InputError: Nothing there, a folder, not readable, empty, or other data than the name says.
@@ -74,9 +74,16 @@ def find_files(paths: Sequence[str | Path] | str | Path, scratch: Path) -> list[
     files: list[InputFile] = []
     for path in map(str, given):
         if path == "-":
-            files.append(_inspect(_copy_stdin(scratch), "standard input"))
-        else:
-            files.extend(_inspect(match, match) for match in _expand(path))
+            copy = _copy(sys.stdin.buffer, scratch / f"{len(files)}")
+            files.append(_inspect(copy, "standard input"))
+            continue
+        for match in _expand(path):
+            if os.path.isfile(match):
+                files.append(_inspect(match, match))
+            else:  # a pipe, as shells make of <(command)
+                with open(match, "rb") as pipe:
+                    copy = _copy(pipe, scratch / f"{len(files)}")
+                files.append(_inspect(copy, match))
     return files
 
 
@@ -93,10 +100,10 @@ def _expand(path: str) -> list[str]:
     return matches
 
 
-def _copy_stdin(scratch: Path) -> str:
-    target = scratch / "stdin"
+def _copy(stream: BinaryIO, target: Path) -> str:
+    """Keep what can be read only once."""
     with target.open("wb") as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
+        shutil.copyfileobj(stream, copy)
     return str(target)
 
 
@@ -104,7 +111,7 @@ def _inspect(path: str, name: str) -> InputFile:
     """Open a file and compare how it begins with what its name says."""
     try:
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0 and os.path.isfile(path):
+            if os.fstat(file.fileno()).st_size == 0:
                 raise InputError(f"{name} is empty")
             compression, begin = _beginning(path, name, file)
     except OSError as error:

@@ -213,7 +213,11 @@ def open_source(db: DuckDBPyConnection, file: InputFile, options: ColumnOptions)
 def _open_text(file: InputFile, head: Sequence[str], options: ColumnOptions) -> TextSource:
     dialect = detect(head, options)
     names = dialect.split(dialect.header) if dialect.header is not None else None
-    data = [line for line in head if line != dialect.header]
+    data = [
+        line
+        for line in head
+        if line != dialect.header and not (dialect.comment and line.startswith(dialect.comment))
+    ]
     if not data:
         raise InputError(f"{file.name} holds a header but no rows")
     if names and dialect.width < len(names):
