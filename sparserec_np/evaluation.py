@@ -18,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions
+from sparserec_np.ids import from_values
+from sparserec_np.interactions import Interactions, align
+from sparserec_np.retrieval import top_k
 
 if TYPE_CHECKING:
-    pass
+    from sparserec_np.runtime import Model
 
 _log = logging.getLogger(__name__)
 
@@ -112,7 +114,11 @@ def find_hits(ranked: npt.NDArray[np.int32], relevant: Interactions) -> Hits:
 
 
 def score(
-    ranked: npt.NDArray[np.int32], relevant: Interactions, n_relevant: Counts
+    ranked: npt.NDArray[np.int32],
+    relevant: Interactions,
+    n_relevant: Counts,
+    *,
+    unserved_users: int = 0,
 ) -> dict[str, Any]:
     """Average all metrics over the users who have test items.
 
@@ -121,6 +127,8 @@ def score(
         relevant: The test items of the same users, in the same numbering of items.
         n_relevant: int64[n_users]: number of test items of each user, those included that the
             numbering does not know. Users with none are left out.
+        unserved_users: Number of users with test items beyond these rows, for whom there is no
+            ranking; they count with zero.
 
     Returns:
         ``{"k", "recall", "ndcg", "hit_rate", "mrr", "coverage", "users"}``.
@@ -129,18 +137,103 @@ def score(
         InputError: No user has a test item.
     """
     counted = n_relevant > 0
-    if not counted.any():
+    users = int(counted.sum()) + unserved_users
+    if users == 0:
         raise InputError("nothing to evaluate: no user has an item in the test data")
     hits, n_relevant = find_hits(ranked, relevant)[counted], n_relevant[counted]
     return {
         "k": ranked.shape[1],
-        "recall": float(recall(hits, n_relevant).mean()),
-        "ndcg": float(ndcg(hits, n_relevant).mean()),
-        "hit_rate": float(hit_rate(hits).mean()),
-        "mrr": float(mrr(hits).mean()),
+        "recall": float(recall(hits, n_relevant).sum() / users),
+        "ndcg": float(ndcg(hits, n_relevant).sum() / users),
+        "hit_rate": float(hit_rate(hits).sum() / users),
+        "mrr": float(mrr(hits).sum() / users),
         "coverage": coverage(ranked[counted], relevant.n_items),
-        "users": int(counted.sum()),
+        "users": users,
     }
+
+
+def evaluate(
+    model: Model,
+    train: Interactions,
+    test: Interactions,
+    *,
+    k: int = 20,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Score a model file by the protocol above.
+
+    Args:
+        model: The loaded file: what is shipped is what is scored.
+        train: What is known of the users: left out of the ranking, and the histories of a history
+            model.
+        test: What is to be predicted.
+        k: Number of ranks that count.
+        threads: Number of threads; None for all cores.
+
+    Returns:
+        ``{"k", "recall", "ndcg", "hit_rate", "mrr", "coverage", "users", "model_bytes"}``.
+
+    Raises:
+        InputError: No user has a test item, or ``k`` is below 1.
+    """
+    if k < 1:
+        raise InputError(f"k must be at least 1, not {k}")
+    wanted = align(test, model.user_ids, model.item_ids)
+    relevant = wanted.interactions
+    known = align(train, relevant.user_ids, model.item_ids).interactions
+    n_relevant = relevant.user_degrees() + wanted.unknown_items
+    users = np.flatnonzero(n_relevant)
+    unserved = int(np.count_nonzero(test.user_degrees())) - len(users)
+    ranked = np.full((relevant.n_users, k), -1, dtype=np.int32)
+    ranked[users], _ = rank(model, known, users, k=k, threads=threads)
+    without = unserved + int(np.count_nonzero(ranked[users, 0] < 0))
+    if without:
+        _log.warning(
+            "%s of %s users count with zero: the model does not know them, or none of their items",
+            f"{without:,}",
+            f"{len(users) + unserved:,}",
+        )
+    metrics = score(ranked, relevant, n_relevant, unserved_users=unserved)
+    return {**metrics, "model_bytes": model.info()["bytes"]}
+
+
+def rank(
+    model: Model,
+    known: Interactions,
+    users: npt.NDArray[np.int64],
+    *,
+    k: int,
+    threads: int | None = None,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Rank all items for many users, without those that they have.
+
+    Args:
+        model: The loaded file.
+        known: What the users have, in the model's numbering of items and, for an embedding model,
+            of users.
+        users: int64[n]: which rows of ``known`` to rank for.
+        k: Number of items a user.
+        threads: Number of threads; None for all cores.
+
+    Returns:
+        Item numbers, int32[n, k], best first, and their scores, float32[n, k]. Numbers are -1 where
+        no item is left, and all along the row of a user whom a history model cannot serve because
+        nothing is known of them.
+    """
+    mine = _take_users(known, users)
+    if model.users == "embedding":
+        return top_k(model, users, exclude=mine, k=k, threads=threads)
+    items, scores = top_k(model, mine, exclude=mine, k=k, threads=threads)
+    items[mine.user_degrees() == 0] = -1
+    return items, scores
+
+
+def _take_users(interactions: Interactions, users: npt.NDArray[np.int64]) -> Interactions:
+    lengths = interactions.user_degrees()[users]
+    indptr = np.concatenate(([0], np.cumsum(lengths)))
+    entries = np.arange(indptr[-1]) + np.repeat(interactions.indptr[users] - indptr[:-1], lengths)
+    user_ids = from_values(interactions.user_ids.take(users))
+    return Interactions(indptr, interactions.items[entries], user_ids, interactions.item_ids)
 
 
 def rank_by_popularity(train: Interactions, k: int) -> npt.NDArray[np.int32]:

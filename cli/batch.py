@@ -1,0 +1,107 @@
+"""Recommendations for all users of a file, written to Parquet a block of users at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sparserec_np.ids import Ids
+    from sparserec_np.interactions import Interactions
+    from sparserec_np.runtime import Model
+
+# Recommendations in memory at once: some 50 MB, with ids as Python strings.
+_BLOCK = 500_000
+_SQL_TYPE = {"int": "BIGINT", "str": "VARCHAR"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and whom the model could not serve."""
+
+    users: int
+    rows: int
+    skipped: int
+
+
+def write_recommendations(
+    model: Model,
+    interactions: Interactions,
+    output: Path,
+    *,
+    k: int,
+    threads: int | None = None,
+) -> Written:
+    """Recommend to every user of ``interactions`` what they do not have yet.
+
+    Memory is bounded whatever the number of users; the file appears under its name when complete.
+
+    Args:
+        model: The loaded file.
+        interactions: What the users have.
+        output: The Parquet file to write: columns ``user``, ``rank`` (from 1), ``item``, ``score``.
+        k: Number of items a user.
+        threads: Number of threads; None for all cores.
+    """
+    import duckdb
+
+    from sparserec_np.evaluation import rank
+    from sparserec_np.interactions import align
+
+    aligned = align(interactions, model.user_ids, model.item_ids)
+    known = aligned.interactions
+    users = np.flatnonzero(known.user_degrees() + aligned.unknown_items)
+    step = max(1, _BLOCK // k)
+    n_users = n_rows = 0
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
+        with duckdb.connect(f"{scratch}/rows.duckdb") as connection:
+            connection.execute(
+                f"CREATE TABLE recommendations (user {_SQL_TYPE[known.user_ids.kind]}, "
+                f"rank INTEGER, item {_SQL_TYPE[model.item_ids.kind]}, score FLOAT)"
+            )
+            for start in range(0, len(users), step):
+                block = users[start : start + step]
+                items, scores = rank(model, known, block, k=k, threads=threads)
+                _append(connection, known.user_ids, block, model.item_ids, items, scores)
+                n_users += int((items[:, 0] >= 0).sum())
+                n_rows += int((items >= 0).sum())
+            whole = Path(scratch, "whole.parquet")
+            connection.execute(f"COPY recommendations TO {_quoted(whole)} (FORMAT parquet)")
+        whole.replace(output)
+    all_users = int(np.count_nonzero(interactions.user_degrees()))
+    return Written(users=n_users, rows=n_rows, skipped=all_users - n_users)
+
+
+def _append(
+    connection: Any,
+    user_ids: Ids,
+    users: npt.NDArray[np.int64],
+    item_ids: Ids,
+    items: npt.NDArray[np.int32],
+    scores: npt.NDArray[np.float32],
+) -> None:
+    user, place = np.nonzero(items >= 0)
+    block = {
+        "user": _column(user_ids, users[user]),
+        "rank": (place + 1).astype(np.int32),
+        "item": _column(item_ids, items[user, place]),
+        "score": scores[user, place],
+    }
+    connection.register("block", block)
+    connection.execute("INSERT INTO recommendations FROM block")
+    connection.unregister("block")
+
+
+def _column(ids: Ids, positions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Ids as an array that DuckDB reads: int64, or str objects."""
+    return np.array(ids.take(positions), dtype=object if ids.kind == "str" else np.int64)
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
