@@ -165,8 +165,6 @@ def _told_plainly(what: str) -> Iterator[None]:
                 f"{what}: reading needs more memory or temporary disk space than it may use: raise "
                 f"memory_limit (default {DEFAULT_MEMORY_LIMIT}), or point TMPDIR to a larger disk"
             ) from error
-        if "GZIP" in message or "zstd" in message.lower():
-            message = f"the file is damaged or cut short ({message}): fetch or pack it again"
         raise InputError(f"{what} cannot be read: {message}") from error
 
 

@@ -6,6 +6,7 @@ import gzip
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -26,6 +27,7 @@ FORMATS = {
     ".txt": "text",
     ".dat": "text",
 }
+_HEAD_BYTES = 4096
 _MAGIC = (
     (b"\x1f\x8b", "gzip data"),
     (b"\x28\xb5\x2f\xfd", "zstd data"),
@@ -129,15 +131,9 @@ def _inspect(path: str, name: str) -> InputFile:
 
 def _beginning(path: str, name: str, file: BinaryIO) -> tuple[str, bytes]:
     """Read the first bytes, unpacked where the standard library can."""
-    begin = file.read(4096)
+    begin = file.read(_HEAD_BYTES)
     if begin.startswith(b"\x1f\x8b"):
-        with gzip.open(path) as unpacked:
-            try:
-                return "gzip", unpacked.read(4096)
-            except (EOFError, gzip.BadGzipFile, OSError) as error:
-                raise InputError(
-                    f"{name} is damaged or cut short ({error}): fetch or pack it again"
-                ) from error
+        return "gzip", _check_gzip_is_whole(path, name)
     if begin.startswith(b"\x28\xb5\x2f\xfd"):
         file.seek(0)
         check_zstd_is_whole(file, name)
@@ -165,6 +161,26 @@ def _format(name: str, extension: str, compression: str, begin: bytes) -> str:
         )
     looks_like_json = begin.lstrip().startswith((b'{"', b"{ ", b"{}"))
     return named or ("JSON lines" if looks_like_json else "text")
+
+
+def _check_gzip_is_whole(path: str, name: str) -> bytes:
+    """Unpack a gzip file once for its checksum, which DuckDB does not look at.
+
+    Some versions of DuckDB also take a file that is cut short for one that ends there.
+
+    Returns:
+        The first bytes of the content.
+    """
+    try:
+        with gzip.open(path) as unpacked:
+            begin = unpacked.read(_HEAD_BYTES)
+            while unpacked.read(1 << 20):
+                pass
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(
+            f"{name} is damaged or cut short ({error}): fetch or pack it again"
+        ) from error
+    return begin
 
 
 def check_zstd_is_whole(file: BinaryIO, name: str) -> None:
