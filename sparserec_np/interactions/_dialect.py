@@ -138,14 +138,13 @@ def _is_header(lines: Sequence[str], dialect: Dialect, options: ColumnOptions) -
     asked = {options.user, options.item, options.rating, options.time} - {None}
     if any(name in asked and not name.isdecimal() for name in first):
         return True
-    if any(_is_number(value) or not value for value in first[:2]):
+    if any(_is_number(value) for value in first):
         return False
     if any(usual_role(name) in ("user", "item") for name in first):
         return True
     below = [row for row in map(dialect.split, lines[1:]) if row and len(row) == len(first)]
-    words = [not _is_number(name) for name in first]
     numbers = [sum(_is_number(row[i]) for row in below) * 2 > len(below) for i in range(len(first))]
-    return all(words) and any(numbers)
+    return all(first) and any(numbers)
 
 
 def _is_number(value: str) -> bool:

@@ -144,6 +144,7 @@ def _database(
     except duckdb.Error as error:
         raise InputError(f"memory_limit={memory_limit!r} is no size such as '2GB'") from error
     with db:
+        db.execute("SET TimeZone = 'UTC'")  # of times that do not say theirs
         yield db
 
 

@@ -151,7 +151,8 @@ def _judged(source: Source, rules: Rules, numbered: bool = False) -> str:
 
 
 def _seconds_sql() -> str:
-    return "coalesce(TRY_CAST(t AS DOUBLE), epoch(TRY_CAST(t AS TIMESTAMP)))"
+    # With a time zone, because the cast to TIMESTAMP would drop the offset that text may have.
+    return "coalesce(TRY_CAST(t AS DOUBLE), epoch(TRY_CAST(t AS TIMESTAMPTZ)))"
 
 
 def _sense(db: DuckDBPyConnection, source: Source) -> tuple[int, int]:
