@@ -186,7 +186,11 @@ def _fill_by_position(
     taken: dict[str, int],
 ) -> None:
     """Take what is still open from the left: user, item, then rating and time by their looks."""
-    left = [index for index in range(width) if index not in taken.values()]
+    left = [
+        index
+        for index in range(width)
+        if index not in taken.values() and not (names and usual_role(names[index]))
+    ]
     open_roles = [role for role in ("user", "item") if role not in taken]
     if width > 4 or (len(open_roles) == 1 and len(left) != 1 and names):
         return

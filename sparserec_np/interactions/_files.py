@@ -6,6 +6,7 @@ ids by rank, *fetch* the pairs of numbers in blocks. Ids and numbers reach Pytho
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -160,7 +161,7 @@ def _told_plainly(what: str) -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise
     except duckdb.Error as error:
-        message = str(error).split("\n", 1)[0]
+        message = re.sub(r"^[A-Za-z ]+ Error: ", "", str(error).split("\n", 1)[0])
         if isinstance(error, duckdb.OutOfMemoryException) or "No space left" in message:
             raise InputError(
                 f"{what}: reading needs more memory or temporary disk space than it may use: raise "
