@@ -14,25 +14,38 @@ Sources: P. Elias, "Efficient storage and retrieval by content and address of st
 21(2), 1974; R. Fano, MIT Project MAC memo 61, 1971.
 
 Functions raise ``ValueError`` for arrays that no writer makes; the reader of model files says
-where. Decoding works in pieces, so that its scratch memory is bounded (about 2 MB) whatever the
+where. Decoding works in pieces, so that its scratch memory is bounded (about 0.5 MB) whatever the
 size of the sequence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-UInt8Array = npt.NDArray[np.uint8]
-UInt64Array = npt.NDArray[np.uint64]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    UInt8Array = npt.NDArray[np.uint8]
+    UInt64Array = npt.NDArray[np.uint64]
 
 MAX_BITS = 56
 """Most bits of a packed value: 56 + 7 bits of misalignment still fit one 64-bit word."""
+MAX_CODE_BITS = 8
+"""Most bits of a code: an index into a codebook fits one byte."""
+
+
+class ByteSequence(Protocol):
+    """What can be decoded: a uint8 array, or anything that gives one for a slice."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> UInt8Array: ...
+
 
 _PACK_PIECE = 8 * 2048  # values; a multiple of 8, so that every piece ends on a whole byte
-_UNARY_PIECE = 8192  # bytes of the vector ``high`` that are decoded at a time
+_UNARY_PIECE = 2048  # bytes of the vector ``high`` that are decoded at a time
 
 
 def packed_bytes(count: int, bits: int) -> int:
@@ -61,19 +74,19 @@ def pack_bits(values: npt.NDArray[np.unsignedinteger], bits: int) -> UInt8Array:
 
 
 def unpack_bits(
-    packed: UInt8Array, bits: int, start: int, stop: int
+    packed: ByteSequence, bits: int, start: int, stop: int
 ) -> npt.NDArray[np.unsignedinteger]:
     """Read the packed integers ``start`` to ``stop - 1``, without touching the others.
 
     Args:
-        packed: uint8 array as :func:`pack_bits` makes it, long enough for ``stop`` values.
+        packed: Bytes as :func:`pack_bits` makes them, enough for ``stop`` values.
         bits: 0 to ``MAX_BITS``.
         start: First value, 0 or more.
         stop: One after the last value.
 
     Returns:
         Array of shape [stop - start] in the smallest unsigned type that holds ``bits`` bits; for
-        8 bits a view of ``packed``.
+        8 bits a slice of ``packed``.
     """
     if bits == 8:
         return packed[start:stop]
@@ -127,8 +140,8 @@ def encode_monotone(
 
 
 def decode_monotone(
-    low: UInt8Array,
-    high: UInt8Array,
+    low: ByteSequence,
+    high: ByteSequence,
     low_bits: int,
     *,
     first: int = 0,

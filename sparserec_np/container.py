@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import zlib
+from binascii import crc32
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from sparserec_np.errors import ModelFileError
+from sparserec_np.source import Part, Source
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MAX_HEADER = 1 << 20
 """Longest header in bytes, in writing and in reading."""
@@ -39,8 +40,10 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
 }
 _MAX_DIMENSIONS = 32
+_VERIFY_PIECE = 1 << 18
 _NO_SUM = "00000000"
-_HEADER_SUM = re.compile(rb'"header_crc32":"([0-9a-f]{8})"')
+# Within a JSON text quotes are escaped, so these bytes begin this field and nothing else.
+_HEADER_SUM = b'"header_crc32":"'
 
 
 def damaged(name: str, what: str) -> ModelFileError:
@@ -50,8 +53,7 @@ def damaged(name: str, what: str) -> ModelFileError:
     )
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """Where a tensor lies: dtype name, shape, and its bytes ``[begin, end)`` in the data."""
 
     dtype: str
@@ -61,11 +63,10 @@ class Tensor:
 
 
 class Container:
-    """An opened file: its text, and read-only arrays over its bytes.
+    """An opened file: its texts, and its tensors as arrays.
 
     Args:
-        name: How messages call the file.
-        buffer: All bytes of the file (bytes or a mapping).
+        source: The bytes of the file.
         metadata: The texts of ``__metadata__``.
         tensors: Directory, by name.
         data_start: Offset of the data in the file, in bytes.
@@ -73,28 +74,34 @@ class Container:
 
     def __init__(
         self,
-        name: str,
-        buffer: Any,
+        source: Source,
         metadata: dict[str, str],
         tensors: dict[str, Tensor],
         data_start: int,
     ) -> None:
-        self.name = name
-        self.buffer = buffer
+        self.source = source
+        self.name = source.name
         self.metadata = metadata
         self.tensors = tensors
         self.data_start = data_start
 
-    def array(self, name: str) -> npt.NDArray[Any]:
-        """Give a tensor as a one-dimensional view of the file, without copying."""
+    def _extent(self, name: str) -> tuple[int, int]:
         tensor = self.tensors[name]
-        dtype = _DTYPES[tensor.dtype]
-        count = (tensor.end - tensor.begin) // dtype.itemsize
-        offset = self.data_start + tensor.begin
-        if not count:  # numpy refuses an empty view at the very end of a buffer
-            return np.empty(0, dtype)
-        view: npt.NDArray[Any] = np.frombuffer(self.buffer, dtype, count, offset)
-        return view
+        return self.data_start + tensor.begin, self.data_start + tensor.end
+
+    def mapped(self, name: str) -> npt.NDArray[Any]:
+        """Give a tensor as a one-dimensional, read-only view of the file, without copying."""
+        return self.source.view(*self._extent(name)).view(_DTYPES[self.tensors[name].dtype])
+
+    def read(self, name: str) -> npt.NDArray[Any]:
+        """Read a tensor: a one-dimensional, read-only copy."""
+        data = self.source.read(*self._extent(name))
+        array: npt.NDArray[Any] = np.frombuffer(data, _DTYPES[self.tensors[name].dtype])
+        return array
+
+    def part(self, name: str) -> Part:
+        """Give the bytes of a tensor to be read slice by slice."""
+        return Part(self.source, *self._extent(name))
 
     def check_tensors(self, expected: Mapping[str, tuple[str, int]]) -> None:
         """Check that one-dimensional tensors are there with exactly this dtype and length.
@@ -114,16 +121,20 @@ class Container:
                 )
 
     def verify(self) -> None:
-        """Read all data and compare its checksum.
+        """Read all data, a piece at a time, and compare its checksum.
 
         Raises:
             ModelFileError: The data is not what was written.
         """
-        with memoryview(self.buffer) as view, view[self.data_start :] as data:
-            found = f"{zlib.crc32(data):08x}"
-        expected = self.metadata.get("data_crc32")
-        if found != expected:
-            raise damaged(self.name, f"the checksum of the data is {found}, not {expected}")
+        found = 0
+        for begin in range(self.data_start, self.source.size, _VERIFY_PIECE):
+            end = min(begin + _VERIFY_PIECE, self.source.size)
+            found = crc32(self.source.read(begin, end), found)
+        expected = self.metadata.get("data_crc32", "")
+        if f"{found:08x}" != expected:
+            raise damaged(
+                self.name, f"the checksum of the data is {found:08x}, not {expected[:40]!r}"
+            )
 
 
 def build_header(
@@ -161,9 +172,8 @@ def build_header(
     if len(text) > MAX_HEADER:
         raise ValueError(f"a header of {len(text)} bytes, more than {MAX_HEADER}")
     blank = len(text).to_bytes(8, "little") + text
-    match = _HEADER_SUM.search(blank)
-    assert match is not None
-    return blank[: match.start(1)] + b"%08x" % zlib.crc32(blank) + blank[match.end(1) :]
+    place = blank.index(_HEADER_SUM) + len(_HEADER_SUM)
+    return blank[:place] + b"%08x" % crc32(blank) + blank[place + 8 :]
 
 
 def build(metadata: Mapping[str, str], tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
@@ -179,15 +189,14 @@ def build(metadata: Mapping[str, str], tensors: Mapping[str, npt.NDArray[Any]]) 
     names = {dtype: name for name, dtype in _DTYPES.items()}
     shapes = {name: (names[array.dtype], len(array)) for name, array in tensors.items()}
     data = b"".join(array.tobytes() for array in tensors.values())
-    return build_header(metadata, shapes, f"{zlib.crc32(data):08x}") + data
+    return build_header(metadata, shapes, f"{crc32(data):08x}") + data
 
 
-def parse(buffer: Any, name: str) -> Container:
+def parse(source: Source) -> Container:
     """Read and check the header of a file.
 
     Args:
-        buffer: All bytes of the file: bytes, or a read-only mapping.
-        name: How messages call the file.
+        source: The bytes of the file.
 
     Returns:
         The container; tensors of types that this version does not use are listed as well.
@@ -195,23 +204,23 @@ def parse(buffer: Any, name: str) -> Container:
     Raises:
         ModelFileError: Anything at all is not as the format says.
     """
-    size = len(buffer)
+    name, size = source.name, source.size
     if size < 8:
         raise damaged(name, f"{size} bytes, too short for a header")
-    length = int.from_bytes(buffer[:8], "little")
-    if not 2 <= length <= min(size - 8, MAX_HEADER):
+    prefix = source.read(0, 8)
+    length = int.from_bytes(prefix, "little")
+    most = min(size - 8, MAX_HEADER)
+    if not 2 <= length <= most:
         raise damaged(
-            name,
-            f"bytes 0 to 7 give the header {length} bytes; it can have 2 to "
-            f"{max(min(size - 8, MAX_HEADER), 2)}",
+            name, f"bytes 0 to 7 give the header {length} bytes; it can have 2 to {max(most, 2)}"
         )
-    text = bytes(buffer[8 : 8 + length])
+    text = source.read(8, 8 + length)
     header = parse_json(text, name, "the header")
     metadata = _metadata(header, name)
-    _check_header_sum(bytes(buffer[:8]) + text, name)
+    _check_header_sum(prefix + text, name)
     tensors = {key: _tensor(key, entry, name) for key, entry in header.items()}
     _check_cover(tensors, size - 8 - length, name)
-    return Container(name, buffer, metadata, tensors, 8 + length)
+    return Container(source, metadata, tensors, 8 + length)
 
 
 def _metadata(header: dict[str, Any], name: str) -> dict[str, str]:
@@ -221,25 +230,28 @@ def _metadata(header: dict[str, Any], name: str) -> dict[str, str]:
     if metadata.get("format") != "sparserec-np":
         raise damaged(name, "the header does not say that its format is 'sparserec-np'")
     version = metadata.get("version", "")
-    if not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", version):
+    parts = version.split(".")
+    if len(parts) != 2 or not all(p.isascii() and p.isdigit() for p in parts):
         raise damaged(name, f"the header gives the version {version[:40]!r}, which is none")
-    if version.partition(".")[0] != VERSION.partition(".")[0]:
+    if parts[0] != VERSION[0]:
         raise ModelFileError(
-            f"{name}: a model of format version {version}, but this reader knows "
-            f"{VERSION.partition('.')[0]}.x: upgrade sparserec-np, or write the model again"
+            f"{name}: a model of format version {version[:40]}, but this reader knows "
+            f"{VERSION[0]}.x: upgrade sparserec-np, or write the model again"
         )
     return metadata
 
 
 def _check_header_sum(header: bytes, name: str) -> None:
-    match = _HEADER_SUM.search(header)
-    if match is None:
+    place = header.find(_HEADER_SUM) + len(_HEADER_SUM)
+    if place < len(_HEADER_SUM):
         raise damaged(name, "the header has no checksum 'header_crc32'")
-    blank = header[: match.start(1)] + _NO_SUM.encode() + header[match.end(1) :]
-    found, expected = b"%08x" % zlib.crc32(blank), match.group(1)
+    blank = header[:place] + _NO_SUM.encode() + header[place + 8 :]
+    found, expected = b"%08x" % crc32(blank), header[place : place + 8]
     if found != expected:
         raise damaged(
-            name, f"the checksum of the header is {found.decode()}, not {expected.decode()}"
+            name,
+            f"the checksum of the header is {found.decode()}, "
+            f"not {expected.decode('ascii', 'replace')}",
         )
 
 

@@ -8,16 +8,16 @@ mapped file, and gives the same internal order whatever order the data came in.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from sparserec_np.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Id: TypeAlias = "int | str"
 IdSequence: TypeAlias = "Sequence[Any] | npt.NDArray[Any]"
@@ -25,7 +25,6 @@ IdSequence: TypeAlias = "Sequence[Any] | npt.NDArray[Any]"
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 
-_INTEGER_LITERAL = re.compile(r"[+-]?[0-9]{1,40}")
 # Above this share of the vocabulary a call of ``StrIds.locate`` builds a dict for its own duration
 # instead of searching id by id: a binary search costs about as much as 20 dict insertions.
 _SEARCHES_WORTH_A_DICT = 1 / 20
@@ -123,8 +122,8 @@ class IntIds(Ids):
         if self._count == 0:
             return np.full(len(wanted), -1, dtype=np.int64)
         if self._values is None:
-            hit = (wanted >= self._start) & (wanted <= self._start + self._count - 1)
-            found = np.where(hit, wanted, self._start) - self._start
+            found = wanted - np.int64(self._start)  # wraps around, so that one comparison will do
+            hit = found.view(np.uint64) < np.uint64(self._count)
         else:
             found = np.searchsorted(self._values, wanted)
             np.minimum(found, self._count - 1, out=found)
@@ -141,9 +140,11 @@ class IntIds(Ids):
 
     def parse(self, text: str) -> int:
         """Read an integer; see :meth:`Ids.parse`."""
-        if not _INTEGER_LITERAL.fullmatch(text.strip()):
-            raise InputError(f"the ids are integers, but {text!r} is not one")
-        return int(text)
+        literal = text.strip()
+        digits = literal[1:] if literal[:1] in {"+", "-"} else literal
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= 40):
+            raise InputError(f"the ids are integers, but {text[:40]!r} is not one")
+        return int(literal)
 
 
 class StrIds(Ids):
@@ -186,6 +187,8 @@ class StrIds(Ids):
             key = id_.encode()
         except UnicodeEncodeError:  # a lone surrogate is in no vocabulary
             return -1
+        from bisect import bisect_left
+
         position = bisect_left(self, key)
         return position if position < len(self) and self[position] == key else -1
 

@@ -8,14 +8,11 @@ field.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sparserec_np.codec import MAX_BITS, choose_low_bits, packed_bytes, unary_bytes
+from sparserec_np.codec import MAX_BITS, MAX_CODE_BITS, choose_low_bits, packed_bytes, unary_bytes
 from sparserec_np.container import damaged
 from sparserec_np.ids import INT64_MAX, INT64_MIN
-from sparserec_np.quantise import MAX_CODE_BITS
 
 MAX_DIM = 65_535
 MAX_ROWS = 2**31 - 1
@@ -32,11 +29,10 @@ TensorSpecs = dict[str, tuple[str, int]]
 """dtype and length by name, in the order of their data."""
 
 
-@dataclass(frozen=True)
-class CodesLayout:
-    """A value for each of ``count`` rows, as packed codes and a codebook; 0 bits: not stored."""
+class CodesLayout(NamedTuple):
+    """A value for each row, as packed codes and a codebook; 0 bits: not stored."""
 
-    count: int
+    rows: int
     bits: int
 
     def tensors(self, prefix: str) -> TensorSpecs:
@@ -45,12 +41,11 @@ class CodesLayout:
             return {}
         return {
             f"{prefix}.levels": ("F32", 1 << self.bits),
-            f"{prefix}.codes": ("U8", packed_bytes(self.count, self.bits)),
+            f"{prefix}.codes": ("U8", packed_bytes(self.rows, self.bits)),
         }
 
 
-@dataclass(frozen=True)
-class TableLayout:
+class TableLayout(NamedTuple):
     """A sparse table: ``weights`` positions as a monotone sequence, and their codes."""
 
     rows: int
@@ -85,30 +80,28 @@ class TableLayout:
         return specs
 
 
-@dataclass(frozen=True)
-class IntIdsLayout:
-    """Integer ids: all of a range if ``span == count``, otherwise a monotone sequence."""
+class IntIdsLayout(NamedTuple):
+    """Integer ids: all of a range if ``span == rows``, otherwise a monotone sequence."""
 
-    count: int
+    rows: int
     start: int
     span: int
     low_bits: int
 
     def tensors(self, prefix: str) -> TensorSpecs:
         """Tensors of this part, their names beginning with ``prefix``."""
-        if self.span == self.count:
+        if self.span == self.rows:
             return {}
         return {
-            f"{prefix}.high": ("U8", unary_bytes(self.count, self.span, self.low_bits)),
-            f"{prefix}.low": ("U8", packed_bytes(self.count, self.low_bits)),
+            f"{prefix}.high": ("U8", unary_bytes(self.rows, self.span, self.low_bits)),
+            f"{prefix}.low": ("U8", packed_bytes(self.rows, self.low_bits)),
         }
 
 
-@dataclass(frozen=True)
-class TextsLayout:
+class TextsLayout(NamedTuple):
     """Texts: the length of each in ``width`` bytes, then all UTF-8; both deflated or not."""
 
-    count: int
+    rows: int
     text_bytes: int
     width: int
     stored: int
@@ -121,30 +114,27 @@ class TextsLayout:
     @property
     def raw_bytes(self) -> int:
         """Bytes of the lengths and the texts, inflated."""
-        return self.count * self.width + self.text_bytes
+        return self.rows * self.width + self.text_bytes
 
 
 IdsLayout = IntIdsLayout | TextsLayout
 
 
-@dataclass(frozen=True)
-class UsersLayout:
+class UsersLayout(NamedTuple):
     """The user side of an ``embedding`` model."""
 
     table: TableLayout
     ids: IdsLayout
 
 
-@dataclass(frozen=True)
-class HistoryLayout:
+class HistoryLayout(NamedTuple):
     """The user side of a ``history`` model."""
 
     exponent: float
     weights: CodesLayout
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """All scalars that a reader needs; ``user_side`` says which user model it is."""
 
     items: TableLayout
@@ -272,7 +262,9 @@ class _Fields:
     def decimal(self, key: str, least: int, most: int) -> int:
         """Read an integer written as text: JSON readers may know no integers beyond 2**53."""
         text = self.text(key)
-        if not re.fullmatch(r"-?[0-9]{1,20}", text) or not least <= int(text) <= most:
+        digits = text.removeprefix("-")
+        plain = digits.isascii() and digits.isdigit() and len(digits) <= 20
+        if not plain or not least <= int(text) <= most:
             raise self.wrong(key, f"is no integer from {least} to {most} in text")
         return int(text)
 
@@ -299,7 +291,7 @@ def _ids_to_json(ids: IdsLayout) -> dict[str, Any]:
     if isinstance(ids, TextsLayout):
         return {"kind": "str"} | _texts_to_json(ids)
     fields: dict[str, Any] = {"kind": "int", "start": str(ids.start), "span": str(ids.span)}
-    return fields if ids.span == ids.count else fields | {"low_bits": ids.low_bits}
+    return fields if ids.span == ids.rows else fields | {"low_bits": ids.low_bits}
 
 
 def _ids_from_json(fields: _Fields, count: int) -> IdsLayout:

@@ -7,7 +7,6 @@ parts and, of one table at a time, positions as 64-bit keys: some 40 bytes a wei
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,6 @@ from sparserec_np.atomic import check_writable, write
 from sparserec_np.errors import InputError
 from sparserec_np.ids import Ids, IntIds, StrIds, strings_from_bytes
 from sparserec_np.layout import (
-    MAX_INFLATION,
     ROWS_A_BLOCK,
     CodesLayout,
     HistoryLayout,
@@ -32,6 +30,7 @@ from sparserec_np.layout import (
     UsersLayout,
 )
 from sparserec_np.quantise import assign, fit_levels
+from sparserec_np.texts import encode_texts
 
 __all__ = [
     "BIAS_BITS",
@@ -174,7 +173,7 @@ class SizePlan:
         user_side: UsersLayout | HistoryLayout = self._history
         if self._user_ids is not None:
             rows = TableLayout.smallest(
-                self._user_ids.count,
+                self._user_ids.rows,
                 self._dim,
                 user_weights,
                 self._value_bits,
@@ -224,7 +223,7 @@ class SizePlan:
 
     @property
     def _n_users(self) -> int:
-        return 0 if self._user_ids is None else self._user_ids.count
+        return 0 if self._user_ids is None else self._user_ids.rows
 
     def _by_rows(self, weights: int) -> tuple[int, int]:
         item_weights = -(-weights * self._n_items // (self._n_items + self._n_users))
@@ -291,16 +290,8 @@ def _encode_ids(ids: Ids, *, prefix: str, out: Tensors) -> IdsLayout:
 
 
 def _encode_texts(texts: StrIds, *, prefix: str, out: Tensors) -> TextsLayout:
-    """Store the lengths and the UTF-8 of texts, deflated where that is smaller."""
-    lengths = np.diff(texts.offsets)
-    longest = int(lengths.max(initial=0))
-    width = 1 if longest < 1 << 8 else 2 if longest < 1 << 16 else 4
-    raw = lengths.astype(f"<u{width}").tobytes() + texts.blob.tobytes()
-    deflated = zlib.compress(raw, 9)
-    smaller = len(deflated) < len(raw) <= MAX_INFLATION * len(deflated)
-    stored = deflated if smaller else raw
-    out[f"{prefix}.texts"] = np.frombuffer(stored, dtype=np.uint8)
-    return TextsLayout(len(texts), len(texts.blob), width, len(stored), smaller)
+    layout, out[f"{prefix}.texts"] = encode_texts(texts)
+    return layout
 
 
 def _label_texts(labels: Sequence[str]) -> StrIds:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
-MAX_CODE_BITS = 8
 _ITERATIONS = 200
 
 
@@ -22,7 +21,7 @@ def fit_levels(values: FloatArray, bits: int) -> FloatArray:
 
     Args:
         values: float32 array of shape [n], finite.
-        bits: Bits of a code, 1 to ``MAX_CODE_BITS``.
+        bits: Bits of a code, 1 to 8.
 
     Returns:
         float32 array of shape [2**bits], ascending, never 0 (a stored weight stays a weight).

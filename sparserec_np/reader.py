@@ -7,20 +7,14 @@
 
 from __future__ import annotations
 
-import mmap
 import os
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from sparserec_np import codec
-from sparserec_np.arrays import ModelArrays, Table
 from sparserec_np.container import Container, damaged, parse, parse_json
-from sparserec_np.errors import ModelFileError
 from sparserec_np.ids import Ids, IntIds, StrIds, first_disorder
 from sparserec_np.layout import (
     MAX_VALUE,
@@ -33,10 +27,16 @@ from sparserec_np.layout import (
     TextsLayout,
     UsersLayout,
 )
+from sparserec_np.source import FileSource, Source
+from sparserec_np.texts import decode_texts
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sparserec_np.arrays import ModelArrays, Table
 
 
-@dataclass(frozen=True, eq=False)
-class Postings:
+class Postings(NamedTuple):
     """The item table by dimension.
 
     Attributes:
@@ -53,6 +53,14 @@ class Postings:
     levels: npt.NDArray[np.float32]
 
 
+class Piece(NamedTuple):
+    """Some weights of the item table, in the order of :class:`Postings`: dims, items and codes."""
+
+    dims: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.unsignedinteger]
+
+
 def open_model(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> ModelFile:
     """Open a model file; the header is checked, nothing else is read yet.
 
@@ -66,32 +74,19 @@ def open_model(source: str | os.PathLike[str] | bytes, *, verify: bool = False) 
     Raises:
         ModelFileError: There is no such file, or it is no valid model; says what and where.
     """
-    if isinstance(source, bytes):
-        model = ModelFile(parse(source, "model bytes"))
-    else:
-        model = ModelFile(parse(_map(source), os.fspath(source)))
+    bytes_of_it = Source(source) if isinstance(source, bytes) else FileSource(source)
+    model = ModelFile(parse(bytes_of_it))
     if verify:
         model.verify()
     return model
-
-
-def _map(path: str | os.PathLike[str]) -> bytes | mmap.mmap:
-    try:
-        with open(path, "rb") as file:
-            if not os.fstat(file.fileno()).st_size:
-                return b""  # cannot be mapped; is refused as too short
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise ModelFileError(
-            f"{os.fspath(path)}: cannot be opened ({error.strerror or error}); check the path"
-        ) from error
 
 
 class ModelFile:
     """An opened model file.
 
     Every method decodes its part anew and keeps nothing; :class:`sparserec_np.runtime.Model` keeps
-    what it needs.
+    what it needs. The module ``arrays`` is imported where it is needed: recommending does without,
+    and opening a model is a matter of milliseconds.
 
     Attributes:
         name: How messages call the file.
@@ -105,7 +100,7 @@ class ModelFile:
         """Read the header's texts and check that the tensors are those that they ask for."""
         self._container = container
         self.name = container.name
-        self.size = len(container.buffer)
+        self.size = container.source.size
         self.layout = Layout.from_json(self._json("model"), self.name)
         self.config = self._json("config")
         self.facts = self._json("facts")
@@ -136,21 +131,40 @@ class ModelFile:
             ModelFileError: The positions are not those of a table.
         """
         table = self.layout.items
-        n = table.rows
-        items = np.empty(table.weights, dtype=np.uint16 if n <= 1 << 16 else np.uint32)
+        items = np.empty(table.weights, dtype=np.uint16 if table.rows <= 1 << 16 else np.uint32)
+        codes = np.empty(table.weights, dtype=np.uint8)
         counts = np.zeros(table.dim, dtype=np.int64)
         done = 0
+        for piece in self.item_pieces():
+            here = slice(done, done + len(piece.items))
+            items[here], codes[here] = piece.items, piece.codes
+            counts += np.bincount(piece.dims, minlength=table.dim)
+            done = here.stop
+        return Postings(items, codes, np.r_[0, np.cumsum(counts)], self.item_levels())
+
+    def item_pieces(self) -> Iterator[Piece]:
+        """Decode the item table by dimension, some thousand weights at a time, keeping none.
+
+        Raises:
+            ModelFileError: The positions are not those of a table.
+        """
+        table = self.layout.items
+        packed = self._container.part("items.codes")
+        done = 0
         for keys in self._table_keys(table, "items"):
-            dims = keys // n
-            items[done : done + len(keys)] = keys - dims * n
-            counts += np.bincount(dims, minlength=table.dim)
+            dims = keys // table.rows
+            codes = codec.unpack_bits(packed, table.value_bits, done, done + len(keys))
+            yield Piece(dims, keys - dims * table.rows, codes)
             done += len(keys)
-        codes = self._codes(table.weights, table.value_bits, "items")
-        offsets = np.r_[0, np.cumsum(counts)]
-        return Postings(items, codes, offsets, self._levels("items"))
+
+    def item_levels(self) -> npt.NDArray[np.float32]:
+        """The codebook of the item table: float32 array of shape [2**value_bits], ascending."""
+        return self._levels("items")
 
     def item_table(self) -> Table:
         """Decode the item table by rows, with its values."""
+        from sparserec_np.arrays import Table
+
         postings = self.postings()
         dims = np.arange(self.layout.items.dim, dtype=np.uint16)
         order = np.argsort(postings.items, kind="stable")
@@ -194,7 +208,7 @@ class ModelFile:
         """
         table = self._user_side().table
         block = user // ROWS_A_BLOCK
-        directory = self._container.array("users.blocks")
+        directory = self._container.mapped("users.blocks")
         first, last = int(directory[block]), int(directory[block + 1])
         if not first <= last <= table.weights:
             raise damaged(self.name, f"the tensor 'users.blocks' falls or ends too high at {block}")
@@ -212,7 +226,7 @@ class ModelFile:
         if len(keys) and not begin_key <= keys[0] <= keys[-1] < end_key:
             raise damaged(self.name, f"the tensor 'users.high' has keys out of their block {block}")
         begin, end = np.searchsorted(keys, [user * table.dim, (user + 1) * table.dim])
-        packed = self._container.array("users.codes")
+        packed = self._container.mapped("users.codes")
         codes = codec.unpack_bits(packed, table.value_bits, first + int(begin), first + int(end))
         return keys[begin:end] - user * table.dim, self._levels("users")[codes]
 
@@ -222,6 +236,8 @@ class ModelFile:
         Raises:
             ModelFileError: The positions are not those of a table, or the directory differs.
         """
+        from sparserec_np.arrays import Table
+
         table = self._user_side().table
         dims = np.empty(table.weights, dtype=np.uint16)
         counts = np.zeros(table.rows, dtype=np.int64)
@@ -235,7 +251,7 @@ class ModelFile:
             done += len(keys)
         indptr = np.r_[0, np.cumsum(counts)]
         blocks = indptr[np.r_[0 : table.rows : ROWS_A_BLOCK, table.rows]]
-        if not np.array_equal(blocks, self._container.array("users.blocks")):
+        if not np.array_equal(blocks, self._container.read("users.blocks")):
             raise damaged(self.name, "the tensor 'users.blocks' does not count the users' weights")
         codes = self._codes(table.weights, table.value_bits, "users")
         return Table(indptr, dims, self._levels("users")[codes], table.dim)
@@ -255,6 +271,8 @@ class ModelFile:
 
     def arrays(self) -> ModelArrays:
         """Decode everything: what :func:`sparserec_np.modelfile.encode` was given, quantised."""
+        from sparserec_np.arrays import ModelArrays
+
         side = self.layout.user_side
         embedding = isinstance(side, UsersLayout)
         labels = self.labels()
@@ -298,7 +316,9 @@ class ModelFile:
     def _keys(
         self, prefix: str, low_bits: int, universe: int, where: dict[str, int]
     ) -> Iterator[npt.NDArray[np.uint64]]:
-        low, high = self._container.array(f"{prefix}.low"), self._container.array(f"{prefix}.high")
+        # A row of the user table is looked up in the mapped file; all else is decoded as a whole.
+        source = self._container.mapped if "first" in where else self._container.part
+        low, high = source(f"{prefix}.low"), source(f"{prefix}.high")
         previous = -1
         try:
             for keys in codec.decode_monotone(low, high, low_bits, **where):
@@ -312,11 +332,11 @@ class ModelFile:
             raise damaged(self.name, f"the tensor '{prefix}.high' encodes {error}") from None
 
     def _codes(self, count: int, bits: int, prefix: str) -> npt.NDArray[np.uint8]:
-        packed = self._container.array(f"{prefix}.codes")
+        packed = self._container.part(f"{prefix}.codes")
         return codec.unpack_bits(packed, bits, 0, count)
 
     def _levels(self, prefix: str) -> npt.NDArray[np.float32]:
-        levels = self._container.array(f"{prefix}.levels")
+        levels = self._container.read(f"{prefix}.levels")
         if not (np.abs(levels) <= MAX_VALUE).all() or (levels[1:] < levels[:-1]).any():
             raise damaged(
                 self.name,
@@ -326,15 +346,15 @@ class ModelFile:
         return levels
 
     def _values(self, codes: CodesLayout, prefix: str) -> npt.NDArray[np.float32]:
-        return self._levels(prefix)[self._codes(codes.count, codes.bits, prefix)]
+        return self._levels(prefix)[self._codes(codes.rows, codes.bits, prefix)]
 
     def _ids(self, ids: IdsLayout, prefix: str) -> Ids:
         if isinstance(ids, IntIdsLayout):
-            if ids.span == ids.count:
-                return IntIds.from_range(ids.start, ids.count)
-            values = np.empty(ids.count, dtype=np.uint64)
+            if ids.span == ids.rows:
+                return IntIds.from_range(ids.start, ids.rows)
+            values = np.empty(ids.rows, dtype=np.uint64)
             done = 0
-            for keys in self._keys(prefix, ids.low_bits, ids.span, {"count": ids.count}):
+            for keys in self._keys(prefix, ids.low_bits, ids.span, {"count": ids.rows}):
                 values[done : done + len(keys)] = keys
                 done += len(keys)
             values += np.uint64(ids.start % 2**64)  # exact modulo 2**64
@@ -348,36 +368,5 @@ class ModelFile:
         return texts
 
     def _texts(self, texts: TextsLayout, prefix: str) -> StrIds:
-        stored = self._container.array(f"{prefix}.texts")
-        raw = self._inflated(stored, texts, prefix) if texts.deflated else stored
-        lengths_end = texts.count * texts.width
-        lengths = raw[:lengths_end].view(f"<u{texts.width}")
-        offsets = np.r_[0, np.cumsum(lengths, dtype=np.int64)]
-        blob = raw[lengths_end:]
-        if offsets[-1] != len(blob):
-            raise damaged(
-                self.name,
-                f"the texts of '{prefix}.texts' should take {offsets[-1]} bytes, not {len(blob)}",
-            )
-        try:
-            str(blob.data, "utf-8")
-        except UnicodeDecodeError as error:
-            raise damaged(self.name, f"'{prefix}.texts' is no UTF-8 ({error.reason})") from None
-        starts = offsets[:-1][offsets[:-1] < len(blob)]
-        if ((blob[starts] & 0xC0) == 0x80).any():
-            raise damaged(self.name, f"a text of '{prefix}.texts' begins within a character")
-        return StrIds(blob, offsets)
-
-    def _inflated(
-        self, stored: npt.NDArray[np.uint8], texts: TextsLayout, prefix: str
-    ) -> npt.NDArray[np.uint8]:
-        inflater = zlib.decompressobj()
-        try:
-            raw = inflater.decompress(stored.data, texts.raw_bytes + 1)
-        except zlib.error as error:
-            raise damaged(self.name, f"'{prefix}.texts' cannot be inflated ({error})") from None
-        if len(raw) != texts.raw_bytes or not inflater.eof or inflater.unused_data:
-            raise damaged(
-                self.name, f"'{prefix}.texts' does not inflate to {texts.raw_bytes} bytes"
-            )
-        return np.frombuffer(raw, dtype=np.uint8)
+        stored = self._container.mapped(f"{prefix}.texts")
+        return decode_texts(stored, texts, self.name, f"the tensor '{prefix}.texts'")

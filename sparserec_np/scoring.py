@@ -7,23 +7,25 @@ ascending, each starting from 0 (``FORMAT.md``, "Scores").
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from sparserec_np.reader import Postings
+from sparserec_np.reader import ModelFile, Postings
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    FloatArray = npt.NDArray[np.float64]
+    IntArray = npt.NDArray[np.int64]
 
 _PIECE = 16_384  # weights scored at a time: their scratch arrays stay in the second-level cache
+_STREAMS = 2  # passes of the first request
 _BLOCK = 256  # scores whose maximum stands for them in the search for a threshold
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
+class Rows(NamedTuple):
     """Some rows of the item table, one after the other.
 
     Attributes:
@@ -40,23 +42,20 @@ class Rows:
 class ItemTable:
     """The item table, searchable both by dimension and by item; thread-safe.
 
-    By dimension it is kept as decoded, 3 bytes a weight (5 above 65,536 items). The first request
-    finds the rows of its items by a pass over all weights (some 2 ns each); the second pays for an
-    index by rows (some 20 ns and 3 bytes a weight), which makes that step vanish afterwards. A
-    process that answers one question and ends never pays for the index.
+    The first request streams through the file, once for the rows of its items and once for the
+    scores, and keeps nothing: a process that answers one question needs little memory. From the
+    second request on the table is kept as decoded, 3 bytes a weight (5 above 65,536 items), and by
+    rows as much again.
 
     Args:
-        postings: The table by dimension.
-        n_items: Number of rows.
+        file: The opened file.
     """
 
-    def __init__(self, postings: Postings, n_items: int) -> None:
-        self._postings = postings
-        self._n_items = n_items
-        self._levels = postings.levels.astype(np.float64)
-        self._lengths = np.diff(postings.offsets)
-        self._bounds = postings.offsets.tolist()
-        self._asked = False
+    def __init__(self, file: ModelFile) -> None:
+        self._file = file
+        self._n_items = file.layout.items.rows
+        self._levels = file.item_levels().astype(np.float64)
+        self._streams_left = _STREAMS
 
     def rows(self, items: IntArray) -> Rows:
         """Collect the rows of some items.
@@ -64,9 +63,8 @@ class ItemTable:
         Args:
             items: int64 array, ascending and unique.
         """
-        if not self._asked:
-            self._asked = True
-            return self._rows_by_scan(items)
+        if self._may_stream():
+            return self._streamed_rows(items)
         indptr, dims, codes = self._row_index
         starts, lengths = indptr[items], indptr[items + 1] - indptr[items]
         ends = np.cumsum(lengths)
@@ -75,15 +73,35 @@ class ItemTable:
         owners = np.repeat(np.arange(len(items)), lengths)
         return Rows(dims[places].astype(np.int64), self._levels[codes[places]], owners)
 
-    def _rows_by_scan(self, items: IntArray) -> Rows:
-        owner = np.full(self._n_items, -1, dtype=np.int32)
-        owner[items] = np.arange(len(items))
-        places = np.flatnonzero((owner >= 0)[self._postings.items])
-        owners = owner[self._postings.items[places]].astype(np.int64)
-        order = np.argsort(owners, kind="stable")
-        places = places[order]
-        dims = np.searchsorted(self._postings.offsets, places, side="right") - 1
-        return Rows(dims, self._levels[self._postings.codes[places]], owners[order])
+    def _may_stream(self) -> bool:
+        self._streams_left -= 1
+        return self._streams_left >= 0
+
+    def _streamed_rows(self, items: IntArray) -> Rows:
+        wanted = np.zeros(self._n_items, dtype=np.bool_)
+        wanted[items] = True
+        none = np.empty(0, dtype=np.int64)
+        pieces = [(none, none, none.astype(np.float64))]
+        for dims, stored, codes in self._file.item_pieces():
+            places = np.flatnonzero(wanted[stored])
+            pieces.append((dims[places], stored[places], self._levels[codes[places]]))
+        all_dims, all_items, values = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+        order = np.argsort(all_items, kind="stable")
+        owners = np.searchsorted(items, all_items[order])
+        return Rows(all_dims[order], values[order], owners)
+
+    @cached_property
+    def _postings(self) -> Postings:
+        return self._file.postings()
+
+    @cached_property
+    def _lengths(self) -> IntArray:
+        return np.diff(self._postings.offsets)
+
+    @cached_property
+    def _bounds(self) -> list[int]:
+        bounds: list[int] = self._postings.offsets.tolist()
+        return bounds
 
     @cached_property
     def _row_index(self) -> tuple[IntArray, npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
@@ -105,6 +123,9 @@ class ItemTable:
             float64 array of shape [n_items].
         """
         result = np.zeros(self._n_items)
+        if self._may_stream():
+            self._streamed_dots(vector, result)
+            return result
         active = np.flatnonzero(vector)
         ends = np.cumsum(self._lengths[active])
         start = 0
@@ -117,6 +138,14 @@ class ItemTable:
             np.add.at(result, items.astype(np.intp), products)
             start = stop
         return result
+
+    def _streamed_dots(self, vector: FloatArray, result: FloatArray) -> None:
+        active = vector != 0
+        for dims, items, codes in self._file.item_pieces():
+            places = np.flatnonzero(active[dims])
+            products = self._levels[codes[places]]
+            products *= vector[dims[places]]
+            np.add.at(result, items[places], products)
 
     def _gather(
         self, dims: IntArray

@@ -66,7 +66,7 @@ def test_everything_comes_back(random_model: Make, seed: int, kind: dict[str, ob
         assert table.dims.dtype == np.uint16 and table.values.dtype == np.float32
         close = np.abs(table.values - original.values) if len(original.values) else np.zeros(1)
         assert close.mean() < 3.0 / 2 ** kind["value_bits"]
-    assert np.abs(back.item_bias - model.item_bias).max() < 0.2
+    assert np.abs(back.item_bias - model.item_bias).mean() < 0.05
     assert (back.history_weights is None) == (model.history_weights is None)
     assert encode(back) == encode(open_model(encode(back)).arrays())  # nothing drifts
 
@@ -114,7 +114,7 @@ def test_safetensors_reads_the_file(random_model: Make, tmp_path: Path) -> None:
     file = open_model(tmp_path / "m.srec")
     assert set(tensors) == set(file.layout.tensors())
     for name, tensor in tensors.items():
-        np.testing.assert_array_equal(tensor, file._container.array(name))
+        np.testing.assert_array_equal(tensor, file._container.mapped(name))
     with safetensors.safe_open(tmp_path / "m.srec", "numpy") as opened:
         metadata = opened.metadata()
     assert metadata["format"] == "sparserec-np" and metadata["version"] == "1.0"

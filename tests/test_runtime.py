@@ -267,7 +267,7 @@ def test_the_file_is_never_changed(random_model: Make, tmp_path: Path) -> None:
     assert model.recommend(history=model.item_ids.take([0]))[1].any()
     assert (
         path.read_bytes() == before
-        and not model._file._container.array("items.low").flags.writeable
+        and not model._file._container.mapped("items.low").flags.writeable
     )
 
 
