@@ -313,6 +313,14 @@ def test_no_temporary_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(scratch.iterdir()) == []
 
 
+def test_nothing_is_drawn_on_standard_output(tmp_path: Path) -> None:
+    # DuckDB draws a progress bar there once a query takes two seconds.
+    from sparserec_np.interactions import _files
+
+    with _files._database(str(tmp_path), None, None) as db:
+        assert db.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (False,)
+
+
 def test_without_duckdb_the_install_line_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,7 @@ def _database(
         raise InputError(f"memory_limit={memory_limit!r} is no size such as '2GB'") from error
     with db:
         db.execute("SET TimeZone = 'UTC'")  # of times that do not say theirs
+        db.execute("SET enable_progress_bar = false")  # it would go to standard output
         yield db
 
 
