@@ -1,0 +1,159 @@
+"""Hostile files: refused with ModelFileError, or harmless; never anything else.
+
+The mutations are those of `bench/fuzz.py`, which runs for as long as it is told; here is a short
+run, and hypothesis for bytes that are no model at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparserec_np import ModelFileError, load, runtime_stdlib
+from sparserec_np.modelfile import ModelArrays, encode
+
+Make = Callable[..., ModelArrays]
+
+
+@pytest.fixture(scope="module")
+def fuzz(project: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fuzz", project / "bench" / "fuzz.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_mutated_files_bring_no_surprise(
+    fuzz: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = fuzz.run(3000, 10**6, [fuzz.exercise, fuzz.stdlib_reader(tmp_path)])
+    assert not outcomes["surprises"], capsys.readouterr().err
+    refused = sum(n for what, n in outcomes.items() if what.endswith("refused"))
+    assert refused > 3000 and sum(outcomes.values()) == 6000
+
+
+def test_a_header_cut_anywhere_is_refused(random_model: Make) -> None:
+    data = encode(random_model(1, labels=True))
+    end = 8 + int.from_bytes(data[:8], "little")
+    for cut in [*range(end + 1), *range(end, len(data), 97)]:
+        with pytest.raises(ModelFileError):
+            load(data[:cut])
+
+
+def test_every_flipped_bit_is_found(random_model: Make) -> None:
+    data = encode(random_model(1, n_items=12, dim=4))
+    end = 8 + int.from_bytes(data[:8], "little")
+    for place in range(len(data)):
+        broken = bytearray(data)
+        broken[place] ^= 1 << place % 8
+        with pytest.raises(ModelFileError):  # the header always, the data on demand
+            load(bytes(broken), verify=place >= end)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(max_size=300), st.booleans())
+def test_any_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes, fit: bool):
+    if fit:
+        data = len(data).to_bytes(8, "little") + data
+    with pytest.raises(ModelFileError):
+        load(data)
+    path = tmp_path_factory.getbasetemp() / "any.srec"
+    path.write_bytes(data)
+    with pytest.raises(runtime_stdlib.ModelFileError):
+        runtime_stdlib.load(path)
+
+
+LIES = [
+    (lambda h: h.__setitem__("items.low", dict(h["items.low"], shape=[2**40])), "is not"),
+    (lambda h: h.__setitem__("items.low", dict(h["items.low"], data_offsets=[8, 4])), "is not"),
+    (lambda h: h.pop("items.codes"), "should begin at"),
+    (lambda h: h["__metadata__"].__setitem__("version", "2.0"), "knows 1.x: upgrade"),
+    (lambda h: h["__metadata__"].__setitem__("version", "x"), "is none"),
+    (lambda h: h["__metadata__"].__setitem__("format", "other"), "does not say"),
+    (lambda h: h["__metadata__"].__delitem__("model"), "has no text 'model'"),
+    (lambda h: h.pop("__metadata__"), "no '__metadata__'"),
+    (lambda h: '{"a":1,"a":2}', "'a' occurs twice"),
+    (lambda h: '{"a":' + "[" * 100_000, "nested too deeply|no valid JSON"),
+    (lambda h: '{"a":NaN}', "NaN is no number"),
+    (lambda h: '{"a":' + "9" * 5000 + "}", "an integer of 5000 digits"),
+    (lambda h: "[]", "no JSON object"),
+    (lambda h: '"\ud800"'.encode("utf-8", "surrogatepass").decode("latin-1"), "JSON"),
+]
+
+
+@pytest.mark.parametrize(("lie", "message"), LIES)
+def test_lies_in_the_header_are_named(
+    fuzz: ModuleType, random_model: Make, lie: Callable[[dict], object], message: str
+) -> None:
+    def change(header: dict) -> str | None:
+        result = lie(header)
+        return result if isinstance(result, str) else None
+
+    with pytest.raises(ModelFileError, match=message):
+        load(fuzz.with_header(encode(random_model(1)), change))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("n_items", 2**31, "'model.n_items' is no integer from 1 to 2147483647"),
+        ("n_items", 2**30, "span' is no integer from 1073741824"),
+        ("bias_bits", 7, "'bias.levels' is F32 of shape .64., but the header asks for"),
+        ("dim", 0, "'model.dim' is no integer from 1 to 65535"),
+        ("dim", True, "'model.dim' is no integer"),
+        ("users", "other", "is neither 'embedding' nor 'history'"),
+        ("exponent", 2.5, "is no number from 0 to 2"),
+        ("items", None, "'model.items' is no JSON object"),
+        ("items", {"weights": 1}, "'model.items.low_bits' is missing"),
+        ("item_ids", {"kind": "int", "start": 1, "span": "60"}, "start' is no text"),
+        ("item_ids", {"kind": "int", "start": str(2**63 - 5), "span": "60"}, "span' is no integer"),
+    ],
+)
+def test_lies_in_the_model_are_named(
+    fuzz: ModuleType, random_model: Make, field: str, value: object, message: str
+) -> None:
+    def change(header: dict) -> None:
+        model = json.loads(header["__metadata__"]["model"])
+        header["__metadata__"]["model"] = json.dumps(model | {field: value})
+
+    with pytest.raises(ModelFileError, match=message):
+        load(fuzz.with_header(encode(random_model(1)), change))
+
+
+@pytest.mark.parametrize("level", [np.nan, np.inf, 2e6])
+@pytest.mark.parametrize("tensor", ["items.levels", "bias.levels", "history.levels"])
+def test_levels_that_are_no_numbers_are_refused(
+    fuzz: ModuleType, random_model: Make, tensor: str, level: float
+) -> None:
+    data = encode(random_model(1))
+    container = load(data)._file._container
+    end = container.data_start + container.tensors[tensor].end
+    broken = fuzz.seal(data[: end - 4] + np.float32(level).tobytes() + data[end:])
+    model = load(broken, verify=True)
+    with pytest.raises(ModelFileError, match=rf"'{tensor}' is not ascending"):
+        model.recommend(history=model.item_ids.take([0, 1]))
+
+
+def test_memory_is_bounded_by_the_file(fuzz: ModuleType) -> None:
+    originals = fuzz.samples()
+    tracemalloc.start()
+    try:
+        for seed in range(300):
+            _, data, _ = fuzz.mutate(originals[seed % 4], seed)
+            with contextlib.suppress(ModelFileError):
+                fuzz.exercise(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 << 20, "20 MB for files of some kilobytes"
