@@ -220,8 +220,8 @@ def test_duplicates_and_rare_users_are_counted(tmp_path: Path) -> None:
     report = interactions.report
     assert (report.duplicates, report.dropped_users, report.dropped_items) == (1, 2, 1)
     assert report.summary() == (
-        f"{path}: user=user item=item; 5 rows, 1 duplicates, "
-        "2 users with too few interactions, 1 items with too few interactions"
+        f"{path}: user=user item=item; 5 rows, 1 duplicate, "
+        "2 users with too few interactions, 1 item with too few interactions"
     )
 
 
@@ -311,6 +311,13 @@ def test_no_temporary_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(InputError):
         read(write(tmp_path, "b.csv", "user,item\n1,\n"))
     assert list(scratch.iterdir()) == []
+
+
+def test_an_interrupt_of_a_query_is_an_interrupt() -> None:
+    from sparserec_np.interactions import _files
+
+    with pytest.raises(KeyboardInterrupt), _files._told_plainly("the rows"):
+        raise RuntimeError("Query interrupted")
 
 
 def test_nothing_is_drawn_on_standard_output(tmp_path: Path) -> None:

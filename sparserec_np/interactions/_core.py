@@ -80,7 +80,7 @@ def assemble(
 ) -> tuple[Interactions, int]:
     """Sort coded pairs into rows and collapse the repeated ones.
 
-    Peak memory beyond the arguments: 12 bytes a pair without times, 36 with.
+    Peak memory beyond the arguments: about 20 bytes a pair, 40 with times.
 
     Args:
         users: User number of each pair, integer[n], below ``len(user_ids)``.

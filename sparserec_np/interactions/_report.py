@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 EXAMPLES = 5
@@ -35,9 +36,9 @@ class Columns:
 
     def __str__(self) -> str:
         """Show the choice as ``user=userId item=movieId``."""
-        roles = (("user", self.user), ("item", self.item))
-        roles += (("rating", self.rating), ("time", self.time))  # type: ignore[assignment]
-        return " ".join(f"{role}={name}" for role, name in roles if name is not None)
+        roles = ("user", "item", "rating", "time")
+        named = zip(roles, dataclasses.astuple(self), strict=True)
+        return " ".join(f"{role}={name}" for role, name in named if name is not None)
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,16 @@ class ReadReport:
         source = self.files[0] if len(self.files) == 1 else f"{len(self.files):,} files"
         choices = list(dict.fromkeys(str(columns) for columns in self.columns))
         taken = choices[0] if len(choices) == 1 else f"{choices[0]} (other files differ)"
-        parts = [f"{self.rows:,} rows", f"{self.duplicates:,} duplicates"]
+        parts = [_counted(self.rows, "row"), _counted(self.duplicates, "duplicate")]
         optional = (
-            (self.bad_rows, "bad rows skipped"),
-            (self.below_min_rating, "below the minimum rating"),
-            (self.dropped_users, "users with too few interactions"),
-            (self.dropped_items, "items with too few interactions"),
+            (self.bad_rows, "bad row", " skipped"),
+            (self.below_min_rating, "row", " below the minimum rating"),
+            (self.dropped_users, "user", " with too few interactions"),
+            (self.dropped_items, "item", " with too few interactions"),
         )
-        parts += [f"{count:,} {what}" for count, what in optional if count]
+        parts += [_counted(count, what) + why for count, what, why in optional if count]
         return f"{source}: {taken}; {', '.join(parts)}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -47,10 +47,13 @@ class Source:
     columns: Columns
     """Names of the columns taken."""
 
-    decimal_comma = False
-    """Whether a comma in a rating may be a decimal point."""
     unit = "line"
     """What a place in the file is counted in."""
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether a comma in a rating may be a decimal point."""
+        return False
 
     def relation(self, numbered: bool = False) -> str:
         """Give the SQL of the rows; ``place`` is filled only if ``numbered``."""
@@ -124,7 +127,7 @@ class TextSource(Source):
         return f"{field}(?:[{delimiter}]{field})*"
 
     @property
-    def decimal_comma(self) -> bool:  # type: ignore[override]
+    def decimal_comma(self) -> bool:
         """Whether a comma in a rating may be a decimal point."""
         return self.dialect.delimiter != ","
 
@@ -144,6 +147,11 @@ class MultilineSource(Source):
     """CSV with line ends inside quoted values; rows that do not fit go to DuckDB's reject table."""
 
     text: TextSource
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether a comma in a rating may be a decimal point."""
+        return self.text.decimal_comma
 
     def relation(self, numbered: bool = False) -> str:
         """Scan with DuckDB's CSV reader; see :class:`Source`."""
