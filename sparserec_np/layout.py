@@ -20,8 +20,6 @@ MAX_WEIGHTS = 2**32 - 1
 MAX_VALUE = 1e6
 """Largest magnitude of a weight, a bias or a history weight: no score can overflow."""
 MAX_EXPONENT = 2.0
-MAX_INFLATION = 64
-"""Deflated text is at most this many times longer than its stored form."""
 ROWS_A_BLOCK = 256
 """Rows of a row-major table between two entries of its directory."""
 
@@ -99,10 +97,10 @@ class IntIdsLayout(NamedTuple):
 
 
 class TextsLayout(NamedTuple):
-    """Texts: the length of each in ``width`` bytes, then all UTF-8; both deflated or not."""
+    """Texts, front-coded: see :mod:`sparserec_np.texts`; deflated or not."""
 
     rows: int
-    text_bytes: int
+    suffix_bytes: int
     width: int
     stored: int
     deflated: bool
@@ -113,8 +111,13 @@ class TextsLayout(NamedTuple):
 
     @property
     def raw_bytes(self) -> int:
-        """Bytes of the lengths and the texts, inflated."""
-        return self.rows * self.width + self.text_bytes
+        """Bytes of both lengths and the suffixes, inflated."""
+        return 2 * self.rows * self.width + self.suffix_bytes
+
+    @property
+    def most_bytes(self) -> int:
+        """Most bytes that inflating, and joining prefixes and suffixes, may give."""
+        return 64 * self.stored + (1 << 24)
 
 
 IdsLayout = IntIdsLayout | TextsLayout
@@ -308,7 +311,7 @@ def _ids_from_json(fields: _Fields, count: int) -> IdsLayout:
 
 def _texts_to_json(texts: TextsLayout) -> dict[str, Any]:
     return {
-        "bytes": texts.text_bytes,
+        "bytes": texts.suffix_bytes,
         "width": texts.width,
         "stored": texts.stored,
         "deflated": texts.deflated,
@@ -321,10 +324,9 @@ def _texts_from_json(fields: _Fields, count: int) -> TextsLayout:
         raise fields.wrong("width", "is none of 1, 2 and 4")
     stored = fields.integer("stored", 0, 2**53)
     deflated = fields.boolean("deflated")
-    text_bytes = fields.integer("bytes", 0, MAX_INFLATION * stored)
-    texts = TextsLayout(count, text_bytes, width, stored, deflated)
+    texts = TextsLayout(count, fields.integer("bytes", 0, 2**53), width, stored, deflated)
     if not deflated and texts.raw_bytes != stored:
         raise fields.wrong("stored", f"is {stored}, but lengths and texts take {texts.raw_bytes}")
-    if texts.raw_bytes > MAX_INFLATION * stored:
+    if texts.raw_bytes > texts.most_bytes:
         raise fields.wrong("stored", f"is {stored}, too little for {texts.raw_bytes} bytes")
     return texts

@@ -28,7 +28,6 @@ from typing import Any
 
 MAX_HEADER = 1 << 20
 MAX_VALUE = 1e6
-MAX_INFLATION = 64
 _GROUPS = 4096  # groups of 8 packed values that are spread at a time
 
 
@@ -340,18 +339,24 @@ def _read_ids(file: _File, fields: dict[str, Any], n: int) -> Sequence[Any]:
 
 
 def _read_texts(file: _File, fields: Any, n: int, prefix: str) -> list[str]:
+    """Inflate texts and join what each shares with the one before it and the rest of it."""
     stored, width = _integer(fields, "stored", 0, 2**53), _integer(fields, "width", 1, 4)
-    total = n * width + _integer(fields, "bytes", 0, MAX_INFLATION * stored)
+    lengths, most = 2 * n * width, 64 * stored + (1 << 24)
+    total = lengths + _integer(fields, "bytes", 0, most)
     raw = file.tensor(f"{prefix}.texts", stored)
-    if total > MAX_INFLATION * stored or width == 3:
-        raise ModelFileError(f"{file.name}: '{prefix}.texts' has impossible lengths")
+    texts, text, begin = [], b"", lengths
     try:
         if fields.get("deflated"):
-            raw = zlib.decompressobj().decompress(raw, total + 1)
-        sizes = [int.from_bytes(raw[i : i + width], "little") for i in range(0, n * width, width)]
-        if len(raw) != total or n * width + sum(sizes) != total:
+            raw = zlib.decompressobj().decompress(raw, min(total, most) + 1)
+        sizes = [int.from_bytes(raw[i : i + width], "little") for i in range(0, lengths, width)]
+        if len(raw) != total or sum(sizes[n:]) != total - lengths or sum(sizes) > most:
             raise ModelFileError(f"{file.name}: '{prefix}.texts' is not {total} bytes")
-        ends = list(accumulate(sizes, initial=n * width))
-        return [raw[a:b].decode("utf-8") for a, b in pairwise(ends)]
+        for shared, size in zip(sizes[:n], sizes[n:], strict=True):
+            if shared > len(text):
+                raise ModelFileError(f"{file.name}: a text of '{prefix}.texts' shares too much")
+            text = text[:shared] + raw[begin : begin + size]
+            begin += size
+            texts.append(text.decode("utf-8"))
     except (zlib.error, UnicodeDecodeError) as error:
         raise ModelFileError(f"{file.name}: '{prefix}.texts' is damaged ({error})") from error
+    return texts
