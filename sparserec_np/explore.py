@@ -1,0 +1,151 @@
+"""Exploration: prune the smallest weights, grow as many where the gradient was largest.
+
+The number of weights stays the same, exactly: ties go to the smaller index. Memory beyond the new table is ``O(weights)``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sparserec_np.selection import ABS, NEVER, threshold
+from sparserec_np.state import Growth, Rows
+
+
+
+def no_growth(n_rows: int, dim: int) -> Growth:
+    """Return a growth buffer in which no row is sampled."""
+    return Growth(np.full(n_rows, -1, np.int32), np.zeros((0, dim), np.float32))
+
+
+def growth_buffer(n_rows: int, dim: int, buffer_bytes: int) -> Growth:
+    """Allocate a buffer for as many rows as ``buffer_bytes`` holds, at least one."""
+    lines = min(n_rows, max(1, buffer_bytes // (4 * dim)))
+    return Growth(np.full(n_rows, -1, np.int32), np.zeros((lines, dim), np.float32))
+
+
+def sample_rows(growth: Growth, degrees: NDArray[np.int64], rng: np.random.Generator) -> None:
+    """Choose the rows that explore next, without replacement, by degree; clear their sums.
+
+    Args:
+        growth: Changed: sampled rows get their lines in ascending order, all sums are zero.
+        degrees: Interactions of each row, int64 array of shape [n]; rows with none stay out.
+        rng: Source of randomness.
+    """
+    # Of exponential variables with these rates, the first to arrive are a weighted sample.
+    arrival = rng.standard_exponential(degrees.size, np.float32)
+    with np.errstate(divide="ignore"):
+        arrival /= degrees.astype(np.float32)
+    n = min(growth.sums.shape[0], int(np.count_nonzero(degrees)))
+    chosen = np.sort(np.argpartition(arrival, n - 1)[:n]) if n else np.zeros(0, np.int64)
+    growth.slot[:] = -1
+    growth.slot[chosen] = np.arange(n, dtype=np.int32)
+    growth.sums[:] = 0.0
+
+
+def explore(rows: Rows, growth: Growth, share: float, initial_square: float) -> tuple[Rows, int]:
+    """Move weights to where the summed gradient asks for them.
+
+    Args:
+        rows: The table.
+        growth: Gradients summed since its rows were sampled; its sums at stored positions are lost.
+        share: How many weights to move, as a share of those that the sampled rows store. Pruned are
+            the smallest of the whole table, but never the largest of a row; grown are positions of
+            the sampled rows.
+        initial_square: Adagrad's sum of a grown weight, whose value starts at 0.
+
+    Returns:
+        The new table, with exactly as many weights, and the number that moved.
+    """
+    _forget_stored(rows.indptr, rows.dims, growth.slot, growth.sums)
+    sums = growth.sums.reshape(-1).view(np.uint32)
+    keys = _prune_keys(rows.indptr, rows.values.view(np.uint32))
+    sampled = np.diff(rows.indptr)[growth.slot >= 0].sum()
+    n = min(
+        int(share * sampled),
+        int(np.count_nonzero(keys != NEVER)),
+        int(np.count_nonzero(sums & ABS)),
+    )
+    if n == 0:
+        return rows, 0
+    below, ties_below = threshold(keys, n, False)
+    above, ties_above = threshold(sums, n, True)
+    return (
+        _rebuild(
+            rows, keys, below, ties_below, growth.slot, growth.sums.view(np.uint32), above,
+            ties_above, np.float32(initial_square),
+        ),
+        n,
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def _forget_stored(indptr, dims, slot, sums):
+    for row in range(slot.size):
+        if slot[row] >= 0:
+            for e in range(indptr[row], indptr[row + 1]):
+                sums[slot[row], dims[e]] = 0.0
+
+
+@njit(cache=True)
+def _prune_keys(indptr, bits):
+    """Magnitudes as integers; the first largest of each row is out of reach."""
+    keys = bits & ABS
+    for row in range(indptr.size - 1):
+        if indptr[row] == indptr[row + 1]:
+            continue
+        best = indptr[row]
+        for e in range(indptr[row] + 1, indptr[row + 1]):
+            if keys[e] > keys[best]:
+                best = e
+        keys[best] = NEVER
+    return keys
+
+
+@njit(cache=True)
+def _rebuild(rows, keys, below, ties_below, slot, sums, above, ties_above, initial_square):
+    n_rows = rows.indptr.size - 1
+    indptr = np.zeros(n_rows + 1, np.int64)
+    dims = np.empty_like(rows.dims)
+    values = np.empty_like(rows.values)
+    squares = np.empty_like(rows.squares)
+    n = 0
+    for row in range(n_rows):
+        e, stop = rows.indptr[row], rows.indptr[row + 1]
+        # Merge two ascending lists: the weights that stay and the positions that grow.
+        n_dims = sums.shape[1] if slot[row] >= 0 else 0
+        d = 0
+        while True:
+            while e < stop:
+                if keys[e] < below:
+                    e += 1
+                elif keys[e] == below and ties_below > 0:
+                    ties_below -= 1
+                    e += 1
+                else:
+                    break
+            while d < n_dims:
+                key = sums[slot[row], d] & ABS
+                if key > above:
+                    break
+                if key == above and ties_above > 0:
+                    break
+                d += 1
+            if e == stop and d == n_dims:
+                break
+            if d == n_dims or (e < stop and rows.dims[e] < d):
+                dims[n] = rows.dims[e]
+                values[n] = rows.values[e]
+                squares[n] = rows.squares[e]
+                e += 1
+            else:
+                if sums[slot[row], d] & ABS == above:
+                    ties_above -= 1
+                dims[n] = d
+                values[n] = 0.0
+                squares[n] = initial_square
+                d += 1
+            n += 1
+        indptr[row + 1] = n
+    return Rows(indptr, dims, values, squares)

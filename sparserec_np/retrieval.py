@@ -1,0 +1,201 @@
+"""Exact top-k for many users at once, compiled.
+
+Users are served in blocks of ``LANES``: their vectors lie side by side, so each stored weight of an
+item is read once a block and meets all of its users in one vector instruction; the scores of an
+item are compared with each user's k-th best on the spot, so no ``users x items`` array exists.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from sparserec_np.interactions import Interactions
+from sparserec_np.state import LANES
+from sparserec_np.trainer import thread_count
+
+if TYPE_CHECKING:
+    from sparserec_np.runtime import Model
+
+
+class Scorer(NamedTuple):
+    """What scores are made of; ``weight`` and ``exponent`` matter to history users only.
+
+    Attributes:
+        indptr: Rows of the item table, int64 array of shape [n_items + 1].
+        dims: uint16 array of shape [weights].
+        values: float32 array of shape [weights].
+        bias: float32 array of shape [n_items].
+        weight: Weight of an item within a history, float32 array of shape [n_items].
+        exponent: alpha in ``|H|^-alpha``.
+        dim: Columns of the table.
+    """
+
+    indptr: NDArray[np.int64]
+    dims: NDArray[np.uint16]
+    values: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    exponent: float
+    dim: int
+
+
+class Vectors(NamedTuple):
+    """Sparse user vectors: rows of a table (weights known), or histories (rows of items)."""
+
+    indptr: NDArray[np.int64]
+    columns: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+
+@njit(cache=True, nogil=True)
+def _insert(items, scores, item, score):
+    """Put an item in its place among the best, best first; of equal scores the earlier stays."""
+    t = scores.size - 1
+    while t > 0 and scores[t - 1] < score:
+        scores[t], items[t] = scores[t - 1], items[t - 1]
+        t -= 1
+    scores[t], items[t] = score, item
+
+
+@njit(cache=True, nogil=True)
+def _compose_lane(scorer, history, indptr, columns, values, row, lanes, lane):
+    if not history:
+        for e in range(indptr[row], indptr[row + 1]):
+            lanes[columns[e], lane] = values[e]
+        return
+    n = indptr[row + 1] - indptr[row]
+    scale = np.float32(max(n, 1) ** -scorer.exponent)
+    for item in columns[indptr[row] : indptr[row + 1]]:
+        factor = scale * scorer.weight[item]
+        for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
+            lanes[scorer.dims[e], lane] += factor * scorer.values[e]
+
+
+@njit(cache=True, parallel=True)
+def _top_k(scorer, history, indptr, columns, values, rows, ex_indptr, ex_items, out, out_scores):
+    n_users = rows.size
+    n_items = scorer.bias.size
+    k = out.shape[1]
+    for block in prange((n_users + LANES - 1) // LANES):
+        first = block * LANES
+        n = min(LANES, n_users - first)
+        lanes = np.zeros((scorer.dim, LANES), np.float32)
+        scores = np.zeros(LANES, np.float32)
+        bar = np.full(LANES, -np.inf, np.float32)  # the k-th best score so far
+        place = np.zeros(LANES, np.int64)  # next item to leave out
+        for lane in range(n):
+            _compose_lane(scorer, history, indptr, columns, values, rows[first + lane], lanes, lane)
+            place[lane] = ex_indptr[first + lane]
+        for item in range(n_items):
+            for lane in range(LANES):
+                scores[lane] = scorer.bias[item]
+            for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
+                value = scorer.values[e]
+                d = scorer.dims[e]
+                for lane in range(LANES):
+                    scores[lane] += value * lanes[d, lane]
+            better = False
+            for lane in range(LANES):
+                better |= scores[lane] > bar[lane]
+            if not better:
+                continue
+            for lane in range(n):
+                if scores[lane] > bar[lane]:
+                    user = first + lane
+                    while place[lane] < ex_indptr[user + 1] and ex_items[place[lane]] < item:
+                        place[lane] += 1
+                    if place[lane] < ex_indptr[user + 1] and ex_items[place[lane]] == item:
+                        continue
+                    _insert(out[user], out_scores[user], item, scores[lane])
+                    bar[lane] = out_scores[user, k - 1]
+
+
+def rank_all(
+    scorer: Scorer,
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    exclude_indptr: NDArray[np.int64],
+    exclude_items: NDArray[np.int32],
+    *,
+    history: bool,
+    k: int,
+    threads: int | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Find the k best items for each of many users.
+
+    Args:
+        scorer: The item side.
+        vectors: User rows (``history`` false: dimensions and values), or histories (true: items,
+            values unused).
+        rows: Which of them to serve, int64 array of shape [n].
+        exclude_indptr: Items to leave out of the n rankings, int64 array of shape [n + 1].
+        exclude_items: int32 array, ascending within a user.
+        history: What ``vectors`` holds.
+        k: Items a user, at least 1.
+        threads: Number of threads; None for all cores.
+
+    Returns:
+        Items, int32 array of shape [n, k], best first, of equal scores the smaller number first, -1
+        where nothing is left; and their scores, float32 array of shape [n, k], -inf there.
+    """
+    out = np.full((rows.size, k), -1, np.int32)
+    scores = np.full((rows.size, k), -np.inf, np.float32)
+    with thread_count(threads):
+        _top_k(
+            scorer, history, *vectors, rows, exclude_indptr, exclude_items, out, scores
+        )  # fmt: skip
+    return out, scores
+
+
+def top_k(
+    model: Model,
+    users: Interactions | NDArray[np.int64],
+    *,
+    exclude: Interactions | None = None,
+    k: int = 10,
+    threads: int | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Find the k best items of a model file for each of many users.
+
+    Args:
+        model: The loaded file.
+        users: For a history model the histories, in the model's numbering of items; for an
+            embedding model the users' numbers, int64 array of shape [n].
+        exclude: Items to leave out, one row for each of ``users``.
+        k: Items a user, at least 1.
+        threads: Number of threads; None for all cores.
+
+    Returns:
+        Item numbers, int32 array of shape [n, k], -1 where nothing is left, and their scores,
+        float32 array of shape [n, k].
+    """
+    table = model.items_table()
+    history = isinstance(users, Interactions)
+    weight = model.history_weights
+    if weight is None:
+        weight = np.ones(len(table), np.float32)
+    scorer = Scorer(
+        table.indptr,
+        table.dims,
+        table.values,
+        np.ascontiguousarray(model.item_bias, np.float32),
+        np.ascontiguousarray(weight, np.float32),
+        float(model.history_exponent) if history else 0.0,
+        model.dim,
+    )
+    if isinstance(users, Interactions):
+        vectors = Vectors(users.indptr, users.items, np.zeros(0, np.float32))
+        rows = np.arange(users.n_users)
+    else:
+        own = model.users_table()
+        vectors = Vectors(own.indptr, own.dims.astype(np.int32), own.values)
+        rows = np.asarray(users, np.int64)
+    if exclude is None:
+        nothing = np.zeros(rows.size + 1, np.int64), np.zeros(0, np.int32)
+    else:
+        nothing = exclude.indptr, exclude.items
+    return rank_all(scorer, vectors, rows, *nothing, history=history, k=k, threads=threads)

@@ -1,0 +1,127 @@
+"""From the factors of the NMF to the tables that training starts from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sparserec_np.nmf import Factor
+from sparserec_np.randomness import GOLDEN, below, mix
+from sparserec_np.selection import NEVER, threshold
+from sparserec_np.state import Rows
+
+
+def starting_rows(
+    factor: Factor, dim: int, budget: int, norm: float, initial_square: float, seed: np.uint64
+) -> Rows:
+    """Keep the largest entries of a factor, at least one a row, ``budget`` in all.
+
+    Where the factor has too few entries, positions drawn at random fill up the shortest rows, with
+    value 0: exploration moves them to where they are of use.
+
+    Args:
+        factor: One of the two factors; its values are lost.
+        dim: Number of dimensions.
+        budget: How many positions to keep: at least one a row, at most ``n * dim``.
+        norm: Root mean square of the norms of the rows of the result.
+        initial_square: Adagrad's sum of every weight.
+        seed: Of the positions that fill up.
+
+    Returns:
+        The table, of exactly ``budget`` weights. Memory beyond it is ``O(n)``.
+    """
+    n_rows, width = factor.values.shape
+    best = factor.values.argmax(axis=1)
+    best_values = factor.values[np.arange(n_rows), best]
+    factor.values[np.arange(n_rows), best] = 0.0
+    bits = factor.values.view(np.uint32)
+    _hide_unused(bits)
+    n_more = min(budget - n_rows, int(np.maximum(factor.counts - 1, 0).sum()))
+    above, ties = threshold(bits.reshape(-1), n_more, True) if n_more else (NEVER, 0)
+    chosen = np.zeros((n_rows, width), np.bool_)
+    _choose(bits, above, ties, chosen)
+    chosen[np.arange(n_rows), best] = factor.counts > 0
+    lengths = chosen.sum(axis=1)
+    _level_up(lengths, dim, budget - int(lengths.sum()))
+    factor.values[np.arange(n_rows), best] = best_values
+    indptr = np.concatenate(([0], np.cumsum(lengths)))
+    rows = Rows(
+        indptr.astype(np.int64),
+        np.empty(budget, np.uint16),
+        np.zeros(budget, np.float32),
+        np.full(budget, initial_square, np.float32),
+    )
+    _fill(factor.dims, factor.values, chosen, dim, seed, rows.indptr, rows.dims, rows.values)
+    power = float(np.square(rows.values, dtype=np.float64).sum())
+    if power > 0:
+        rows.values[:] *= np.float32(norm / np.sqrt(power / n_rows))
+    return rows
+
+
+def empty_rows(n_rows: int) -> Rows:
+    """Return a table that stores nothing."""
+    none = np.zeros(0, np.float32)
+    return Rows(np.zeros(n_rows + 1, np.int64), np.zeros(0, np.uint16), none, none.copy())
+
+
+@njit(cache=True)
+def _hide_unused(bits):
+    for row in range(bits.shape[0]):
+        for t in range(bits.shape[1]):
+            if bits[row, t] == 0:
+                bits[row, t] = NEVER
+
+
+@njit(cache=True)
+def _choose(bits, above, ties, chosen):
+    for row in range(bits.shape[0]):
+        for t in range(bits.shape[1]):
+            if bits[row, t] == NEVER:
+                continue
+            if bits[row, t] > above:
+                chosen[row, t] = True
+            elif bits[row, t] == above and ties > 0:
+                chosen[row, t] = True
+                ties -= 1
+
+
+@njit(cache=True)
+def _level_up(lengths, dim, missing):
+    """Lengthen the shortest rows, the first ones first, until nothing is missing."""
+    level = 0
+    while missing > 0:
+        level += 1
+        for row in range(lengths.size):
+            if missing > 0 and lengths[row] < min(level, dim):
+                lengths[row] += 1
+                missing -= 1
+
+
+@njit(cache=True)
+def _fill(factor_dims, factor_values, chosen, dim, seed, indptr, dims, values):
+    taken = np.zeros(dim, np.bool_)
+    value_at = np.zeros(dim, np.float32)
+    for row in range(indptr.size - 1):
+        n = indptr[row]
+        for t in range(chosen.shape[1]):
+            if chosen[row, t]:
+                d = factor_dims[row, t]
+                dims[n] = d
+                taken[d] = True
+                value_at[d] = factor_values[row, t]
+                n += 1
+        bits = seed + GOLDEN * np.uint64(dim) * np.uint64(row)
+        while n < indptr[row + 1]:
+            bits += GOLDEN
+            d = below(mix(bits), dim)
+            while taken[d]:  # the next free one, so that full rows end as well
+                d = (d + 1) % dim
+            dims[n] = d
+            taken[d] = True
+            n += 1
+        dims[indptr[row] : n].sort()
+        for e in range(indptr[row], n):
+            values[e] = value_at[dims[e]]
+            taken[dims[e]] = False
+            value_at[dims[e]] = 0.0

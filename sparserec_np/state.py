@@ -1,0 +1,169 @@
+"""The arrays of a training: tables, the item side, growth buffers, scratch memory.
+
+They are named tuples, which compiled code takes as they are; the arrays in them change in place.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+LANES = 16  # users scored side by side: one AVX-512 register of float32
+GROUPS = 8  # groups in a batch; part of the algorithm, so it does not follow the number of threads
+PARTS = 16  # parts of the item rows; any number gives the same result
+
+
+class Rows(NamedTuple):
+    """A sparse table in training, CSR.
+
+    Attributes:
+        indptr: int64 array of shape [n + 1].
+        dims: uint16 array of shape [weights], ascending in a row.
+        values: float32 array of shape [weights].
+        squares: Adagrad's sums of squared gradients, float32 array of shape [weights].
+    """
+
+    indptr: NDArray[np.int64]
+    dims: NDArray[np.uint16]
+    values: NDArray[np.float32]
+    squares: NDArray[np.float32]
+
+
+class Items(NamedTuple):
+    """The item side.
+
+    Attributes:
+        rows: The item table.
+        bias: float32 array of shape [n_items].
+        bias_squares: Adagrad's sums for the biases, float32 array of shape [n_items].
+        weight: Weight of an item within a history, float32 array of shape [n_items].
+    """
+
+    rows: Rows
+    bias: NDArray[np.float32]
+    bias_squares: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
+class Growth(NamedTuple):
+    """Gradient of sampled rows at all dimensions, summed between two exploration steps.
+
+    Attributes:
+        slot: Line of ``sums`` that a row has, -1 for a row that is not sampled; int32 array of
+            shape [n].
+        sums: float32 array of shape [sampled rows, dim].
+    """
+
+    slot: NDArray[np.int32]
+    sums: NDArray[np.float32]
+
+
+class Step(NamedTuple):
+    """Scalars that hold for a stretch of batches."""
+
+    learning_rate: np.float32
+    reg: np.float32
+    history_exponent: np.float32
+    candidates: np.int64
+    seed: np.uint64
+
+
+class Workspace(NamedTuple):
+    """Scratch memory, one slice a group (the first axis, G = ``GROUPS``); L = ``LANES``.
+
+    Attributes:
+        x: User vectors, float32 array of shape [G, L, dim].
+        lanes: The same with the users side by side, float32 array of shape [G, dim, L].
+        dx: Gradient of the user vectors, float32 array of shape [G, L, dim].
+        spare: All zero between uses, float32 array of shape [G, dim].
+        pool: Items to draw candidates from, int32 array of shape [G, P].
+        pool_scores: float32 array of shape [G, P, L].
+        ranking: Pool scores of one user, with the first ``candidates`` again at the end; float32
+            array of shape [G, P + candidates].
+        seen: Bit set of one user's history, uint64 array of shape [G, n_items / 64].
+        row: Item of a record, int32 array of shape [G, R].
+        start: Where its gradient begins in ``gradient``, int64 array of shape [G, R].
+        lane: Its user, int32 array of shape [G, R].
+        by_x: What ``x`` is multiplied by in the record's gradient, float32 array of shape [G, R].
+        by_dx: What ``dx`` is multiplied by in it, float32 array of shape [G, R].
+        bias_gradient: float32 array of shape [G, R].
+        gradient: Gradients at the stored weights, float32 array of shape [G, capacity].
+        next: Next record of the same part, int32 array of shape [G, R], -1 at the end.
+        first: First record of a part, int32 array of shape [G, PARTS], -1 if it has none.
+        last: Last record of a part, int32 array of shape [G, PARTS].
+        loss: Sum of the losses, float64 array of shape [G].
+        triples: How many there were, int64 array of shape [G].
+    """
+
+    x: NDArray[np.float32]
+    lanes: NDArray[np.float32]
+    dx: NDArray[np.float32]
+    spare: NDArray[np.float32]
+    pool: NDArray[np.int32]
+    pool_scores: NDArray[np.float32]
+    ranking: NDArray[np.float32]
+    seen: NDArray[np.uint64]
+    row: NDArray[np.int32]
+    start: NDArray[np.int64]
+    lane: NDArray[np.int32]
+    by_x: NDArray[np.float32]
+    by_dx: NDArray[np.float32]
+    bias_gradient: NDArray[np.float32]
+    gradient: NDArray[np.float32]
+    next: NDArray[np.int32]
+    first: NDArray[np.int32]
+    last: NDArray[np.int32]
+    loss: NDArray[np.float64]
+    triples: NDArray[np.int64]
+
+
+def workspace(
+    rows: Rows, dim: int, candidates: int, pool: int, group_positives: int, group_weights: int
+) -> Workspace:
+    """Allocate scratch memory; the system gives pages only to what is written.
+
+    Args:
+        rows: The item table.
+        dim: Its columns.
+        candidates: Candidates of a negative; with 1 there is no pool.
+        pool: Items of a pool.
+        group_positives: Most positives of a group.
+        group_weights: Most stored weights of a group's positives, counted once each positive.
+
+    Returns:
+        Scratch of ``O(GROUPS * (LANES * dim + pool * LANES + group_weights))`` bytes.
+    """
+    n_items = rows.indptr.size - 1
+    longest = int(np.diff(rows.indptr).max(initial=0))
+    hard = candidates > 1
+    pool = pool if hard else 0
+    records = 2 * group_positives
+    capacity = group_weights + group_positives * longest
+
+    def floats(*shape: int) -> NDArray[np.float32]:
+        return np.zeros((GROUPS, *shape), np.float32)
+
+    return Workspace(
+        x=floats(LANES, dim),
+        lanes=floats(dim if hard else 0, LANES),
+        dx=floats(LANES, dim),
+        spare=floats(dim),
+        pool=np.zeros((GROUPS, pool), np.int32),
+        pool_scores=floats(pool, LANES),
+        ranking=floats(pool + candidates),
+        seen=np.zeros((GROUPS, n_items // 64 + 1), np.uint64),
+        row=np.zeros((GROUPS, records), np.int32),
+        start=np.zeros((GROUPS, records), np.int64),
+        lane=np.zeros((GROUPS, records), np.int32),
+        by_x=floats(records),
+        by_dx=floats(records),
+        bias_gradient=floats(records),
+        gradient=floats(capacity),
+        next=np.zeros((GROUPS, records), np.int32),
+        first=np.zeros((GROUPS, PARTS), np.int32),
+        last=np.zeros((GROUPS, PARTS), np.int32),
+        loss=np.zeros(GROUPS),
+        triples=np.zeros(GROUPS, np.int64),
+    )
