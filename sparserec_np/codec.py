@@ -173,17 +173,18 @@ def decode_monotone(
     for begin in range(start_bit // 8, (stop_bit + 7) // 8, _UNARY_PIECE):
         piece = high[begin : min(begin + _UNARY_PIECE, (stop_bit + 7) // 8)]
         ones = np.flatnonzero(np.unpackbits(piece, bitorder="little").view(np.bool_))
-        ones += 8 * begin
         if begin == start_bit // 8:
-            ones = ones[np.searchsorted(ones, start_bit) :]
+            ones = ones[np.searchsorted(ones, start_bit - 8 * begin) :]
         if stop_bit < 8 * (begin + len(piece)):
-            ones = ones[: np.searchsorted(ones, stop_bit)]
+            ones = ones[: np.searchsorted(ones, stop_bit - 8 * begin)]
         if done + len(ones) > count:
             raise ValueError(f"more than the {count} keys that it should have")
         if not len(ones):
             continue
         e = first + done
-        keys = (ones - np.arange(e, e + len(ones))).astype(np.uint64) << np.uint64(low_bits)
+        ones -= np.arange(e - 8 * begin, e - 8 * begin + len(ones))
+        keys = ones.view(np.uint64)  # all in place: fresh memory costs more than the arithmetic
+        keys <<= np.uint64(low_bits)
         keys |= unpack_bits(low, low_bits, e, e + len(ones))
         if keys[0] < previous or (keys[1:] < keys[:-1]).any():
             raise ValueError(f"the keys {e} to {e + len(ones) - 1} are not in ascending order")

@@ -153,8 +153,9 @@ class ModelFile:
         done = 0
         for keys in self._table_keys(table, "items"):
             dims = keys // table.rows
+            keys -= dims * table.rows  # now items
             codes = codec.unpack_bits(packed, table.value_bits, done, done + len(keys))
-            yield Piece(dims, keys - dims * table.rows, codes)
+            yield Piece(dims, keys, codes)
             done += len(keys)
 
     def item_levels(self) -> npt.NDArray[np.float32]:
@@ -180,19 +181,27 @@ class ModelFile:
         """Decode the item biases: float32 array of shape [n_items]."""
         return self._values(self.layout.bias, "bias")
 
-    def history_weights(self) -> npt.NDArray[np.float32] | None:
-        """Decode the history weights, float32 [n_items]; None if all are 1.
+    def history_codes(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
+        """Decode the history weights: uint8 codes of shape [n_items], and float32 levels.
+
+        Returns:
+            Both, or None if all weights are 1.
 
         Raises:
-            ModelFileError: One is not above 0.
+            ModelFileError: A level is not above 0.
         """
         side = self.layout.user_side
         if isinstance(side, UsersLayout) or not side.weights.bits:
             return None
-        weights = self._values(side.weights, "history")
-        if not weights.min() > 0:
+        levels = self._levels("history")
+        if not levels[0] > 0:
             raise damaged(self.name, "the tensor 'history.levels' has a weight that is not above 0")
-        return weights
+        return self._codes(side.weights.rows, side.weights.bits, "history"), levels
+
+    def history_weights(self) -> npt.NDArray[np.float32] | None:
+        """Decode the history weights: float32 of shape [n_items]; None if all are 1."""
+        stored = self.history_codes()
+        return None if stored is None else stored[1][stored[0]]
 
     def user_row(self, user: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Decode the row of one user, reading its block of the table alone.

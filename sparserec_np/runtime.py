@@ -94,9 +94,9 @@ class Model:
         """Item biases, float32 array of shape [n_items]."""
         return self._file.item_bias()
 
-    @cached_property
+    @property
     def history_weights(self) -> npt.NDArray[np.float32] | None:
-        """History weights, float32 array of shape [n_items]; None if all are 1."""
+        """History weights, float32 array of shape [n_items], made anew; None if all are 1."""
         return self._file.history_weights()
 
     @property
@@ -252,8 +252,8 @@ class Model:
         if self.users == "history":
             rows = self._items.rows(known)
             shares = sum_by(rows.owners, rows.values * target[rows.dims], len(known))
-            if self.history_weights is not None:
-                shares *= self.history_weights[known]
+            if self._history_codes is not None:
+                shares *= self._weights_of(known)
             shares *= self._scale(known)
             names = self.item_ids.take(known)
         else:
@@ -318,6 +318,15 @@ class Model:
     def _labels(self) -> StrIds | None:
         return self._file.labels()
 
+    @cached_property
+    def _history_codes(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
+        return self._file.history_codes()
+
+    def _weights_of(self, known: IntArray) -> npt.NDArray[np.float32]:
+        assert self._history_codes is not None
+        codes, levels = self._history_codes
+        return levels[codes[known]]
+
     def _located(self, items: IdSequence) -> IntArray:
         """Indices of the known items, in any order."""
         found = self.item_ids.locate(items)
@@ -364,8 +373,8 @@ class Model:
             return scores
         rows = self._items.rows(known)
         values = rows.values
-        if self.history_weights is not None:
-            values = values * self.history_weights[known][rows.owners]
+        if self._history_codes is not None:
+            values = values * self._weights_of(known)[rows.owners]
         vector = sum_by(rows.dims, values, self.dim)
         scores = self._items.dots(vector)
         scores *= self._scale(known)
