@@ -26,7 +26,7 @@ _WATCHED = 8
     help="The model file to write.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same demo.")
-@click.option("--threads", type=int, metavar="N", help="Number of threads.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads.")
 @json_option
 @common_options
 def demo(output: Path, seed: int, threads: int | None, as_json: bool) -> None:

@@ -24,7 +24,7 @@ from .tables import kilobytes, print_facts
 )
 @click.option("--test", required=True, metavar="FILE", help="What is to be predicted.")
 @click.option("--k", "-k", type=click.IntRange(min=1), default=20, show_default=True, help="Ranks.")
-@click.option("--threads", type=int, metavar="N", help="Number of threads.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads.")
 @reading_options
 @json_option
 @common_options

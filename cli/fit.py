@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,22 @@ from .tables import kilobytes
     help="What stands for a user: the items they had, or a row of their own.",
 )
 @click.option("--dim", type=int, metavar="N", help="Columns of the embedding tables.")
-@click.option("--sparsity", type=float, metavar="S", help="Share of the entries not stored.")
+@click.option(
+    "--sparsity",
+    type=click.FloatRange(0, 1, max_open=True),
+    metavar="S",
+    help="Share of the entries not stored.",
+)
 @click.option("--max-size", metavar="SIZE", help="Bytes of the file at most, like 500KB or 1MiB.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the data; else found by itself.")
 @click.option("--valid", metavar="FILE", help="Keep the epoch with the best NDCG@20 on this file.")
 @click.option("--seed", type=int, metavar="N", help="Same seed, same file.")
-@click.option("--threads", type=int, metavar="N", help="Threads; the file does not depend on it.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads; the file does not depend on it.",
+)
 @click.option("--candidates", type=int, metavar="N", help="Negatives to choose the hardest from.")
 @click.option("--learning-rate", type=float, metavar="X", help="Step size of Adagrad.")
 @click.option("--reg", type=float, metavar="X", help="L2 penalty on the weights.")
@@ -42,13 +53,6 @@ from .tables import kilobytes
 @click.option(
     "--labels", metavar="FILE:ID,TITLE", help="Titles to store, as in movies.csv:movieId,title."
 )
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Keep the state of the training here.",
-)
-@click.option("--resume", is_flag=True, help="Go on from the state in --checkpoint.")
 @json_option
 @common_options
 def fit(
@@ -56,8 +60,6 @@ def fit(
     output: Path,
     valid: str | None,
     labels: str | None,
-    checkpoint: Path | None,
-    resume: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -69,23 +71,19 @@ def fit(
     from sparserec_np.estimator import SparseRec
     from sparserec_np.modelfile import check_writable
 
-    if resume and checkpoint is None:
-        raise click.UsageError("--resume needs --checkpoint, the folder to go on from")
     started = time.perf_counter()
     reading, hyperparameters = _apart(options)
     check_writable(output)
-    estimator = SparseRec(**hyperparameters)
+    _check_ranges(hyperparameters)
     titles = read_labels(labels) if labels else []
     interactions = read_files(files, **reading)
     held = read_files([valid], **{**reading, **_NO_FILTER}) if valid else None
     with show_epochs() as on_epoch:
-        estimator.fit(
+        estimator = SparseRec(**hyperparameters).fit(
             interactions,
             valid=held,
             labels=labels_by_id(titles, interactions.item_ids),
             on_epoch=on_epoch,
-            checkpoint=checkpoint,
-            resume=resume,
         )
     estimator.save(output)
     facts = estimator.model_.info()
@@ -128,6 +126,17 @@ def _apart(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         name: value for name, value in options.items() if name not in _READING and value is not None
     }
     return reading, others
+
+
+def _check_ranges(hyperparameters: dict[str, Any]) -> None:
+    """Find what is out of range now, not after the reading."""
+    from sparserec_np.config import Config
+    from sparserec_np.sizes import parse_size
+
+    if "max_size" in hyperparameters:
+        parse_size(hyperparameters["max_size"])
+    known = {field.name for field in dataclasses.fields(Config)}
+    Config(**{name: value for name, value in hyperparameters.items() if name in known})
 
 
 def _closing_line(summary: dict[str, Any]) -> str:

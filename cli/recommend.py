@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", type=MODEL, help="The Parquet file to write, with --all-users.")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
-@click.option("--threads", type=int, metavar="N", help="Number of threads, with --all-users.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of threads, with --all-users.",
+)
 @reading_options
 @json_option
 @common_options
@@ -64,6 +69,11 @@ def recommend(
         raise click.UsageError("--all-users needs --interactions, which names the users")
     loaded = load(model)
     if history is not None:
+        if loaded.users == "embedding":
+            raise InputError(
+                "this model serves the users it was fitted on: give --user ID, not --history; "
+                "fit with --users history serves anyone"
+            )
         items = [loaded.item_ids.parse(text) for text in split_ids(history)]
         print_items(loaded, *loaded.recommend(history=items, k=k), as_json=as_json)
     elif user is not None:

@@ -40,6 +40,9 @@ LAYERS = [
     "trainer",
     "retrieval",
     "evaluation",
+    "validation",
+    "sizes",
+    "budget",
     "estimator",
     "demo",
     # what people type
