@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparserec_np.errors import InputError
-from sparserec_np.ids import from_values
-from sparserec_np.interactions import Interactions, align
+from sparserec_np.interactions import Interactions, align, take_users
 from sparserec_np.retrieval import top_k
 
 if TYPE_CHECKING:
@@ -220,20 +219,12 @@ def rank(
         no item is left, and all along the row of a user whom a history model cannot serve because
         nothing is known of them.
     """
-    mine = _take_users(known, users)
+    mine = take_users(known, users)
     if model.users == "embedding":
         return top_k(model, users, exclude=mine, k=k, threads=threads)
     items, scores = top_k(model, mine, exclude=mine, k=k, threads=threads)
     items[mine.user_degrees() == 0] = -1
     return items, scores
-
-
-def _take_users(interactions: Interactions, users: npt.NDArray[np.int64]) -> Interactions:
-    lengths = interactions.user_degrees()[users]
-    indptr = np.concatenate(([0], np.cumsum(lengths)))
-    entries = np.arange(indptr[-1]) + np.repeat(interactions.indptr[users] - indptr[:-1], lengths)
-    user_ids = from_values(interactions.user_ids.take(users))
-    return Interactions(indptr, interactions.items[entries], user_ids, interactions.item_ids)
 
 
 def rank_by_popularity(train: Interactions, k: int) -> npt.NDArray[np.int32]:

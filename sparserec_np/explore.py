@@ -1,6 +1,7 @@
 """Exploration: prune the smallest weights, grow as many where the gradient was largest.
 
-The number of weights stays the same, exactly: ties go to the smaller index. Memory beyond the new table is ``O(weights)``.
+The number of weights stays the same, exactly: ties go to the smaller index. Memory beyond the new
+table is ``O(weights)``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 
 from sparserec_np.selection import ABS, NEVER, threshold
 from sparserec_np.state import Growth, Rows
-
 
 
 def no_growth(n_rows: int, dim: int) -> Growth:

@@ -17,8 +17,8 @@ of ``x`` is gathered in ``dx`` on the way and passed on at the end: to the user'
 rows of the history. With history users a positive ``i`` is scored by ``x`` without its own part.
 
 **Negatives.** A group draws a pool of items uniformly and scores it for its users at once: they are
-the lanes of a ``dim x LANES`` array, so a stored weight of a pool item meets all users in one vector
-instruction. Each positive takes the best scored of ``candidates`` consecutive pool items, from a
+the lanes of a ``dim x LANES`` array, so a stored weight of a pool item meets all of them in one
+vector instruction. Each positive takes the best scored of ``candidates`` consecutive pool items, from a
 random place on, that are not in the history (dynamic negative sampling). One candidate means
 uniform sampling, and no pool.
 """
@@ -135,7 +135,13 @@ def _record(w, g, r, row, start, lane, by_x, by_dx, bias_gradient):
 @njit(cache=True, nogil=True)
 def _visit(g, lane, positives, items, history, step, bits, w, r, end):
     """Visit one user's positives: write two records a triple, gather ``dx``; return the totals."""
-    rows, x, dx, spare, gradient = items.rows, w.x[g, lane], w.dx[g, lane], w.spare[g], w.gradient[g]
+    rows, x, dx, spare, gradient = (
+        items.rows,
+        w.x[g, lane],
+        w.dx[g, lane],
+        w.spare[g],
+        w.gradient[g],
+    )
     n = positives.size
     first = r
     loss = 0.0
@@ -229,7 +235,8 @@ def _step_user(users, user, dx, positives, step, growth):
 
 @njit(cache=True, nogil=True)
 def _run_group(
-    g, group, indptr, interactions, rows, bias, bias_squares, weight, users, history, step, w, growth
+    g, group, indptr, interactions, rows, bias, bias_squares, weight, users, history, step, w,
+    growth,
 ):  # fmt: skip
     items = Items(rows, bias, bias_squares, weight)
     w.first[g, :] = -1

@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 
 from sparserec_np.interactions import Interactions
 
-
 ROWS_PER_TASK = 256  # rows coded by one task; fixes who owns which scratch vector
 CODING_PASSES = 4  # coordinate-descent passes over the support of a row
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from sparserec_np.nmf import Factor
 from sparserec_np.randomness import GOLDEN, below, mix

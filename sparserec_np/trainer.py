@@ -90,7 +90,7 @@ def thread_count(threads: int | None) -> Iterator[None]:
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
     before = numba.get_num_threads()
-    numba.set_num_threads(min(threads or before, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(threads or before, before))
     try:
         yield
     finally:
@@ -147,7 +147,7 @@ def train(
     validate: Callable[[Tables], float] | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
     stage: str = "train",
-) -> tuple[Tables, int]:
+) -> tuple[Tables, int, float | None]:
     """Train, and keep the best epoch if there is something to judge it by.
 
     Args:
@@ -160,7 +160,8 @@ def train(
         stage: Name of what is done, for the records.
 
     Returns:
-        The tables after the best epoch, and its number; without ``validate``, after the last one.
+        The tables after the best epoch, its number and its quality; without ``validate``, after
+        the last one, and None.
 
     Raises:
         InputError: The training diverged.
@@ -197,7 +198,7 @@ def train(
             best, best_epoch, best_quality = run.tables.copy(), epoch, quality
         elif epoch - best_epoch >= config.patience:
             break
-    return best, best_epoch
+    return best, best_epoch, best_quality if validate is not None else None
 
 
 class _Run:
@@ -281,9 +282,9 @@ class _Run:
         rows = self.tables.items.rows
         lengths = np.diff(rows.indptr)
         entries = self._interactions
-        weights = np.add.reduceat(
-            np.append(lengths[entries.items], 0), entries.indptr[:-1]
-        ) * (self._user_degrees > 0)
+        weights = np.add.reduceat(np.append(lengths[entries.items], 0), entries.indptr[:-1]) * (
+            self._user_degrees > 0
+        )
         group_positives = max(GROUP_POSITIVES, int(self._user_degrees.max()))
         group_weights = max(int(weights.max()), GROUP_POSITIVES * int(lengths.max()))
         return workspace(
@@ -312,4 +313,5 @@ def _generator(seed: int, *purpose: int) -> np.random.Generator:
 
 
 def _bits(seed: int, *purpose: int) -> np.uint64:
-    return np.uint64(np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0])
+    state = np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)
+    return np.uint64(state[0])

@@ -5,7 +5,7 @@ The names below are the interface; the modules beginning with an underscore are 
 
 from __future__ import annotations
 
-from sparserec_np.interactions._combine import Aligned, align, merge
+from sparserec_np.interactions._combine import Aligned, align, merge, take_users
 from sparserec_np.interactions._core import Interactions, drop_rare
 from sparserec_np.interactions._files import read
 from sparserec_np.interactions._frames import from_frame
@@ -26,4 +26,5 @@ __all__ = [
     "from_pairs",
     "merge",
     "read",
+    "take_users",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparserec_np.ids import Ids, IntIds, from_values
-from sparserec_np.interactions._core import Interactions, assemble
+from sparserec_np.interactions._core import Interactions, assemble, take_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,6 +83,24 @@ def merge(first: Interactions, second: Interactions) -> Interactions:
     if first.times is not None and second.times is not None:
         times = np.concatenate((first.times, second.times))
     return assemble(np.concatenate(users), np.concatenate(items), user_ids, item_ids, times)[0]
+
+
+def take_users(interactions: Interactions, users: NDArray[np.int64]) -> Interactions:
+    """Take the interactions of some users, in ascending order; times and report are not kept.
+
+    Args:
+        interactions: What to take from.
+        users: Numbers of the users, ascending, int64[n].
+    """
+    lengths = interactions.user_degrees()[users]
+    indptr = np.concatenate(([0], np.cumsum(lengths)))
+    entries = np.arange(indptr[-1]) + np.repeat(interactions.indptr[users] - indptr[:-1], lengths)
+    return Interactions(
+        indptr,
+        interactions.items[entries],
+        take_ids(interactions.user_ids, users),
+        interactions.item_ids,
+    )
 
 
 def _positions(ids: Ids, target: Ids) -> NDArray[np.int64]:

@@ -1,0 +1,157 @@
+"""How many weights a model may store, and the file that they go into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sparserec_np import modelfile
+from sparserec_np.arrays import ModelArrays, Table
+from sparserec_np.config import MAX_DIM, Config
+from sparserec_np.errors import InputError
+from sparserec_np.interactions import Interactions
+from sparserec_np.modelfile import SizePlan
+from sparserec_np.sizes import parse_size
+from sparserec_np.state import Rows
+from sparserec_np.trainer import Tables
+
+WEIGHTS_A_ROW = 12
+"""Mean number of weights a row where neither size nor sparsity is given."""
+
+MOST_DENSE = 0.5
+"""Largest share of the entries that a budget from a size uses: beyond that a table is not sparse,
+and more weights no longer help."""
+
+
+def default_dim(n_items: int) -> int:
+    """Choose the number of columns: about a sixteenth of the items, a power of two.
+
+    Wide and sparse beats narrow and dense at the same number of weights, until rows have too few
+    dimensions in common.
+    """
+    dim = 64
+    while dim < 2048 and dim * 23 < n_items:  # 23 = 16 * sqrt(2): the nearest power of two
+        dim *= 2
+    return dim
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A dimension and numbers of weights, fixed before training."""
+
+    config: Config
+    dim: int
+    """Columns of the tables."""
+    weights: tuple[int, int]
+    """Weights of the item and of the user table; never exceeded."""
+
+    def facts(self, interactions: Interactions, epochs: int, ndcg: float | None) -> dict[str, Any]:
+        """What the file says about data and result; no ids and no interactions are in it."""
+        return {
+            "users": interactions.n_users,
+            "items": interactions.n_items,
+            "interactions": interactions.nnz,
+            "epochs": epochs,
+            "validation_ndcg@20": None if ndcg is None else round(ndcg, 6),
+        }
+
+    def arrays(
+        self,
+        tables: Tables,
+        interactions: Interactions,
+        labels: Sequence[str] | None,
+        facts: dict[str, Any],
+    ) -> ModelArrays:
+        """Bring trained tables into the form that is encoded."""
+        history = self.config.users == "history"
+        return ModelArrays(
+            users=self.config.users,
+            dim=self.dim,
+            item_ids=interactions.item_ids,
+            items=_table(tables.items.rows, self.dim),
+            item_bias=tables.items.bias,
+            history_weights=tables.items.weight if _weighs(self.config) else None,
+            history_exponent=self.config.history_exponent if history else 0.0,
+            user_ids=None if history else interactions.user_ids,
+            user_rows=None if history else _table(tables.users, self.dim),
+            labels=labels,
+            value_bits=self.config.value_bits,
+            config=self.config.to_dict(),
+            facts=facts,
+        )
+
+
+def plan_budget(
+    interactions: Interactions,
+    config: Config,
+    *,
+    sparsity: float | None,
+    max_size: int | str | None,
+    labels: Sequence[str] | None,
+) -> Budget:
+    """Turn a size or a sparsity into numbers of weights.
+
+    Args:
+        interactions: What is learned from.
+        config: Hyperparameters.
+        sparsity: Share of the entries not stored, or None.
+        max_size: Bytes of the file at most, or None.
+        labels: Texts that the file will hold, or None.
+
+    Returns:
+        The budget.
+
+    Raises:
+        InputError: Both are given, one is out of range, or there are fewer weights than rows.
+    """
+    history = config.users == "history"
+    n_items, n_users = (
+        interactions.n_items,
+        0 if config.users == "history" else interactions.n_users,
+    )
+    rows = n_items + n_users
+    dim = config.dim or min(MAX_DIM, default_dim(n_items))
+    if sparsity is not None and max_size is not None:
+        raise InputError("give either sparsity or max_size, not both: each sets the budget")
+    if sparsity is not None:
+        if not 0 <= sparsity < 1:
+            raise InputError(f"sparsity must be at least 0 and below 1, not {sparsity:g}")
+        total = round((1.0 - sparsity) * rows * dim)
+        asked = f"sparsity {sparsity:g} of {rows:,} rows x {dim} columns"
+    elif max_size is not None:
+        empty = Budget(config, dim, (0, 0))
+        longest = empty.facts(interactions, 10_000, 0.123456)
+        plan = SizePlan(
+            users=config.users,
+            dim=dim,
+            item_ids=interactions.item_ids,
+            user_ids=None if history else interactions.user_ids,
+            labels=labels,
+            history_exponent=config.history_exponent if history else 0.0,
+            has_history_weights=_weighs(config),
+            value_bits=config.value_bits,
+            text_room=modelfile.text_bytes(config.to_dict(), longest),
+        )
+        total = min(plan.budget_for(parse_size(max_size)), int(MOST_DENSE * rows * dim))
+        asked = f"a file of {max_size}"
+    else:
+        total = min(WEIGHTS_A_ROW * rows, int(MOST_DENSE * rows * dim))
+        asked = f"the default of {WEIGHTS_A_ROW} weights a row"
+    total = min(total, rows * dim)
+    if total < rows:
+        raise InputError(
+            f"{asked} leaves {total:,} weights for {rows:,} rows, and each row needs one: "
+            "allow more, or leave out rare users and items with --min-user-interactions and "
+            "--min-item-interactions"
+        )
+    item_weights = -(-total * n_items // rows)
+    return Budget(config, dim, (item_weights, total - item_weights))
+
+
+def _weighs(config: Config) -> bool:
+    return config.users == "history" and config.degree_exponent > 0
+
+
+def _table(rows: Rows, dim: int) -> Table:
+    return Table(rows.indptr, rows.dims, rows.values, dim)

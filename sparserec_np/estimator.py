@@ -1,0 +1,284 @@
+"""``SparseRec``: fit, recommend, save, in the style of scikit-learn."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparserec_np import modelfile, runtime
+from sparserec_np.budget import Budget, plan_budget
+from sparserec_np.config import Config
+from sparserec_np.errors import InputError, UnknownIdError
+from sparserec_np.ids import Id, IdSequence
+from sparserec_np.interactions import Interactions, from_any
+from sparserec_np.runtime import Recommendation
+from sparserec_np.split import hold_out
+from sparserec_np.trainer import EpochRecord, Tables, start, thread_count, train
+from sparserec_np.validation import Validator
+
+_log = logging.getLogger(__name__)
+
+HELD_OUT = 0.1
+"""Share of each user's interactions held out to choose the epoch, where nothing else is given."""
+
+
+class SparseRec:
+    """Recommender with sparse embeddings, trained by BPR with dynamic sparse training.
+
+    Args:
+        users: ``"history"``: a user is the items it had, so anyone is served and nothing personal
+            is in the file. ``"embedding"``: each user has a row of weights of its own.
+        dim: Columns of the embedding tables, 1 to 4,096; None: chosen from the data.
+        sparsity: Share of the tables' entries that is not stored, in [0, 1).
+        max_size: Bytes of the saved file at most: a number, or a text like ``"500KB"``. At most
+            one of ``sparsity`` and ``max_size`` is given; without both, the data decides.
+        epochs: Passes over the data. None: chosen by validation, on ``valid`` if it is given to
+            :meth:`fit`, else on a tenth of each user's interactions; the model is then trained
+            anew on everything.
+        learning_rate: See :class:`sparserec_np.config.Config`, as for all that follow.
+        reg: L2 penalty.
+        candidates: Items that a negative is the best scored of.
+        history_exponent: Scales a history of |H| items by ``|H|^-history_exponent``.
+        degree_exponent: Weighs an item of a history by ``degree^-degree_exponent``.
+        initial_norm: Norm of the rows that training starts from.
+        sweeps: Sweeps of the sparse NMF.
+        exploration: Share of weights that the first exploration step moves.
+        value_bits: Bits of a weight in the file, 1 to 8.
+        seed: Same data, same arguments, same seed: same bytes of the file.
+        threads: Number of threads; None for all cores. The file does not depend on it.
+
+    Attributes:
+        model_: The fitted model, :class:`sparserec_np.Model`, read back from the bytes of the file.
+        history_: One :class:`sparserec_np.trainer.EpochRecord` an epoch, of all stages.
+        best_epoch_: Number of epochs that the model was trained for.
+        best_ndcg_: NDCG@20 on the validation part at that epoch, or None.
+        interactions_: What was learned from.
+    """
+
+    def __init__(
+        self,
+        *,
+        users: str = "history",
+        dim: int | None = None,
+        sparsity: float | None = None,
+        max_size: int | str | None = None,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        reg: float | None = None,
+        candidates: int | None = None,
+        history_exponent: float | None = None,
+        degree_exponent: float | None = None,
+        initial_norm: float | None = None,
+        sweeps: int | None = None,
+        exploration: float | None = None,
+        value_bits: int | None = None,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> None:
+        self.users = users
+        self.dim = dim
+        self.sparsity = sparsity
+        self.max_size = max_size
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.reg = reg
+        self.candidates = candidates
+        self.history_exponent = history_exponent
+        self.degree_exponent = degree_exponent
+        self.initial_norm = initial_norm
+        self.sweeps = sweeps
+        self.exploration = exploration
+        self.value_bits = value_bits
+        self.seed = seed
+        self.threads = threads
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the arguments by name; ``deep`` is there for scikit-learn and changes nothing."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in names}
+
+    def set_params(self, **params: Any) -> SparseRec:
+        """Change arguments; return the estimator.
+
+        Raises:
+            InputError: There is no such argument.
+        """
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise InputError(f"SparseRec has no argument {name!r}; it has: {', '.join(known)}")
+            setattr(self, name, value)
+        return self
+
+    def fit(
+        self,
+        X: Any,
+        *,
+        valid: Any = None,
+        labels: Mapping[Any, str] | None = None,
+        on_epoch: Callable[[EpochRecord], None] | None = None,
+    ) -> SparseRec:
+        """Learn from interactions.
+
+        Args:
+            X: :class:`sparserec_np.Interactions`, or anything that
+                :func:`sparserec_np.interactions.from_any` takes: a scipy matrix, a pair of arrays
+                ``(users, items)``, a pandas, polars or Arrow frame, paths of files.
+            valid: Interactions to choose the best epoch by, of the same kinds.
+            labels: Titles or other texts to store with the items, by item id.
+            on_epoch: Called after each epoch.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            InputError: Data or arguments cannot be used; the message says why.
+        """
+        config = self._config()
+        interactions = from_any(X)
+        held = None if valid is None else from_any(valid)
+        texts = _texts(labels, interactions)
+        plan = plan_budget(
+            interactions, config, sparsity=self.sparsity, max_size=self.max_size, labels=texts
+        )
+        self.history_: list[EpochRecord] = []
+
+        def record(epoch: EpochRecord) -> None:
+            self.history_.append(epoch)
+            if on_epoch is not None:
+                on_epoch(epoch)
+
+        with thread_count(self.threads):
+            tables, epochs, ndcg = self._train(interactions, held, config, plan, record)
+        self.interactions_ = interactions
+        self.best_epoch_ = epochs
+        self.best_ndcg_ = ndcg
+        facts = plan.facts(interactions, epochs, ndcg)
+        self._bytes = modelfile.encode(plan.arrays(tables, interactions, texts, facts))
+        self.model_ = runtime.load(self._bytes)
+        return self
+
+    def _train(
+        self,
+        interactions: Interactions,
+        held: Interactions | None,
+        config: Config,
+        plan: Budget,
+        record: Callable[[EpochRecord], None],
+    ) -> tuple[Tables, int, float | None]:
+        """Train; return the tables, the number of epochs and NDCG@20 on what was held out."""
+        exponent = config.history_exponent if config.users == "history" else None
+        epochs, ndcg = config.epochs, None
+        learned = interactions
+        validate = None
+        if held is None and self.epochs is None:
+            learned, held = hold_out(interactions, fraction=HELD_OUT, seed=config.seed)
+            if held.nnz == 0:  # every user has a single item: nothing can be held out
+                learned, held = interactions, None
+        if held is not None:
+            validate = Validator(learned, held, exponent, config.seed)
+            stage = "train" if learned is interactions else "choose"
+            tables = start(learned, config, plan.dim, plan.weights)
+            tables, epochs, ndcg = train(
+                tables, learned, config, epochs=epochs, validate=validate, on_epoch=record,
+                stage=stage,
+            )  # fmt: skip
+            if learned is interactions:
+                return tables, epochs, ndcg
+        tables = start(interactions, config, plan.dim, plan.weights)
+        tables, epochs, _ = train(tables, interactions, config, epochs=epochs, on_epoch=record)
+        return tables, epochs, ndcg
+
+    def _config(self) -> Config:
+        names = {field.name for field in fields(Config)}
+        given = {
+            name: value
+            for name, value in self.get_params().items()
+            if name in names and value is not None
+        }
+        return Config(**given)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model file, at once or not at all.
+
+        Raises:
+            InputError: The path cannot be written, or the estimator is not fitted.
+        """
+        self._check_fitted()
+        modelfile.write(path, self._bytes)
+
+    def recommend(
+        self,
+        user: Id | None = None,
+        *,
+        history: IdSequence | None = None,
+        k: int = 10,
+        exclude: IdSequence | None = None,
+    ) -> Recommendation:
+        """Recommend items to a user of the training data, or to anyone by what they had.
+
+        Args:
+            user: Id of a user of the training data.
+            history: Item ids (history models only); exactly one of ``user`` and ``history``.
+            k: Items at most.
+            exclude: Item ids to leave out; None: what the user had.
+
+        Returns:
+            Ids, best first, and their scores: float32 array of the same length.
+
+        Raises:
+            InputError: Neither or both of ``user`` and ``history`` are given, or the model cannot
+                serve it.
+            UnknownIdError: The user is not in the training data.
+        """
+        self._check_fitted()
+        if user is None:
+            return self.model_.recommend(history=history, k=k, exclude=exclude)
+        if history is not None:
+            raise InputError("give either user or history, not both")
+        had = self._items_of(user)
+        if self.model_.users == "history":
+            return self.model_.recommend(history=had, k=k, exclude=exclude)
+        return self.model_.recommend(user=user, k=k, exclude=had if exclude is None else exclude)
+
+    def similar_items(self, item: Id, k: int = 10) -> Recommendation:
+        """Find the items whose rows point most nearly the same way; see the runtime's method."""
+        self._check_fitted()
+        return self.model_.similar_items(item, k)
+
+    def _items_of(self, user: Id) -> list[Any]:
+        data = self.interactions_
+        (position,) = data.user_ids.locate([user])
+        if position < 0:
+            raise UnknownIdError(
+                f"user {user!r} is not in the training data: for someone new give history=[...]"
+            )
+        items: NDArray[np.int32] = data.items[data.indptr[position] : data.indptr[position + 1]]
+        return data.item_ids.take(items)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise InputError("this SparseRec is not fitted yet: call fit first")
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self).__init__).parameters
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if value != defaults[name].default
+        ]
+        return f"SparseRec({', '.join(changed)})"
+
+
+def _texts(labels: Mapping[Any, str] | None, interactions: Interactions) -> list[str] | None:
+    if not labels:
+        return None
+    ids = interactions.item_ids
+    return [labels.get(item, "") for item in ids.take(np.arange(len(ids)))]

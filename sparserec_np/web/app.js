@@ -1,0 +1,128 @@
+/* The page around sparserec.js: search a title, pick, see recommendations and why. */
+"use strict";
+
+(async () => {
+  const $ = (id) => document.getElementById(id);
+  const element = (tag, name, text = "") => Object.assign(document.createElement(tag), { className: name, textContent: text });
+  const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+  const SHOWN = 10, FOUND = 30;
+  const liked = [];
+  let model, names, chosen = 0, matches = [];
+
+  try {
+    const bytes = Uint8Array.from(atob(SPARSEREC_MODEL), (c) => c.charCodeAt(0));
+    model = await sparserec.load(bytes.buffer);
+    names = model.labels.map(plain);
+    $("facts").textContent =
+      `${model.size.toLocaleString()} titles in a model of ${Math.round(bytes.length / 1000).toLocaleString()} KB. ` +
+      "Nothing you pick leaves this page.";
+  } catch (error) {
+    $("heading").textContent = "This page cannot open its model";
+    $("lead").textContent = error.message;
+    throw error;
+  }
+
+  const popular = [...model.bias.keys()].sort((a, b) => model.bias[b] - model.bias[a] || a - b);
+
+  function find(query) {
+    const words = plain(query).split(/\s+/).filter(Boolean);
+    const hits = names.flatMap((name, index) => (words.every((word) => name.includes(word)) ? [index] : []));
+    const rank = (index) => (names[index].startsWith(words[0]) ? 1e6 : 0) + model.bias[index];
+    return hits.filter((index) => !liked.includes(index)).sort((a, b) => rank(b) - rank(a)).slice(0, FOUND);
+  }
+
+  /* A title with the first occurrence of the query marked, where plain and real text line up. */
+  function marked(index, query) {
+    const item = element("li", ""), label = model.labels[index], at = names[index].indexOf(plain(query));
+    if (at < 0 || names[index].length !== label.length) item.textContent = label;
+    else item.append(label.slice(0, at), element("mark", "", label.slice(at, at + query.length)), label.slice(at + query.length));
+    return item;
+  }
+
+  function showFound() {
+    const query = $("search").value.trim();
+    matches = query ? find(query) : [];
+    chosen = 0;
+    $("found").replaceChildren(...matches.map((index, place) => {
+      const item = marked(index, query);
+      item.setAttribute("role", "option");
+      item.setAttribute("aria-selected", place === chosen);
+      item.onclick = () => like(index);
+      return item;
+    }));
+    if (query && !matches.length) $("found").append(element("li", "none", "No title has these words"));
+    $("found").hidden = !query;
+    $("search").setAttribute("aria-expanded", Boolean(query));
+  }
+
+  function like(index) {
+    if (!liked.includes(index)) liked.push(index);
+    $("search").value = "";
+    showFound();
+    show();
+  }
+
+  function chip(index) {
+    const button = element("button", "", model.labels[index]);
+    button.setAttribute("aria-label", `Remove ${model.labels[index]}`);
+    button.onclick = () => { liked.splice(liked.indexOf(index), 1); show(); };
+    const item = element("li", "");
+    item.append(button);
+    return item;
+  }
+
+  /* The liked titles that pulled an item up, largest share first. */
+  function reasons(index) {
+    const parts = model.explain(index, liked).parts.filter((part) => part.share > 0).slice(0, 3);
+    const nodes = [];
+    if (parts.length) {
+      const titles = parts.slice(0, 2).map((part) => model.labels[part.index]);
+      nodes.push(element("span", "why", `Because you like ${titles.join(" and ")}`));
+      const bar = element("span", "bar");
+      for (const part of parts) {
+        const piece = element("i", "");
+        piece.style.flex = String(part.share);
+        piece.title = model.labels[part.index];
+        bar.append(piece);
+      }
+      nodes.push(bar);
+    }
+    return nodes;
+  }
+
+  function card(index, place) {
+    const button = element("button", "");
+    button.append(element("span", "rank", String(place + 1)), element("span", "title", model.labels[index]), element("span", "add", "+"));
+    button.setAttribute("aria-label", `I like ${model.labels[index]}`);
+    button.onclick = () => like(index);
+    if (liked.length) button.append(...reasons(index));
+    const item = element("li", "");
+    item.dataset.index = index;
+    item.append(button);
+    return item;
+  }
+
+  function show() {
+    $("liked").replaceChildren(...liked.map(chip));
+    const best = liked.length ? model.recommend(liked, SHOWN).map((hit) => hit.index) : popular.slice(0, SHOWN);
+    $("heading").textContent = liked.length ? "Recommended for you" : "Popular, to begin with";
+    $("results").replaceChildren(...best.map(card));
+  }
+
+  $("search").oninput = showFound;
+  $("search").onkeydown = (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (event.key === "Enter" && matches.length) like(matches[chosen]);
+    else if (event.key === "Escape") { $("search").value = ""; showFound(); }
+    else if (step && matches.length) {
+      chosen = (chosen + step + matches.length) % matches.length;
+      [...$("found").children].forEach((item, place) => item.setAttribute("aria-selected", place === chosen));
+      $("found").children[chosen].scrollIntoView({ block: "nearest" });
+    } else return;
+    event.preventDefault();
+  };
+  document.addEventListener("click", (event) => { if (!event.target.closest(".picker")) $("found").hidden = true; });
+  $("search").disabled = false;
+  show();
+  window.page = { model, liked, like }; // for the console, and for tests
+})();

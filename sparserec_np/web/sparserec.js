@@ -1,0 +1,200 @@
+/* Reads a sparserec-np model file (format 1.x, history models) and recommends. No dependencies.
+
+   const model = await sparserec.load(arrayBuffer);
+   model.recommend([3, 17], 10)   // indices of liked items -> [{ index, score }, ...], best first
+   model.explain(42, [3, 17])     // -> { score, bias, parts: [{ index, share }, ...] }
+   model.ids[42], model.labels[42]
+
+   FORMAT.md is the specification; sums are done in its order, so scores equal the other readers'. */
+"use strict";
+
+const sparserec = (() => {
+  const fail = (what) => { throw new Error(`not a usable model file: ${what}`); };
+
+  const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
+    for (let k = 0; k < 8; k++) n = n & 1 ? (n >>> 1) ^ 0xedb88320 : n >>> 1;
+    return n;
+  });
+
+  function crc32(bytes) {
+    let crc = -1;
+    for (const byte of bytes) crc = CRC[(crc ^ byte) & 255] ^ (crc >>> 8);
+    return ((crc ^ -1) >>> 0).toString(16).padStart(8, "0");
+  }
+
+  class Container {
+    constructor(buffer) {
+      if (buffer.byteLength < 8) fail("too short");
+      const length = Number(new DataView(buffer).getBigUint64(0, true));
+      if (length < 2 || length > Math.min(buffer.byteLength - 8, 1 << 20)) fail("header length");
+      const raw = new Uint8Array(buffer.slice(0, 8 + length));
+      const text = new TextDecoder("utf-8", { fatal: true }).decode(raw.subarray(8));
+      this.entries = JSON.parse(text);
+      const metadata = this.entries.__metadata__ ?? {};
+      if (metadata.format !== "sparserec-np") fail("of another format");
+      if (!/^1\.\d+$/.test(metadata.version)) fail(`format version ${metadata.version}, not 1.x`);
+      const mark = text.indexOf('"header_crc32":"');
+      const place = 8 + new TextEncoder().encode(text.slice(0, mark)).length + 16;
+      const blank = raw.slice();
+      blank.fill(48, place, place + 8);
+      if (mark < 0 || metadata.header_crc32 !== crc32(blank)) fail("checksum of the header");
+      this.data = buffer.slice(8 + length);
+      if (metadata.data_crc32 !== crc32(new Uint8Array(this.data))) fail("checksum of the data");
+      this.model = JSON.parse(metadata.model);
+    }
+
+    bytes(name, length) {
+      const [begin, end] = this.entries[name]?.data_offsets ?? [0, -1];
+      if (end - begin !== length || begin < 0 || end > this.data.byteLength) fail(`tensor ${name}`);
+      return new Uint8Array(this.data, begin, length);
+    }
+
+    levels(prefix, bits) {
+      const bytes = this.bytes(`${prefix}.levels`, 4 << bits);
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      const levels = Float64Array.from({ length: 1 << bits }, (_, i) => view.getFloat32(4 * i, true));
+      if (!levels.every((x, i) => Math.abs(x) <= 1e6 && !(x < levels[i - 1]))) fail(`${prefix}.levels`);
+      return levels;
+    }
+
+    codes(prefix, n, bits) {
+      return Uint8Array.from(unpack(this.bytes(`${prefix}.codes`, Math.ceil((n * bits) / 8)), bits, n));
+    }
+
+    values(prefix, n, bits) {
+      const levels = this.levels(prefix, bits);
+      return Float64Array.from(this.codes(prefix, n, bits), (code) => levels[code]);
+    }
+
+    /* Strictly ascending keys below `universe`, a BigInt; BigInts themselves where they are wide. */
+    monotone(prefix, n, universe, bits) {
+      const span = Number(universe >> BigInt(bits));
+      const high = this.bytes(`${prefix}.high`, Math.ceil((n + span) / 8));
+      const low = unpack(this.bytes(`${prefix}.low`, Math.ceil((n * bits) / 8)), bits, n);
+      const wide = universe > 2n ** 53n;
+      const keys = wide ? new BigUint64Array(n) : new Float64Array(n);
+      let e = 0;
+      for (let byte = 0; byte < high.length; byte++) {
+        for (let rest = high[byte]; rest; rest &= rest - 1) {
+          if (e === n) fail(`${prefix}.high has too many keys`);
+          const upper = 8 * byte + 31 - Math.clz32(rest & -rest) - e;
+          keys[e] = wide ? (BigInt(upper) << BigInt(bits)) + BigInt(low[e]) : upper * 2 ** bits + low[e];
+          if (e && keys[e] <= keys[e - 1]) fail(`${prefix}.high does not rise`);
+          e++;
+        }
+      }
+      if (e !== n || (n && keys[n - 1] >= universe)) fail(`${prefix}.high has wrong keys`);
+      return keys;
+    }
+
+    async texts(prefix, fields, n) {
+      const { width, stored, bytes, deflated } = fields;
+      let raw = this.bytes(`${prefix}.texts`, stored);
+      if (deflated) {
+        const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("deflate"));
+        raw = new Uint8Array(await new Response(stream).arrayBuffer());
+      }
+      if (raw.length !== 2 * n * width + bytes) fail(`${prefix}.texts has another length`);
+      const number = (i) => raw.subarray(i * width, i * width + width).reduceRight((a, b) => a * 256 + b, 0);
+      const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+      let text = new Uint8Array(0);
+      let place = 2 * n * width;
+      return Array.from({ length: n }, (_, i) => {
+        const shared = number(i), rest = number(n + i);
+        if (shared > text.length || place + rest > raw.length) fail(`${prefix}.texts`);
+        const next = new Uint8Array(shared + rest);
+        next.set(text.subarray(0, shared));
+        next.set(raw.subarray(place, place + rest), shared);
+        place += rest;
+        return decoder.decode((text = next));
+      });
+    }
+
+    async ids(fields, n) {
+      if (fields.kind === "str") return this.texts("item_ids", fields, n);
+      const start = BigInt(fields.start), span = BigInt(fields.span);
+      const narrow = (id) => (id === BigInt(Number(id)) && Number.isSafeInteger(Number(id)) ? Number(id) : id);
+      if (span === BigInt(n)) return Array.from({ length: n }, (_, i) => narrow(start + BigInt(i)));
+      return Array.from(this.monotone("item_ids", n, span, fields.low_bits), (k) => narrow(start + BigInt(k)));
+    }
+  }
+
+  /* Packed integers; BigInts if they have more than 45 bits. */
+  function unpack(bytes, bits, n) {
+    const out = new Array(n);
+    for (let i = 0; i < n; i++) {
+      let byte = Math.floor((i * bits) / 8), have = 8 - ((i * bits) % 8);
+      let value = bits ? bytes[byte] >> (8 - have) : 0;
+      if (bits > 45) value = BigInt(value);
+      for (; have < bits; have += 8) {
+        const next = bytes[++byte];
+        value += bits > 45 ? BigInt(next) << BigInt(have) : next * 2 ** have;
+      }
+      out[i] = bits > 45 ? value & ((1n << BigInt(bits)) - 1n) : value % 2 ** bits;
+    }
+    return out;
+  }
+
+  class Model {
+    static async open(buffer) {
+      const file = new Container(buffer), layout = file.model, self = new Model();
+      if (layout.users !== "history") fail("an embedding model; only history models work here");
+      const n = (self.size = layout.n_items), dim = (self.dim = layout.dim), table = layout.items;
+      self.exponent = layout.exponent;
+      self.ids = await file.ids(layout.item_ids, n);
+      self.labels = layout.labels ? await file.texts("labels", layout.labels, n) : self.ids.map(String);
+      self.labels = self.labels.map((label, i) => label || String(self.ids[i]));
+      self.bias = file.values("bias", n, layout.bias_bits);
+      self.weights = layout.history_bits ? file.values("history", n, layout.history_bits) : new Float64Array(n).fill(1);
+      const keys = file.monotone("items", table.weights, BigInt(n) * BigInt(dim), table.low_bits);
+      self.items = new Uint32Array(table.weights);
+      self.bounds = new Uint32Array(dim + 1);
+      for (let e = 0; e < table.weights; e++) {
+        const d = Math.floor(keys[e] / n);
+        self.items[e] = keys[e] - d * n;
+        self.bounds[d + 1]++;
+      }
+      for (let d = 0; d < dim; d++) self.bounds[d + 1] += self.bounds[d];
+      self.values = file.values("items", table.weights, table.value_bits);
+      return self;
+    }
+
+    /* Calls visit(dimension, item, value) for the stored weights of some items. */
+    rows(items, visit) {
+      const wanted = new Uint8Array(this.size);
+      for (const item of items) wanted[item] = 1;
+      for (let d = 0, e = 0; d < this.dim; d++)
+        for (; e < this.bounds[d + 1]; e++) if (wanted[this.items[e]]) visit(d, this.items[e], this.values[e]);
+    }
+
+    recommend(history, k = 10, exclude = history) {
+      const known = new Set(history), vector = new Float64Array(this.dim), dots = new Float64Array(this.size);
+      if (!known.size) throw new Error("the history is empty");
+      this.rows(known, (d, item, value) => { vector[d] += value * this.weights[item]; });
+      for (let d = 0; d < this.dim; d++)
+        if (vector[d])
+          for (let e = this.bounds[d]; e < this.bounds[d + 1]; e++) dots[this.items[e]] += this.values[e] * vector[d];
+      const scale = known.size ** -this.exponent, left = new Set(exclude), best = [];
+      for (let index = 0; index < this.size; index++) {
+        const score = dots[index] * scale + this.bias[index];
+        if (left.has(index) || (best.length === k && score <= best[k - 1].score)) continue;
+        let place = best.length;
+        while (place && best[place - 1].score < score) place--;
+        best.splice(place, 0, { index, score });
+        best.length = Math.min(best.length, k);
+      }
+      return best;
+    }
+
+    explain(index, history) {
+      const known = new Set(history), target = new Float64Array(this.dim), bias = this.bias[index];
+      const scale = known.size ** -this.exponent, shares = new Map([...known].map((item) => [item, 0]));
+      this.rows([index], (d, _, value) => { target[d] = value; });
+      this.rows(known, (d, item, value) => shares.set(item, shares.get(item) + scale * this.weights[item] * value * target[d]));
+      const parts = [...shares].map(([item, share]) => ({ index: item, share })).sort((a, b) => b.share - a.share);
+      return { score: parts.reduce((sum, part) => sum + part.share, bias), bias, parts };
+    }
+  }
+
+  return { load: Model.open };
+})();
