@@ -18,8 +18,8 @@ rows of the history. With history users a positive ``i`` is scored by ``x`` with
 
 **Negatives.** A group draws a pool of items uniformly and scores it for its users at once: they are
 the lanes of a ``dim x LANES`` array, so a stored weight of a pool item meets all of them in one
-vector instruction. Each positive takes the best scored of ``candidates`` consecutive pool items, from a
-random place on, that are not in the history (dynamic negative sampling). One candidate means
+vector instruction. Each positive takes the best scored of ``candidates`` consecutive pool items,
+from a random place on, that are not in the history (dynamic negative sampling). One candidate means
 uniform sampling, and no pool.
 """
 
