@@ -3,7 +3,8 @@
 
 (async () => {
   const $ = (id) => document.getElementById(id);
-  const element = (tag, name, text = "") => Object.assign(document.createElement(tag), { className: name, textContent: text });
+  const element = (tag, className, textContent = "") =>
+    Object.assign(document.createElement(tag), { className, textContent });
   const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
   const SHOWN = 10, FOUND = 30;
   const liked = [];
@@ -35,7 +36,10 @@
   function marked(index, query) {
     const item = element("li", ""), label = model.labels[index], at = names[index].indexOf(plain(query));
     if (at < 0 || names[index].length !== label.length) item.textContent = label;
-    else item.append(label.slice(0, at), element("mark", "", label.slice(at, at + query.length)), label.slice(at + query.length));
+    else {
+      const end = at + query.length;
+      item.append(label.slice(0, at), element("mark", "", label.slice(at, end)), label.slice(end));
+    }
     return item;
   }
 
@@ -63,7 +67,8 @@
   }
 
   function chip(index) {
-    const button = element("button", "", model.labels[index]);
+    const button = element("button", "");
+    button.append(element("span", "", model.labels[index]));
     button.setAttribute("aria-label", `Remove ${model.labels[index]}`);
     button.onclick = () => { liked.splice(liked.indexOf(index), 1); show(); };
     const item = element("li", "");
@@ -78,6 +83,8 @@
     if (parts.length) {
       const titles = parts.slice(0, 2).map((part) => model.labels[part.index]);
       nodes.push(element("span", "why", `Because you like ${titles.join(" and ")}`));
+    }
+    if (parts.length > 1) {
       const bar = element("span", "bar");
       for (const part of parts) {
         const piece = element("i", "");
@@ -92,7 +99,8 @@
 
   function card(index, place) {
     const button = element("button", "");
-    button.append(element("span", "rank", String(place + 1)), element("span", "title", model.labels[index]), element("span", "add", "+"));
+    const rank = element("span", "rank", String(place + 1));
+    button.append(rank, element("span", "title", model.labels[index]), element("span", "add"));
     button.setAttribute("aria-label", `I like ${model.labels[index]}`);
     button.onclick = () => like(index);
     if (liked.length) button.append(...reasons(index));

@@ -9,7 +9,7 @@
 "use strict";
 
 const sparserec = (() => {
-  const fail = (what) => { throw new Error(`not a usable model file: ${what}`); };
+  const fail = (what) => { throw new Error(what); };
 
   const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
     for (let k = 0; k < 8; k++) n = n & 1 ? (n >>> 1) ^ 0xedb88320 : n >>> 1;
@@ -57,13 +57,10 @@ const sparserec = (() => {
       return levels;
     }
 
-    codes(prefix, n, bits) {
-      return Uint8Array.from(unpack(this.bytes(`${prefix}.codes`, Math.ceil((n * bits) / 8)), bits, n));
-    }
-
     values(prefix, n, bits) {
       const levels = this.levels(prefix, bits);
-      return Float64Array.from(this.codes(prefix, n, bits), (code) => levels[code]);
+      const packed = this.bytes(`${prefix}.codes`, Math.ceil((n * bits) / 8));
+      return Float64Array.from(unpack(packed, bits, n), (code) => levels[code]);
     }
 
     /* Strictly ascending keys below `universe`, a BigInt; BigInts themselves where they are wide. */
@@ -71,14 +68,14 @@ const sparserec = (() => {
       const span = Number(universe >> BigInt(bits));
       const high = this.bytes(`${prefix}.high`, Math.ceil((n + span) / 8));
       const low = unpack(this.bytes(`${prefix}.low`, Math.ceil((n * bits) / 8)), bits, n);
-      const wide = universe > 2n ** 53n;
+      const wide = universe > 2n ** 53n, step = 2 ** bits;
       const keys = wide ? new BigUint64Array(n) : new Float64Array(n);
       let e = 0;
       for (let byte = 0; byte < high.length; byte++) {
         for (let rest = high[byte]; rest; rest &= rest - 1) {
           if (e === n) fail(`${prefix}.high has too many keys`);
           const upper = 8 * byte + 31 - Math.clz32(rest & -rest) - e;
-          keys[e] = wide ? (BigInt(upper) << BigInt(bits)) + BigInt(low[e]) : upper * 2 ** bits + low[e];
+          keys[e] = wide ? (BigInt(upper) << BigInt(bits)) + BigInt(low[e]) : upper * step + low[e];
           if (e && keys[e] <= keys[e - 1]) fail(`${prefix}.high does not rise`);
           e++;
         }
@@ -113,24 +110,21 @@ const sparserec = (() => {
     async ids(fields, n) {
       if (fields.kind === "str") return this.texts("item_ids", fields, n);
       const start = BigInt(fields.start), span = BigInt(fields.span);
-      const narrow = (id) => (id === BigInt(Number(id)) && Number.isSafeInteger(Number(id)) ? Number(id) : id);
+      const narrow = (id) => (Number.isSafeInteger(Number(id)) ? Number(id) : id);
       if (span === BigInt(n)) return Array.from({ length: n }, (_, i) => narrow(start + BigInt(i)));
-      return Array.from(this.monotone("item_ids", n, span, fields.low_bits), (k) => narrow(start + BigInt(k)));
+      const keys = this.monotone("item_ids", n, span, fields.low_bits);
+      return Array.from(keys, (key) => narrow(start + BigInt(key)));
     }
   }
-
   /* Packed integers; BigInts if they have more than 45 bits. */
   function unpack(bytes, bits, n) {
-    const out = new Array(n);
+    const number = bits > 45 ? BigInt : Number, out = new Array(n);
+    const power = Array.from({ length: 64 }, (_, j) => number(2) ** number(j));
     for (let i = 0; i < n; i++) {
       let byte = Math.floor((i * bits) / 8), have = 8 - ((i * bits) % 8);
-      let value = bits ? bytes[byte] >> (8 - have) : 0;
-      if (bits > 45) value = BigInt(value);
-      for (; have < bits; have += 8) {
-        const next = bytes[++byte];
-        value += bits > 45 ? BigInt(next) << BigInt(have) : next * 2 ** have;
-      }
-      out[i] = bits > 45 ? value & ((1n << BigInt(bits)) - 1n) : value % 2 ** bits;
+      let value = number(bits ? bytes[byte] >> (8 - have) : 0);
+      for (; have < bits; have += 8) value += number(bytes[++byte]) * power[have];
+      out[i] = value % power[bits];
     }
     return out;
   }
@@ -139,13 +133,14 @@ const sparserec = (() => {
     static async open(buffer) {
       const file = new Container(buffer), layout = file.model, self = new Model();
       if (layout.users !== "history") fail("an embedding model; only history models work here");
-      const n = (self.size = layout.n_items), dim = (self.dim = layout.dim), table = layout.items;
-      self.exponent = layout.exponent;
+      const n = layout.n_items, dim = layout.dim, table = layout.items;
+      Object.assign(self, { size: n, dim, exponent: layout.exponent });
       self.ids = await file.ids(layout.item_ids, n);
-      self.labels = layout.labels ? await file.texts("labels", layout.labels, n) : self.ids.map(String);
-      self.labels = self.labels.map((label, i) => label || String(self.ids[i]));
+      const labels = layout.labels ? await file.texts("labels", layout.labels, n) : [];
+      self.labels = self.ids.map((id, i) => labels[i] || String(id));
       self.bias = file.values("bias", n, layout.bias_bits);
-      self.weights = layout.history_bits ? file.values("history", n, layout.history_bits) : new Float64Array(n).fill(1);
+      const bits = layout.history_bits;
+      self.weights = bits ? file.values("history", n, bits) : new Float64Array(n).fill(1);
       const keys = file.monotone("items", table.weights, BigInt(n) * BigInt(dim), table.low_bits);
       self.items = new Uint32Array(table.weights);
       self.bounds = new Uint32Array(dim + 1);
@@ -164,17 +159,20 @@ const sparserec = (() => {
       const wanted = new Uint8Array(this.size);
       for (const item of items) wanted[item] = 1;
       for (let d = 0, e = 0; d < this.dim; d++)
-        for (; e < this.bounds[d + 1]; e++) if (wanted[this.items[e]]) visit(d, this.items[e], this.values[e]);
+        for (; e < this.bounds[d + 1]; e++)
+          if (wanted[this.items[e]]) visit(d, this.items[e], this.values[e]);
     }
 
     recommend(history, k = 10, exclude = history) {
-      const known = new Set(history), vector = new Float64Array(this.dim), dots = new Float64Array(this.size);
+      const known = new Set(history), left = new Set(exclude), best = [];
+      const vector = new Float64Array(this.dim), dots = new Float64Array(this.size);
       if (!known.size) throw new Error("the history is empty");
       this.rows(known, (d, item, value) => { vector[d] += value * this.weights[item]; });
       for (let d = 0; d < this.dim; d++)
         if (vector[d])
-          for (let e = this.bounds[d]; e < this.bounds[d + 1]; e++) dots[this.items[e]] += this.values[e] * vector[d];
-      const scale = known.size ** -this.exponent, left = new Set(exclude), best = [];
+          for (let e = this.bounds[d]; e < this.bounds[d + 1]; e++)
+            dots[this.items[e]] += this.values[e] * vector[d];
+      const scale = known.size ** -this.exponent;
       for (let index = 0; index < this.size; index++) {
         const score = dots[index] * scale + this.bias[index];
         if (left.has(index) || (best.length === k && score <= best[k - 1].score)) continue;
@@ -190,11 +188,13 @@ const sparserec = (() => {
       const known = new Set(history), target = new Float64Array(this.dim), bias = this.bias[index];
       const scale = known.size ** -this.exponent, shares = new Map([...known].map((item) => [item, 0]));
       this.rows([index], (d, _, value) => { target[d] = value; });
-      this.rows(known, (d, item, value) => shares.set(item, shares.get(item) + scale * this.weights[item] * value * target[d]));
-      const parts = [...shares].map(([item, share]) => ({ index: item, share })).sort((a, b) => b.share - a.share);
+      this.rows(known, (d, item, value) =>
+        shares.set(item, shares.get(item) + scale * this.weights[item] * value * target[d]));
+      const parts = [...shares].map(([index, share]) => ({ index, share }));
+      parts.sort((a, b) => b.share - a.share);
       return { score: parts.reduce((sum, part) => sum + part.share, bias), bias, parts };
     }
   }
 
-  return { load: Model.open };
+  return { load: (buffer) => Model.open(buffer).catch((e) => fail(`not a usable model: ${e.message}`)) };
 })();
