@@ -14,6 +14,7 @@ from sparserec_np.errors import SparseRecError, missing_extra
 
 from .demo import demo
 from .evaluate import evaluate
+from .export_web import export_web
 from .fit import fit
 from .info import info
 from .recommend import recommend
@@ -41,7 +42,7 @@ def app() -> None:
     """
 
 
-for _command in (fit, evaluate, recommend, similar, info, demo):
+for _command in (fit, evaluate, recommend, similar, info, export_web, demo):
     app.add_command(_command)
 
 

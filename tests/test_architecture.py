@@ -26,6 +26,7 @@ LAYERS = [
     "scoring",
     "runtime",
     "runtime_stdlib",
+    "export_web",
     # what trains
     "interactions",
     "split",

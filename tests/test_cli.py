@@ -339,8 +339,6 @@ def test_bad_titles_are_found_before_reading(folder, tmp_path):
         (("--all-users", "--interactions", "a.csv"), "--all-users and --output go together"),
         (("--all-users", "-o", "a.parquet"), "--all-users needs --interactions"),
         (("--user", 1, "-k", 0), "-k"),
-        (("--history", ""), "--history is empty"),
-        (("--history", "1,two"), "'two'"),
         (("--user", 1, "--interactions", "none.csv", "-q"), "none.csv"),
         (("--all-users", "--interactions", "a.csv", "-o", "out.csv"), "must end in .parquet"),
     ],
@@ -359,9 +357,13 @@ def test_a_history_model_needs_to_know_what_the_user_had(model, users):
         fails(run("recommend", model, "--user", 5), "add --interactions FILE")
 
 
-def test_a_history_without_a_known_item(model, users):
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [("998,999", "998"), ("", "--history is empty"), ("1,two", "'two'")],
+)
+def test_a_history_that_says_nothing(model, users, history, message):
     if users == "history":
-        fails(run("recommend", model, "--history", "998,999"), "998")
+        fails(run("recommend", model, "--history", history), message)
 
 
 def test_an_unknown_item(model):
@@ -437,3 +439,19 @@ def test_warnings_of_the_package_are_shown_even_with_quiet(monkeypatch):
     monkeypatch.setattr("sparserec_np.runtime.load", load)
     assert run("info", "m.srec", "-q").stderr == "warning: a warning\nerror: the end\n"
     assert run("info", "m.srec").stderr == "warning: a warning\na remark\nerror: the end\n"
+
+
+# --- export-web
+
+
+def test_export_web_writes_a_page(model, users, tmp_path):
+    folder = tmp_path / "page"
+    if users == "embedding":
+        fails(run("export-web", model, "-o", folder), "embedding model")
+        assert not folder.exists()
+    else:
+        summary = run_json("export-web", model, "-o", folder, "--title", "Films")
+        assert summary["files"][0] == str(folder / "index.html")
+        assert summary["bytes"] == sum(path.stat().st_size for path in folder.iterdir())
+        assert "Films" in (folder / "index.html").read_text()
+        assert str(folder / "index.html") in run("export-web", model, "-o", folder).stdout

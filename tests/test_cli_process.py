@@ -14,7 +14,7 @@ import pytest
 
 import sparserec_np
 
-COMMANDS = ["fit", "evaluate", "recommend", "similar", "info", "demo"]
+COMMANDS = ["fit", "evaluate", "recommend", "similar", "info", "export-web", "demo"]
 PROGRAM = Path(sys.executable).with_name("sparserec-np")
 
 
@@ -101,7 +101,7 @@ def test_a_model_can_be_piped_from_and_to(data_dir, tmp_path):
 def test_control_c_leaves_nothing_behind_and_exits_130(data_dir, tmp_path):
     ratings = data_dir / "movielens-small" / "ratings.csv"
     path = tmp_path / "model.srec"
-    command = [PROGRAM, "fit", ratings, "-o", path, "--epochs", "100000"]
+    command = [PROGRAM, "fit", ratings, "-o", path, "--epochs", "10000"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
