@@ -289,7 +289,7 @@ class Model:
         self._file.verify()
         layout, facts = self._file.layout, self._file.facts
         tables = [layout.items]
-        n_users = facts.get("n_users")
+        n_users = facts.get("users")
         if isinstance(layout.user_side, UsersLayout):
             tables.append(layout.user_side.table)
             n_users = layout.user_side.table.rows

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,11 +60,13 @@ class FileSource(Source):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)
         try:
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - open as long as the model
-            self.size = os.fstat(self._file.fileno()).st_size
+            with open(path, "rb") as file:
+                self._handle = os.dup(file.fileno())  # open as long as this object lives
+            weakref.finalize(self, os.close, self._handle)
+            self.size = os.fstat(self._handle).st_size
             self._data = b""  # an empty file cannot be mapped; it is refused as too short
             if self.size:
-                self._data = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._data = mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ)
         except OSError as error:
             raise ModelFileError(
                 f"{self.name}: cannot be opened ({error.strerror or error}); check the path"
@@ -75,9 +78,9 @@ class FileSource(Source):
         Raises:
             ModelFileError: The file has become shorter since it was opened.
         """
-        data = os.pread(self._file.fileno(), end - begin, begin)
+        data = os.pread(self._handle, end - begin, begin)
         while len(data) < end - begin:  # a read may be cut short, above all at 2 GiB
-            more = os.pread(self._file.fileno(), end - begin - len(data), begin + len(data))
+            more = os.pread(self._handle, end - begin - len(data), begin + len(data))
             if not more:
                 raise ModelFileError(
                     f"{self.name}: has been cut to {begin + len(data)} bytes while it was open; "

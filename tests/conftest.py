@@ -102,7 +102,7 @@ def make_random_model(
         labels=[f"Film Nº {n} \N{CLAPPER BOARD}" for n in range(n_items)] if labels else None,
         value_bits=value_bits,
         config={"dim": dim, "seed": seed},
-        facts={"n_users": n_users, "note": 'says "hello"'},
+        facts={"users": n_users, "note": 'says "hello"'},
     )
 
 

@@ -236,3 +236,22 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
         open_model(tmp_path / "absent.srec")
     with pytest.raises(ModelFileError, match=r"cannot be opened \(Is a directory"):
         open_model(tmp_path)
+
+
+def test_a_file_that_shrinks_while_open_is_named(random_model: Make, tmp_path: Path) -> None:
+    path = tmp_path / "m.srec"
+    write(path, encode(random_model(1)))
+    file = open_model(path)
+    os.truncate(path, file.size // 2)
+    with pytest.raises(ModelFileError, match=r"m.srec: has been cut to \d+ bytes while it was"):
+        file.arrays()
+
+
+def test_files_are_closed(random_model: Make, tmp_path: Path) -> None:
+    path = tmp_path / "m.srec"
+    write(path, encode(random_model(1)))
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    for _ in range(20):
+        open_model(path).arrays()
+    if before:
+        assert len(os.listdir("/proc/self/fd")) <= before + 2
