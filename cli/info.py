@@ -45,6 +45,8 @@ def _users(facts: dict[str, Any]) -> str:
 
 
 def _value(value: object) -> str:
+    if value is None:
+        return "not given"
     if isinstance(value, float):
         return f"{value:.6g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
