@@ -29,19 +29,19 @@ class Config:
     """Budget: how many weights all tables may store at any moment. At least one a row. None: the
     estimator turns ``sparsity`` or ``max_size`` into it."""
 
-    epochs: int = 16
+    epochs: int = 20
     """Passes over the interactions that the schedule is laid out for."""
 
     patience: int = 4
     """With validation: stop after so many epochs without a better one. At least 1."""
 
-    learning_rate: float = 0.1
+    learning_rate: float = 0.06
     """Step size of Adagrad at the start; it falls linearly to zero at the end of the schedule."""
 
-    reg: float = 1e-4
+    reg: float = 0.01
     """L2 penalty, added to the gradient of a weight each time its row takes part."""
 
-    candidates: int = 16
+    candidates: int = 24
     """Negatives are the best scored of so many items drawn uniformly; 1: uniform sampling."""
 
     pool: int = 1024
@@ -50,7 +50,7 @@ class Config:
     history_exponent: float = 0.5
     """alpha in ``|H|^-alpha``, what the sum over a history of |H| items is scaled by."""
 
-    degree_exponent: float = 0.1
+    degree_exponent: float = 0.2
     """beta in ``degree^-beta``, the weight of an item within a history."""
 
     initial_norm: float = 0.3
