@@ -1,0 +1,111 @@
+"""Prune and grow: exact counts, ties by index, no empty row, sorted, no duplicates."""
+
+from __future__ import annotations
+
+import numpy as np
+import twins
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparserec_np.explore import explore, growth_buffer, no_growth, sample_rows
+from sparserec_np.state import Growth, Rows
+
+SQUARE = 0.01
+
+
+@st.composite
+def tables(draw):
+    """A table and gradient sums with many equal magnitudes, zeros and signs of both kinds."""
+    n_rows, dim = draw(st.integers(1, 8)), draw(st.integers(1, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 100_000)))
+    rows = twins.random_rows(rng, n_rows, dim, draw(st.integers(1, dim)))
+    sampled = np.flatnonzero(rng.random(n_rows) < draw(st.sampled_from([0.0, 0.5, 1.0])))
+    slot = np.full(n_rows, -1, np.int32)
+    slot[sampled] = np.arange(sampled.size)
+    lines = sampled.size + draw(st.integers(0, 2))  # rows may be fewer than there are lines
+    sums = np.zeros((lines, dim), np.float32)
+    sums[: sampled.size] = rng.integers(-2, 3, (sampled.size, dim))
+    if draw(st.booleans()):
+        rows.values[:] = rng.integers(-2, 3, rows.values.size)
+    return rows, Growth(slot, sums), draw(st.floats(0.0, 0.95))
+
+
+def copy(rows: Rows) -> Rows:
+    return Rows(*(array.copy() for array in rows))
+
+
+@settings(deadline=None, max_examples=250)
+@given(tables())
+def test_explore(case):
+    rows, growth, share = case
+    dim, weights = growth.sums.shape[1], rows.values.size
+    before = copy(rows)
+    expected, expected_moves = twins.explore(before, growth.slot, growth.sums.copy(), share, SQUARE)
+    result, moved = explore(rows, growth, share, SQUARE)
+
+    assert moved == expected_moves
+    for array, twin in zip(result, expected, strict=True):
+        assert array.tolist() == twin.tolist()
+    twins.check_rows(result, dim, weights)
+    was, now = twins.mask(before, dim), twins.mask(result, dim)
+    assert (now & ~was).sum() == (was & ~now).sum() == moved
+    assert (growth.slot[np.nonzero(now & ~was)[0]] >= 0).all()
+    assert (twins.dense(result, dim)[now & ~was] == 0).all()
+    stayed = now & was
+    assert (twins.dense(result, dim)[stayed] == twins.dense(before, dim)[stayed]).all()
+    for array, original in zip(rows, before, strict=True):  # the old table is as it was
+        assert array.tolist() == original.tolist()
+
+
+def test_the_largest_weight_of_a_row_is_never_pruned():
+    rows = Rows(
+        np.array([0, 2, 3]), np.array([0, 1, 2], np.uint16),
+        np.array([1e-6, 1e-5, 5.0], np.float32), np.ones(3, np.float32),
+    )  # fmt: skip
+    growth = Growth(np.array([0, 1], np.int32), np.ones((2, 4), np.float32))
+    result, moved = explore(rows, growth, 0.95, SQUARE)
+    assert moved == 1
+    assert result.dims.tolist() == [1, 2, 2]
+    assert result.values.tolist() == np.array([1e-5, 0.0, 5.0], np.float32).tolist()
+    assert result.squares.tolist() == np.array([1.0, SQUARE, 1.0], np.float32).tolist()
+
+
+def test_nothing_to_grow_and_nothing_sampled(rng):
+    rows = twins.random_rows(rng, 6, 5, 3)
+    result, moved = explore(rows, no_growth(6, 5), 0.5, SQUARE)
+    assert (moved, result) == (0, rows)
+    silent = Growth(np.arange(6, dtype=np.int32), np.zeros((6, 5), np.float32))
+    result, moved = explore(rows, silent, 0.5, SQUARE)
+    assert (moved, result) == (0, rows)
+
+
+def test_the_buffer_has_a_fixed_size_whatever_the_dimension():
+    for dim in (1, 64, 4096):
+        growth = growth_buffer(10_000, dim, 1 << 20)
+        assert growth.sums.nbytes <= 1 << 20
+        assert growth.sums.shape == (min(10_000, (1 << 20) // (4 * dim)), dim)
+    assert growth_buffer(10, 4096, 100).sums.shape == (1, 4096)
+    assert growth_buffer(3, 8, 1 << 20).sums.shape == (3, 8)
+
+
+def test_sampling_is_by_degree_and_clears_the_sums(rng):
+    degrees = np.array([0, 1, 1, 8, 0, 30], np.int64)
+    growth = growth_buffer(6, 4, 4 * 4 * 2)
+    counts = np.zeros(6)
+    for _ in range(500):
+        growth.sums[:] = 1.0
+        sample_rows(growth, degrees, rng)
+        chosen = np.flatnonzero(growth.slot >= 0)
+        assert growth.slot[chosen].tolist() == [0, 1]
+        assert not growth.sums.any()
+        counts[chosen] += 1
+    assert counts[[0, 4]].tolist() == [0, 0]
+    assert counts[5] > counts[3] > 2 * counts[1]
+
+
+def test_sampling_where_few_rows_have_interactions(rng):
+    growth = growth_buffer(5, 4, 1 << 20)
+    sample_rows(growth, np.array([0, 0, 3, 0, 1], np.int64), rng)
+    assert growth.slot.tolist() == [-1, -1, 0, -1, 1]
+    sample_rows(growth, np.zeros(5, np.int64), rng)
+    assert (growth.slot == -1).all()
