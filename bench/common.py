@@ -1,0 +1,273 @@
+"""What the benchmark commands share: data, raw results, fresh processes, peaks of memory, tables.
+
+Raw results are JSON lines in ``bench/results/``, one a measurement, keyed by a hash of what was
+measured: a command that was interrupted, started again, measures only what is missing. Delete a
+file to measure anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from sparserec_np.interactions import Interactions, align, from_pairs, merge, read, take_users
+
+BENCH = Path(__file__).resolve().parent
+README = BENCH / "README.md"
+MB = 1_000_000
+
+GENERATED = "generated"  # a small set that needs no files: for trying out a command
+NAMES = ("gowalla", "movielens-1m", "lastfm", "amazon-sports", GENERATED)
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A data set, split by the protocol: choose on ``valid``, score once on ``test``."""
+
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+
+    @cached_property
+    def both(self) -> Interactions:
+        """What the model that is scored on ``test`` learns from."""
+        return merge(self.train, self.valid)
+
+
+def data_folder() -> Path:
+    """Folder of the data sets; ends the program, saying what to do, where there is none."""
+    folder = Path(os.environ.get("SPARSEREC_DATA", BENCH.parent.parent / "shared" / "data"))
+    if not folder.is_dir():
+        sys.exit(f"no data: {folder} is not a folder; set SPARSEREC_DATA or use --data {GENERATED}")
+    return folder
+
+
+def load(name: str) -> Parts:
+    """Read the three parts of a data set."""
+    if name == GENERATED:
+        from sparserec_np import demo
+        from sparserec_np.split import hold_out
+
+        everything = demo.generate().interactions
+        few = take_users(everything, np.arange(min(400, everything.n_users)))
+        rest, test = hold_out(few, fraction=0.2)
+        train, valid = hold_out(rest, fraction=0.1)
+        return Parts(train, valid, test)
+    folder = data_folder() / name
+    return Parts(*(read(folder / f"{part}.csv") for part in ("train", "valid", "test")))
+
+
+def load_for_test(name: str) -> tuple[Interactions, Interactions]:
+    """Read what the final model learns from, and the test part in the same numbering.
+
+    Users whom training lacks are left out of the latter: no data set of the protocol has any.
+    """
+    parts = load(name)
+    return parts.both, align(parts.test, parts.both.user_ids, parts.both.item_ids).interactions
+
+
+def long_tailed(
+    n_users: int, n_items: int, per_user: int, *, seed: int = 0, block: int = 100_000
+) -> Interactions:
+    """Generate interactions in bounded memory: users in blocks, items by a long-tailed law.
+
+    Item ranks are drawn with density falling like ``1 / rank``; a user's taste is one of 64
+    stretches of the catalogue that holds half of the draws, so that there is something to learn.
+
+    Args:
+        n_users: Number of users.
+        n_items: Number of items.
+        per_user: Draws a user, before repeated ones are dropped.
+        seed: Of the generator.
+        block: Users that are drawn at a time.
+
+    Returns:
+        About ``0.9 * n_users * per_user`` interactions. Memory beyond them: ``20 * block *
+        per_user`` bytes.
+    """
+    from sparserec_np.ids import IntIds
+
+    rng = np.random.default_rng(seed)
+    place = rng.permutation(n_items).astype(np.int32)  # rank -> item
+    kept: list[np.ndarray[Any, Any]] = []
+    lengths: list[np.ndarray[Any, Any]] = []
+    for first in range(0, n_users, block):
+        n = min(block, n_users - first)
+        rank = np.exp(rng.random((n, per_user), np.float32) * np.float32(np.log(n_items)))
+        rank = np.minimum(rank.astype(np.int32), n_items - 1)
+        taste = rng.integers(0, 64, (n, 1), np.int32)
+        own = rng.random((n, per_user), np.float32) < 0.5
+        rank[own] = (rank - rank % 64 + taste)[own] % n_items
+        items = np.sort(place[rank], axis=1)
+        new = np.ones(items.shape, bool)
+        np.not_equal(items[:, 1:], items[:, :-1], out=new[:, 1:])
+        kept.append(items[new])
+        lengths.append(new.sum(axis=1))
+    indptr = np.concatenate(([0], np.cumsum(np.concatenate(lengths)))).astype(np.int64)
+    items = np.empty(indptr[-1], np.int32)
+    at = 0
+    for part in kept:
+        items[at : at + part.size] = part
+        at += part.size
+    return Interactions(indptr, items, IntIds(np.arange(n_users)), IntIds(np.arange(n_items)))
+
+
+class Results:
+    """Raw results of one command: measured once, kept as JSON lines.
+
+    Args:
+        folder: Where the file is.
+        name: Name of the command.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / f"{name}.jsonl"
+        self._known: dict[str, Result] = {}
+        if self._path.exists():
+            for line in self._path.read_text().splitlines():
+                record = json.loads(line)
+                self._known[record["key"]] = record["result"]
+
+    def measure(self, what: Result, run: Callable[[], Result]) -> Result:
+        """Give the result of a measurement; make it if it is not there.
+
+        Args:
+            what: Everything that the result depends on, as JSON can hold it.
+            run: Makes the measurement.
+        """
+        text = json.dumps(what, sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        if key not in self._known:
+            began = time.perf_counter()
+            shown = {name: value for name, value in what.items() if name != "config"}
+            print(f"measuring {json.dumps(shown)}", file=sys.stderr, flush=True)
+            result = run()
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            record = {"key": key, "what": what, "machine": machine(), "result": result}
+            with self._path.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+            self._known[key] = result
+            seconds = time.perf_counter() - began
+            print(f"  {seconds:.1f} s: {json.dumps(result)[:200]}", file=sys.stderr, flush=True)
+        return self._known[key]
+
+
+def fresh(function: Callable[..., Result], **arguments: Any) -> Result:
+    """Call a function of a benchmark module in a fresh process, for peaks and start-up times.
+
+    Args:
+        function: Takes and returns what JSON can hold.
+        arguments: What it is called with.
+    """
+    module = Path(function.__code__.co_filename).stem
+    code = (
+        f"import json, sys; from {module} import {function.__name__} as run; "
+        "print(json.dumps(run(**json.loads(sys.argv[1]))))"
+    )
+    command = [sys.executable, "-c", code, json.dumps(arguments)]
+    done = subprocess.run(command, cwd=BENCH, check=True, stdout=subprocess.PIPE, text=True)
+    result: Result = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _status(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {field}: peaks of memory are measured on Linux")
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    return _status("VmRSS")
+
+
+def peak_bytes() -> int:
+    """Largest resident memory since the start or the last :func:`reset_peak`."""
+    return _status("VmHWM")
+
+
+def reset_peak() -> None:
+    """Set the peak to what is resident now."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def warm_up(users: str, **params: Any) -> None:
+    """Fit tiny data once, so that compiled code is loaded before anything is measured."""
+    from sparserec_np import SparseRec
+
+    pairs = np.random.default_rng(0).integers(0, 40, (800, 2))
+    data = from_pairs(pairs[:, 0], pairs[:, 1])
+    SparseRec(users=users, dim=16, epochs=2, **params).fit(data).model_.info()
+    SparseRec(users=users, dim=16, **params).fit(data)  # with validation
+
+
+def machine() -> str:
+    """CPU, cores and the versions that matter, in one line."""
+    cpu = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.partition(":")[2].strip()
+            break
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "implicit"))
+    return f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, {libraries}"
+
+
+def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
+    """Format a Markdown table; cells that are numbers or begin with one go to the right."""
+    rows = [list(row) for row in rows]
+    last_text = [
+        all(not str(row[column])[:1].isdigit() for row in rows) for column in range(len(headers))
+    ]
+    align_ = ["left" if text else "right" for text in last_text]
+    return tabulate(rows, headers, tablefmt="github", colalign=align_, disable_numparse=True)
+
+
+def write_block(name: str, text: str, readme: Path = README) -> None:
+    """Replace what stands between ``<!-- name:begin -->`` and ``<!-- name:end -->``."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, found, rest = readme.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        sys.exit(f"{readme} has no block between {begin} and {end}")
+    readme.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}")
+
+
+def parser(
+    doc: str | None, data: Sequence[str] = NAMES, default: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """Make a parser with the options that all commands have."""
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if default:
+        made.add_argument("--data", nargs="+", choices=data, default=list(default))
+    made.add_argument("--quick", action="store_true", help="small and short: to try the command")
+    made.add_argument("--results", type=Path, default=BENCH / "results", help="folder of raw data")
+    made.add_argument("--write-readme", action="store_true", help="put the tables in README.md")
+    return made
+
+
+def finish(name: str, text: str, write_readme: bool) -> None:
+    """Print the tables, and put them in the README if that is asked for."""
+    text = f"{text}\n\nMeasured on: {machine()}."
+    print(text)
+    if write_readme:
+        write_block(name, text)
