@@ -1,7 +1,8 @@
 """Training: epochs, schedule, exploration, validation by callback.
 
 Everything random is drawn from ``(seed, purpose, epoch)``, never from a generator that is carried
-along, so an epoch can be done again from the state before it.
+along, so an epoch can be done again from the state before it: after a crash, after an interrupt, or
+with a smaller step when the training diverged.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -23,8 +24,11 @@ from sparserec_np.explore import explore, growth_buffer, no_growth, sample_rows
 from sparserec_np.interactions import Interactions
 from sparserec_np.kernels import GROUP_POSITIVES, cut_groups, run_batches
 from sparserec_np.nmf import factorise
+from sparserec_np.records import EpochRecord, State, Tables
 from sparserec_np.start import empty_rows, starting_rows
-from sparserec_np.state import GROUPS, Items, Rows, Step, Workspace, workspace
+from sparserec_np.state import GROUPS, Growth, Items, Step, Workspace, workspace
+
+__all__ = ["EpochRecord", "State", "Tables", "start", "thread_count", "train"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,47 +38,11 @@ _SEEDS, _FILL, _ORDER, _NEGATIVES, _SAMPLE = range(5)
 _NMF_ROOM = 2.0  # entries a row in the factors, in budgets a row: the best of them become the mask
 _NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
 
+_USERS_AT_A_TIME = 1024
 
-@dataclass(frozen=True)
-class EpochRecord:
-    """What an epoch was like."""
-
-    epoch: int
-    """Number of the epoch, from 1."""
-    epochs: int
-    """Epochs that the schedule is laid out for."""
-    loss: float
-    """Mean BPR loss of a triple."""
-    ndcg: float | None
-    """NDCG@20 on the validation part after the epoch, or None without one."""
-    triples_per_second: float
-    """Training alone, validation aside."""
-    moved: int
-    """Weights that exploration moved."""
-    seconds: float
-    """Seconds since the fit began."""
-    stage: str
-    """What the epoch was for: ``"choose"`` the epoch, or ``"train"``."""
-
-
-@dataclass(eq=False)
-class Tables:
-    """What is learned. The arrays are changed in place by training."""
-
-    items: Items
-    users: Rows
-    dim: int
-
-    def copy(self) -> Tables:
-        """Copy the arrays."""
-        rows = Rows(*(array.copy() for array in self.items.rows))
-        rest = (array.copy() for array in self.items[1:])
-        return Tables(Items(rows, *rest), Rows(*(array.copy() for array in self.users)), self.dim)
-
-    @property
-    def weights(self) -> int:
-        """Weights stored in all tables."""
-        return self.items.rows.values.size + self.users.values.size
+_SLICE = 32  # batches between two looks at the loss; compiled code cannot be interrupted within
+_EXPLODED = 5.0  # mean loss of a slice; healthy training begins near ln 2 and stays below 2
+_HALVINGS = 8  # how often the learning rate is halved before giving up
 
 
 @contextmanager
@@ -139,24 +107,29 @@ def start(interactions: Interactions, config: Config, dim: int, budgets: tuple[i
 
 
 def train(
-    tables: Tables,
+    begin: Tables | State,
     interactions: Interactions,
     config: Config,
     *,
     epochs: int,
     validate: Callable[[Tables], float] | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    on_state: Callable[[State], None] | None = None,
     stage: str = "train",
 ) -> tuple[Tables, int, float | None]:
     """Train, and keep the best epoch if there is something to judge it by.
 
+    An epoch that diverges is taken back and done again with half the learning rate.
+
     Args:
-        tables: Where to start; changed.
+        begin: Where to start, or to go on; not changed.
         interactions: What to learn from.
         config: Hyperparameters; ``config.epochs`` is what the schedule is laid out for.
         epochs: Epochs to do at most.
         validate: Gives the quality of the tables after an epoch, larger is better.
         on_epoch: Called after each epoch.
+        on_state: Called with the state before the first epoch and after each one, before
+            ``on_epoch``; what it is given never changes.
         stage: Name of what is done, for the records.
 
     Returns:
@@ -164,25 +137,31 @@ def train(
         the last one, and None.
 
     Raises:
-        InputError: The training diverged.
+        InputError: The training diverged again and again.
     """
-    run = _Run(tables, interactions, config)
-    best, best_epoch, best_quality = tables, 0, -math.inf
+    state = begin if isinstance(begin, State) else State(begin)
+    del begin  # the state alone keeps the arrays, and lets go of them
+    run = _Run(state.tables.copy(), interactions, config)
+    if on_state is not None:
+        on_state(state)
     began = time.perf_counter()
-    for epoch in range(1, epochs + 1):
+    while state.epoch < epochs and not _out_of_patience(state, config):
         before = time.perf_counter()
-        loss, triples, moved = run.epoch(epoch - 1)
+        try:
+            loss, triples, moved = run.epoch(state.epoch, state.rate)
+        except _DivergedError as error:
+            state = _slowed(state, config, error)
+            run.tables = state.tables.copy()
+            continue
         seconds = time.perf_counter() - before
-        if not math.isfinite(loss):
-            raise InputError(
-                f"the training diverged in epoch {epoch}: lower learning_rate "
-                f"(now {config.learning_rate:g})"
-            )
         quality = None if validate is None else validate(run.tables)
+        state = state.after(run.tables.copy(), quality)
+        if on_state is not None:
+            on_state(state)
         if on_epoch is not None:
             on_epoch(
                 EpochRecord(
-                    epoch,
+                    state.epoch,
                     config.epochs,
                     loss / max(triples, 1),
                     quality,
@@ -192,13 +171,38 @@ def train(
                     stage,
                 )
             )
-        if quality is None:
-            best, best_epoch = run.tables, epoch
-        elif quality > best_quality:
-            best, best_epoch, best_quality = run.tables.copy(), epoch, quality
-        elif epoch - best_epoch >= config.patience:
-            break
-    return best, best_epoch, best_quality if validate is not None else None
+    return state.result()
+
+
+def _out_of_patience(state: State, config: Config) -> bool:
+    return state.best is not None and state.epoch - state.best_epoch >= config.patience
+
+
+class _DivergedError(Exception):
+    """An epoch went wrong; its text says how."""
+
+
+def _slowed(state: State, config: Config, error: _DivergedError) -> State:
+    """Halve the learning rate.
+
+    Raises:
+        InputError: That was done often enough.
+    """
+    epoch, rate = state.epoch + 1, 0.5 * state.rate
+    if rate < 0.5**_HALVINGS:
+        raise InputError(
+            f"the training diverged in epoch {epoch} ({error}), and {_HALVINGS} times half the "
+            f"learning rate did not help: lower learning_rate (now {config.learning_rate:g}) or "
+            f"initial_norm (now {config.initial_norm:g})"
+        ) from None
+    _log.warning(
+        "the training diverged in epoch %d (%s): back to the state before it, with half the "
+        "learning rate (%g)",
+        epoch,
+        error,
+        rate * config.learning_rate,
+    )
+    return replace(state, rate=rate)
 
 
 class _Run:
@@ -222,54 +226,88 @@ class _Run:
         )
         self._scratch = self._workspace()
 
-    def epoch(self, epoch: int) -> tuple[float, int, int]:
-        """Do one epoch (from 0); return the summed loss, the triples and the weights moved."""
-        config, tables = self._config, self.tables
-        seed = config.seed
+    def epoch(self, epoch: int, rate: float) -> tuple[float, int, int]:
+        """Do one epoch.
+
+        Args:
+            epoch: Its number, from 0.
+            rate: What the learning rate is multiplied by.
+
+        Returns:
+            The summed loss, the triples and the weights moved.
+
+        Raises:
+            _DivergedError: The tables are of no use any more.
+        """
+        config, seed = self._config, self._config.seed
         progress = epoch / config.epochs
         share = self._share(progress)
-        item_growth, user_growth = self._growing if share > 0 else self._still
+        growing = self._growing if share > 0 else self._still
         if share > 0:
             rng = _generator(seed, _SAMPLE, epoch)
-            sample_rows(item_growth, self._item_degrees, rng)
+            sample_rows(growing[0], self._item_degrees, rng)
             if not self._history:
-                sample_rows(user_growth, self._user_degrees, rng)
+                sample_rows(growing[1], self._user_degrees, rng)
         order = np.flatnonzero(self._user_degrees)
         _generator(seed, _ORDER, epoch).shuffle(order)
-        starts = np.empty(order.size + 1, np.int64)
-        n_groups = cut_groups(order, self._user_degrees, starts)
         step = Step(
-            np.float32(config.learning_rate * (1.0 - progress)),
+            np.float32(config.learning_rate * rate * (1.0 - progress)),
             np.float32(config.reg),
             np.float32(config.history_exponent),
             np.int64(config.candidates),
             _bits(seed, _NEGATIVES, epoch),
         )
-        loss, triples = run_batches(
-            0,
-            -(-n_groups // GROUPS),
-            starts[: n_groups + 1],
-            order,
-            self._interactions.indptr,
-            self._interactions.items,
-            *tables.items,
-            tables.users,
-            self._history,
-            step,
-            self._scratch,
-            item_growth,
-            user_growth,
-        )
-        moved = 0
-        if share > 0 and math.isfinite(loss):
-            rows, moved = explore(tables.items.rows, item_growth, share, config.initial_square)
-            users = tables.users
-            if not self._history:
-                users, moved_users = explore(users, user_growth, share, config.initial_square)
-                moved += moved_users
-            self.tables = Tables(tables.items._replace(rows=rows), users, tables.dim)
-            self._scratch = self._workspace()
+        loss, triples = self._pass(order, step, growing)
+        moved = self._explore(growing, share) if share > 0 else 0
         return loss, triples, moved
+
+    def _pass(
+        self, order: NDArray[np.int64], step: Step, growing: tuple[Growth, Growth]
+    ) -> tuple[float, int]:
+        """Visit all interactions once; return the summed loss and the triples."""
+        starts = np.empty(order.size + 1, np.int64)
+        n_groups = cut_groups(order, self._user_degrees, starts)
+        n_batches = -(-n_groups // GROUPS)
+        loss, triples = 0.0, 0
+        for first in range(0, n_batches, _SLICE):
+            slice_loss, slice_triples = run_batches(
+                first,
+                min(first + _SLICE, n_batches),
+                starts[: n_groups + 1],
+                order,
+                self._interactions.indptr,
+                self._interactions.items,
+                *self.tables.items,
+                self.tables.users,
+                self._history,
+                step,
+                self._scratch,
+                *growing,
+            )
+            if not slice_loss <= _EXPLODED * slice_triples:
+                raise _DivergedError(f"mean loss {slice_loss / max(slice_triples, 1):.3g}")
+            loss += slice_loss
+            triples += slice_triples
+        if not self._is_finite():
+            raise _DivergedError("weights that are no finite numbers")
+        return loss, triples
+
+    def _is_finite(self) -> bool:
+        items = self.tables.items
+        changed = (items.rows.values, items.bias, self.tables.users.values)
+        return all(math.isfinite(values.sum(dtype=np.float64)) for values in changed)
+
+    def _explore(self, growing: tuple[Growth, Growth], share: float) -> int:
+        """Move weights of both tables; return how many moved."""
+        tables, square = self.tables, self._config.initial_square
+        rows, moved = explore(tables.items.rows, growing[0], share, square)
+        users = tables.users
+        if not self._history:
+            users, moved_users = explore(users, growing[1], share, square)
+            moved += moved_users
+        self.tables = Tables(tables.items._replace(rows=rows), users, tables.dim)
+        self._scratch = self._workspace()
+        return moved
 
     def _share(self, progress: float) -> float:
         """Share of weights to move: a cosine from ``exploration`` to zero."""
@@ -281,12 +319,10 @@ class _Run:
     def _workspace(self) -> Workspace:
         rows = self.tables.items.rows
         lengths = np.diff(rows.indptr)
-        entries = self._interactions
-        weights = np.add.reduceat(np.append(lengths[entries.items], 0), entries.indptr[:-1]) * (
-            self._user_degrees > 0
-        )
         group_positives = max(GROUP_POSITIVES, int(self._user_degrees.max()))
-        group_weights = max(int(weights.max()), GROUP_POSITIVES * int(lengths.max()))
+        group_weights = max(
+            _most_weights(self._interactions, lengths), GROUP_POSITIVES * int(lengths.max())
+        )
         return workspace(
             rows,
             self.tables.dim,
@@ -295,6 +331,20 @@ class _Run:
             group_positives,
             group_weights,
         )
+
+
+def _most_weights(interactions: Interactions, lengths: NDArray[np.int64]) -> int:
+    """Sum the lengths of the rows in each history; return the largest sum.
+
+    Some users at a time, so that memory does not grow with the interactions.
+    """
+    most = 0
+    for first in range(0, interactions.n_users, _USERS_AT_A_TIME):
+        bounds = interactions.indptr[first : first + _USERS_AT_A_TIME + 1]
+        items = interactions.items[bounds[0] : bounds[-1]]
+        sums = np.concatenate(([0], np.cumsum(lengths[items])))
+        most = max(most, int(np.diff(sums[bounds - bounds[0]]).max()))
+    return most
 
 
 def _width(budget: int, n_rows: int, dim: int) -> int:

@@ -1,0 +1,103 @@
+"""What a training hands on: the tables, its state between two epochs, and how an epoch went."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from sparserec_np.state import Items, Rows
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What an epoch was like."""
+
+    epoch: int
+    """Number of the epoch, from 1."""
+    epochs: int
+    """Epochs that the schedule is laid out for."""
+    loss: float
+    """Mean BPR loss of a triple."""
+    ndcg: float | None
+    """NDCG@20 on the validation part after the epoch, or None without one."""
+    triples_per_second: float
+    """Training alone, validation aside."""
+    moved: int
+    """Weights that exploration moved."""
+    seconds: float
+    """Seconds since the stage began, or was resumed."""
+    stage: str
+    """What the epoch was for: ``"choose"`` the epoch, or ``"train"``."""
+
+
+@dataclass(eq=False)
+class Tables:
+    """What is learned. The arrays are changed in place by training."""
+
+    items: Items
+    users: Rows
+    dim: int
+
+    def copy(self) -> Tables:
+        """Copy what an epoch changes in place: values, biases, and Adagrad's sums.
+
+        Positions are shared: exploration makes new arrays of them.
+        """
+        items = self.items
+        return Tables(
+            items._replace(
+                rows=_copy_rows(items.rows),
+                bias=items.bias.copy(),
+                bias_squares=items.bias_squares.copy(),
+            ),
+            _copy_rows(self.users),
+            self.dim,
+        )
+
+    @property
+    def weights(self) -> int:
+        """Weights stored in all tables."""
+        return self.items.rows.values.size + self.users.values.size
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A training between two epochs: all that it takes to go on, and never changed.
+
+    Nothing random is in it, because each epoch draws what it needs from the seed and its number.
+    """
+
+    tables: Tables
+    """The tables after the last epoch."""
+    epoch: int = 0
+    """Epochs that are done."""
+    rate: float = 1.0
+    """What the learning rate is multiplied by: 1, halved at each divergence."""
+    best: Tables | None = None
+    """The tables after the best epoch; None without validation, or before the first epoch."""
+    best_epoch: int = 0
+    """Number of that epoch."""
+    best_quality: float = -math.inf
+    """Its quality."""
+
+    def after(self, tables: Tables, quality: float | None) -> State:
+        """Return the state after one more epoch.
+
+        Args:
+            tables: The tables after it; from now on the state's own.
+            quality: What validation says of them, or None without one.
+        """
+        done = replace(self, tables=tables, epoch=self.epoch + 1)
+        if quality is None or quality <= self.best_quality:
+            return done
+        return replace(done, best=tables, best_epoch=done.epoch, best_quality=quality)
+
+    def result(self) -> tuple[Tables, int, float | None]:
+        """Return the best tables, their epoch and quality; without validation the last ones."""
+        if self.best is None:
+            return self.tables, self.epoch, None
+        return self.best, self.best_epoch, self.best_quality
+
+
+def _copy_rows(rows: Rows) -> Rows:
+    return rows._replace(values=rows.values.copy(), squares=rows.squares.copy())
