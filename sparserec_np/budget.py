@@ -20,8 +20,8 @@ WEIGHTS_A_ROW = 12
 """Mean number of weights a row where neither size nor sparsity is given."""
 
 MOST_DENSE = 0.5
-"""Largest share of the entries that a budget from a size uses: beyond that a table is not sparse,
-and more weights no longer help."""
+"""Largest share of the entries that a budget from a size uses, but for the one that each row needs:
+beyond that a table is not sparse, and more weights no longer help."""
 
 
 def default_dim(n_items: int) -> int:
@@ -112,6 +112,7 @@ def plan_budget(
     )
     rows = n_items + n_users
     dim = config.dim or min(MAX_DIM, default_dim(n_items))
+    most = max(rows, int(MOST_DENSE * rows * dim))
     if sparsity is not None and max_size is not None:
         raise InputError("give either sparsity or max_size, not both: each sets the budget")
     if sparsity is not None:
@@ -133,10 +134,10 @@ def plan_budget(
             value_bits=config.value_bits,
             text_room=modelfile.text_bytes(config.to_dict(), longest),
         )
-        total = min(plan.budget_for(parse_size(max_size)), int(MOST_DENSE * rows * dim))
+        total = min(plan.budget_for(parse_size(max_size)), most)
         asked = f"a file of {max_size}"
     else:
-        total = min(WEIGHTS_A_ROW * rows, int(MOST_DENSE * rows * dim))
+        total = min(WEIGHTS_A_ROW * rows, most)
         asked = f"the default of {WEIGHTS_A_ROW} weights a row"
     total = min(total, rows * dim)
     if total < rows:
