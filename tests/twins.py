@@ -51,7 +51,7 @@ def random_interactions(seed: int, n_users: int, n_items: int, mean: float) -> I
     return as_interactions(histories, n_items)
 
 
-def checkerboard(n_users: int = 40, n_items: int = 30, each: int = 6) -> Interactions:
+def checkerboard(n_users: int = 80, n_items: int = 30, each: int = 8) -> Interactions:
     """Two tastes that share nothing: even users have ``each`` even items, odd users odd ones."""
     rng = np.random.default_rng(5)
     halves = [np.arange(0, n_items, 2), np.arange(1, n_items, 2)]

@@ -1,0 +1,108 @@
+"""Compiled top-k against a dense ranking."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import twins
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparserec_np import runtime
+from sparserec_np.modelfile import encode
+from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
+
+
+def make_scorer(rng, n_items: int, dim: int, exponent: float, *, whole: bool) -> Scorer:
+    """With whole numbers sums are exact, and many scores are equal."""
+    rows = twins.random_rows(rng, n_items, dim, 4)
+    values, bias, weight = rows.values, rng.normal(size=n_items), rng.uniform(0.5, 2, n_items)
+    if whole:
+        values = rng.integers(-1, 2, values.size)
+        bias, weight = rng.integers(-1, 2, n_items), rng.integers(1, 3, n_items)
+    return Scorer(
+        rows.indptr, rows.dims, values.astype(np.float32), bias.astype(np.float32),
+        weight.astype(np.float32), exponent, dim,
+    )  # fmt: skip
+
+
+def dense_items(scorer: Scorer) -> np.ndarray:
+    rows = twins.Rows(scorer.indptr, scorer.dims, scorer.values, scorer.values)
+    return twins.dense(rows, scorer.dim)
+
+
+def dense_scores(scorer: Scorer, vectors: np.ndarray) -> np.ndarray:
+    return vectors @ dense_items(scorer).T + scorer.bias
+
+
+def as_rows(lists: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.cumsum([0, *map(len, lists)], dtype=np.int64), np.array(
+        [x for row in lists for x in row], np.int32
+    )
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.integers(0, 10_000), st.integers(0, 37), st.integers(1, 40), st.integers(1, 30))
+def test_rank_all_for_user_rows_with_many_equal_scores(seed, n_users, n_items, k):
+    rng = np.random.default_rng(seed)
+    scorer = make_scorer(rng, n_items, 6, 0.0, whole=True)
+    table = twins.random_rows(rng, 50, 6, 3)
+    table = table._replace(values=rng.integers(-1, 2, table.values.size).astype(np.float32))
+    chosen = rng.integers(0, 50, n_users)
+    exclude = [
+        np.sort(rng.choice(n_items, rng.integers(0, n_items + 1), replace=False)).tolist()
+        for _ in range(n_users)
+    ]
+    vectors = Vectors(table.indptr, table.dims.astype(np.int32), table.values)
+    items, scores = rank_all(scorer, vectors, chosen, *as_rows(exclude), history=False, k=k)
+
+    assert (items.dtype, scores.dtype) == (np.int32, np.float32)
+    expected = dense_scores(scorer, twins.dense(table, 6)[chosen])
+    for row in range(n_users):
+        best = twins.top_k(expected[row], exclude[row], k)
+        assert items[row].tolist() == best
+        found = np.array(best) >= 0
+        assert scores[row, found].tolist() == expected[row][np.array(best)[found]].tolist()
+        assert (scores[row, ~found] == -np.inf).all()
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5])
+def test_rank_all_for_histories(rng, exponent):
+    n_items, dim, k = 60, 9, 12
+    scorer = make_scorer(rng, n_items, dim, exponent, whole=False)
+    histories = [
+        np.sort(rng.choice(n_items, n, replace=False)).tolist() for n in rng.integers(0, 30, 40)
+    ]
+    rows = rng.permutation(40)[:21]
+    exclude = [histories[row] for row in rows]
+    vectors = Vectors(*as_rows(histories), np.zeros(0, np.float32))
+    items, scores = rank_all(scorer, vectors, rows, *as_rows(exclude), history=True, k=k)
+    table = dense_items(scorer)
+    for t, row in enumerate(rows):
+        had = histories[row]
+        x = max(len(had), 1) ** -exponent * (scorer.weight[had] @ table[had])
+        expected = dense_scores(scorer, x)
+        assert items[t].tolist() == twins.top_k(expected, had, k)
+        np.testing.assert_allclose(scores[t], expected[items[t]], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("users", ["history", "embedding"])
+def test_top_k_of_a_model_file_is_what_the_runtime_recommends(random_model, users):
+    model = runtime.load(encode(random_model(3, users, n_items=60, n_users=30)))
+    histories = twins.random_interactions(4, n_users=30, n_items=60, mean=6)
+    numbers = np.arange(30)
+    items, scores = top_k(
+        model, histories if users == "history" else numbers, exclude=histories, k=8
+    )
+    for row, had in enumerate(twins.as_histories(histories)):
+        ids = model.item_ids.take(np.array(had))
+        whom = {"history": ids} if users == "history" else {"user": model.user_ids.take([row])[0]}
+        expected, expected_scores = model.recommend(**whom, k=8, exclude=ids)
+        assert model.item_ids.take(items[row]) == expected
+        np.testing.assert_allclose(scores[row], expected_scores, rtol=1e-4, atol=1e-5)
+
+
+def test_top_k_without_exclusions(random_model):
+    model = runtime.load(encode(random_model(5, "embedding", n_items=20, n_users=9)))
+    items, _ = top_k(model, np.array([8, 2]), k=20)
+    assert (np.sort(items, axis=1) == np.arange(20)).all()
