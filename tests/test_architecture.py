@@ -39,7 +39,6 @@ LAYERS = [
     "records",
     "kernels",
     "explore",
-    "records",
     "trainer",
     "retrieval",
     "evaluation",
