@@ -43,6 +43,15 @@ from .tables import kilobytes
 @click.option("--candidates", type=int, metavar="N", help="Negatives to choose the hardest from.")
 @click.option("--learning-rate", type=float, metavar="X", help="Step size of Adagrad.")
 @click.option("--reg", type=float, metavar="X", help="L2 penalty on the weights.")
+@click.option("--checkpoint", metavar="DIR", help="Keep the state of the fit in this folder.")
+@click.option(
+    "--checkpoint-every",
+    metavar="EVERY",
+    default="1",
+    show_default=True,
+    help="Epochs, like 2, or a time, like 30s or 5min.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in that folder.")
 @reading_options
 @click.option(
     "--min-user-interactions", type=int, default=1, metavar="N", help="Leave out users with fewer."
@@ -60,6 +69,9 @@ def fit(
     output: Path,
     valid: str | None,
     labels: str | None,
+    checkpoint: str | None,
+    checkpoint_every: str,
+    resume: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -68,6 +80,7 @@ def fit(
     A file is CSV, TSV, Parquet or JSON lines, also compressed; several are read as one. The columns
     are found by their usual names, or named by the options below.
     """
+    from sparserec_np.checkpoint import clear
     from sparserec_np.estimator import SparseRec
     from sparserec_np.modelfile import check_writable
 
@@ -75,6 +88,7 @@ def fit(
     reading, hyperparameters = _apart(options)
     check_writable(output)
     _check_ranges(hyperparameters)
+    _check_checkpoints(checkpoint, checkpoint_every, resume)
     titles = read_labels(labels) if labels else []
     interactions = read_files(files, **reading)
     held = read_files([valid], **{**reading, **_NO_FILTER}) if valid else None
@@ -84,8 +98,13 @@ def fit(
             valid=held,
             labels=labels_by_id(titles, interactions.item_ids),
             on_epoch=on_epoch,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
         )
     estimator.save(output)
+    if checkpoint is not None:
+        clear(checkpoint)
     facts = estimator.model_.info()
     summary = {
         "model": str(output),
@@ -137,6 +156,17 @@ def _check_ranges(hyperparameters: dict[str, Any]) -> None:
         parse_size(hyperparameters["max_size"])
     known = {field.name for field in dataclasses.fields(Config)}
     Config(**{name: value for name, value in hyperparameters.items() if name in known})
+
+
+def _check_checkpoints(folder: str | None, every: str, resume: bool) -> None:
+    """Find out now whether checkpoints can be kept, not after the reading."""
+    from sparserec_np.checkpoint import check_folder, parse_every
+
+    parse_every(every)
+    if folder is not None:
+        check_folder(folder, resume=resume)
+    elif resume:
+        raise click.UsageError("--resume needs the folder of the checkpoints: --checkpoint DIR")
 
 
 def _closing_line(summary: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -14,19 +13,14 @@ from numpy.typing import NDArray
 
 from sparserec_np import modelfile, runtime
 from sparserec_np.budget import Budget, plan_budget
+from sparserec_np.checkpoint import Checkpoints, check_folder, identity, parse_every
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.ids import Id, IdSequence
 from sparserec_np.interactions import Interactions, from_any
 from sparserec_np.runtime import Recommendation
-from sparserec_np.split import hold_out
-from sparserec_np.trainer import EpochRecord, Tables, start, thread_count, train
-from sparserec_np.validation import Validator
-
-_log = logging.getLogger(__name__)
-
-HELD_OUT = 0.1
-"""Share of each user's interactions held out to choose the epoch, where nothing else is given."""
+from sparserec_np.stages import Fit
+from sparserec_np.trainer import EpochRecord, start, thread_count
 
 
 class SparseRec:
@@ -124,6 +118,9 @@ class SparseRec:
         valid: Any = None,
         labels: Mapping[Any, str] | None = None,
         on_epoch: Callable[[EpochRecord], None] | None = None,
+        checkpoint: str | Path | None = None,
+        checkpoint_every: int | str = 1,
+        resume: bool = False,
     ) -> SparseRec:
         """Learn from interactions.
 
@@ -134,13 +131,23 @@ class SparseRec:
             valid: Interactions to choose the best epoch by, of the same kinds.
             labels: Titles or other texts to store with the items, by item id.
             on_epoch: Called after each epoch.
+            checkpoint: Folder to keep the state of the fit in while it is on its way.
+            checkpoint_every: How often: a number of epochs, or a time like ``"30s"`` or ``"5min"``.
+            resume: Go on from the last checkpoint in the folder, if there is one. The model is the
+                same to the byte as without the interruption.
 
         Returns:
             The estimator.
 
         Raises:
-            InputError: Data or arguments cannot be used; the message says why.
+            InputError: Data or arguments cannot be used, or the training diverged; the message says
+                why.
+            KeyboardInterrupt: As it came; the last state is in the folder of checkpoints.
         """
+        if resume and checkpoint is None:
+            raise InputError("resume needs the folder of the checkpoints: give checkpoint as well")
+        every = parse_every(checkpoint_every)
+        folder = None if checkpoint is None else check_folder(checkpoint, resume=resume)
         config = self._config()
         interactions = from_any(X)
         held = None if valid is None else from_any(valid)
@@ -148,15 +155,21 @@ class SparseRec:
         plan = plan_budget(
             interactions, config, sparsity=self.sparsity, max_size=self.max_size, labels=texts
         )
-        self.history_: list[EpochRecord] = []
-
-        def record(epoch: EpochRecord) -> None:
-            self.history_.append(epoch)
-            if on_epoch is not None:
-                on_epoch(epoch)
-
+        choose = held is None and self.epochs is None
+        checkpoints = None
+        if folder is not None:
+            what = _identity(config, plan, interactions, held, choose)
+            checkpoints = Checkpoints(folder, every, what)
+        job = Fit(
+            config,
+            begin=lambda data: start(data, config, plan.dim, plan.weights),
+            on_epoch=on_epoch,
+            checkpoints=checkpoints,
+            progress=checkpoints.load() if checkpoints is not None and resume else None,
+        )
+        self.history_ = job.records
         with thread_count(self.threads):
-            tables, epochs, ndcg = self._train(interactions, held, config, plan, record)
+            tables, epochs, ndcg = job.run(interactions, held, choose=choose)
         self.interactions_ = interactions
         self.best_epoch_ = epochs
         self.best_ndcg_ = ndcg
@@ -164,37 +177,6 @@ class SparseRec:
         self._bytes = modelfile.encode(plan.arrays(tables, interactions, texts, facts))
         self.model_ = runtime.load(self._bytes)
         return self
-
-    def _train(
-        self,
-        interactions: Interactions,
-        held: Interactions | None,
-        config: Config,
-        plan: Budget,
-        record: Callable[[EpochRecord], None],
-    ) -> tuple[Tables, int, float | None]:
-        """Train; return the tables, the number of epochs and NDCG@20 on what was held out."""
-        exponent = config.history_exponent if config.users == "history" else None
-        epochs, ndcg = config.epochs, None
-        learned = interactions
-        validate = None
-        if held is None and self.epochs is None:
-            learned, held = hold_out(interactions, fraction=HELD_OUT, seed=config.seed)
-            if held.nnz == 0:  # every user has a single item: nothing can be held out
-                learned, held = interactions, None
-        if held is not None:
-            validate = Validator(learned, held, exponent, config.seed)
-            stage = "train" if learned is interactions else "choose"
-            tables = start(learned, config, plan.dim, plan.weights)
-            tables, epochs, ndcg = train(
-                tables, learned, config, epochs=epochs, validate=validate, on_epoch=record,
-                stage=stage,
-            )  # fmt: skip
-            if learned is interactions:
-                return tables, epochs, ndcg
-        tables = start(interactions, config, plan.dim, plan.weights)
-        tables, epochs, _ = train(tables, interactions, config, epochs=epochs, on_epoch=record)
-        return tables, epochs, ndcg
 
     def _config(self) -> Config:
         names = {field.name for field in fields(Config)}
@@ -282,3 +264,15 @@ def _texts(labels: Mapping[Any, str] | None, interactions: Interactions) -> list
         return None
     ids = interactions.item_ids
     return [labels.get(item, "") for item in ids.take(np.arange(len(ids)))]
+
+
+def _identity(
+    config: Config,
+    plan: Budget,
+    interactions: Interactions,
+    held: Interactions | None,
+    choose: bool,
+) -> dict[str, Any]:
+    budget = {"dim": plan.dim, "item weights": plan.weights[0], "user weights": plan.weights[1]}
+    named = {**config.to_dict(), **budget, "epochs found by validation": choose}
+    return identity(named, interactions, held)

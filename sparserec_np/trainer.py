@@ -128,8 +128,8 @@ def train(
         epochs: Epochs to do at most.
         validate: Gives the quality of the tables after an epoch, larger is better.
         on_epoch: Called after each epoch.
-        on_state: Called with the state before the first epoch and after each one, before
-            ``on_epoch``; what it is given never changes.
+        on_state: Called with the state before the first epoch and after each one; what it is given
+            never changes.
         stage: Name of what is done, for the records.
 
     Returns:
@@ -156,8 +156,6 @@ def train(
         seconds = time.perf_counter() - before
         quality = None if validate is None else validate(run.tables)
         state = state.after(run.tables.copy(), quality)
-        if on_state is not None:
-            on_state(state)
         if on_epoch is not None:
             on_epoch(
                 EpochRecord(
@@ -171,6 +169,8 @@ def train(
                     stage,
                 )
             )
+        if on_state is not None:
+            on_state(state)
     return state.result()
 
 
@@ -364,4 +364,4 @@ def _generator(seed: int, *purpose: int) -> np.random.Generator:
 
 def _bits(seed: int, *purpose: int) -> np.uint64:
     state = np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)
-    return np.uint64(state[0])
+    return np.uint64(int(state[0]))

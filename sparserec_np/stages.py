@@ -1,0 +1,118 @@
+"""The stages of a fit: choose the number of epochs, then train; stopped and resumed anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sparserec_np.checkpoint import Checkpoints, Progress
+from sparserec_np.config import Config
+from sparserec_np.interactions import Interactions
+from sparserec_np.records import EpochRecord, State, Tables
+from sparserec_np.split import hold_out
+from sparserec_np.trainer import train
+from sparserec_np.validation import Validator
+
+HELD_OUT = 0.1
+"""Share of each user's interactions held out to choose the epoch, where nothing else is given."""
+
+Result = tuple[Tables, int, "float | None"]
+"""Tables, number of epochs, and NDCG@20 on what was held out, if anything was."""
+
+
+@dataclass(eq=False)
+class Fit:
+    """A fit on its way.
+
+    Attributes:
+        config: Hyperparameters.
+        begin: Makes the tables that training on some interactions starts from.
+        on_epoch: Called after each epoch.
+        checkpoints: Where to write how far it is, or None.
+        progress: How far an earlier run came, or None.
+        records: One for each epoch up to now.
+    """
+
+    config: Config
+    begin: Callable[[Interactions], Tables]
+    on_epoch: Callable[[EpochRecord], None] | None = None
+    checkpoints: Checkpoints | None = None
+    progress: Progress | None = None
+    records: list[EpochRecord] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.records = [] if self.progress is None else list(self.progress.records)
+
+    def run(self, interactions: Interactions, held: Interactions | None, *, choose: bool) -> Result:
+        """Do all stages.
+
+        Args:
+            interactions: What to learn from.
+            held: What to choose the best epoch by, or None.
+            choose: Without ``held``, whether to hold out a part, choose the number of epochs by it,
+                and then train anew on everything.
+
+        Raises:
+            InputError: The training diverged, or there is nothing to validate on.
+            KeyboardInterrupt: As it came; the last state is written to ``checkpoints`` before.
+        """
+        try:
+            return self._stages(interactions, held, choose)
+        except KeyboardInterrupt:
+            if self.checkpoints is not None:
+                self.checkpoints.interrupted()
+            raise
+
+    def _stages(
+        self, interactions: Interactions, held: Interactions | None, choose: bool
+    ) -> Result:
+        if held is not None or not choose:
+            return self._stage("train", interactions, held)
+        chosen = None if self.progress is None else self.progress.chosen
+        if chosen is None:
+            learned, held = hold_out(interactions, fraction=HELD_OUT, seed=self.config.seed)
+            if held.nnz == 0:  # every user has a single item: nothing can be held out
+                return self._stage("train", interactions, None)
+            chosen = self._stage("choose", learned, held)[1:]
+            del learned, held
+        tables, epochs, _ = self._stage("train", interactions, None, chosen)
+        return tables, epochs, chosen[1]
+
+    def _stage(
+        self,
+        name: str,
+        interactions: Interactions,
+        held: Interactions | None,
+        chosen: tuple[int, float | None] | None = None,
+    ) -> Result:
+        config = self.config
+        validate = None
+        if held is not None:
+            exponent = config.history_exponent if config.users == "history" else None
+            validate = Validator(interactions, held, exponent, config.seed)
+        return train(
+            self._state(name) or self.begin(interactions),
+            interactions,
+            config,
+            epochs=chosen[0] if chosen else config.epochs,
+            validate=validate,
+            on_epoch=self._record,
+            on_state=lambda state: self._note(Progress(name, chosen, state, tuple(self.records))),
+            stage=name,
+        )
+
+    def _state(self, stage: str) -> State | None:
+        """Take over the state that an earlier run left in this stage, once."""
+        if self.progress is None or self.progress.stage != stage:
+            return None
+        state, self.progress = self.progress.state, None
+        return state
+
+    def _record(self, record: EpochRecord) -> None:
+        self.records.append(record)
+        if self.on_epoch is not None:
+            self.on_epoch(record)
+
+    def _note(self, progress: Progress) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.note(progress)
