@@ -44,7 +44,8 @@ def digests(tmp_path_factory) -> dict[str, str]:
 def of_another_process(tmp_path_factory) -> list[str]:
     """Digests for one, two and three threads of a process that has three, whatever the machine."""
     script = (
-        "from pathlib import Path; from sys import argv; import test_determinism as t\n"
+        "from pathlib import Path; from sys import argv; import numba, test_determinism as t\n"
+        "assert numba.get_num_threads() == 3\n"
         "for users in t.USERS:\n"
         "    for threads in t.THREADS:\n"
         "        print(t.digest(Path(argv[1]), users, threads=threads))\n"

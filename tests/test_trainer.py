@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numba
 import numpy as np
 import pytest
@@ -178,6 +180,21 @@ def test_huge_steps_end_in_an_error_or_in_finite_weights(users, reg):
         assert "learning_rate" in str(error)
     else:
         check(tables, data, config)
+
+
+@pytest.mark.parametrize("users", USERS)
+def test_training_holds_no_dense_table(users):
+    """Gram matrix and buffers take some 30 MB; two tables of 20,000 x 2,048 would take 330 MB."""
+    n, dim = 20_000, 2048
+    rng = np.random.default_rng(0)
+    items = rng.integers(0, n // 2, (n, 2)) + np.array([0, n // 2])
+    data = twins.as_interactions(items.tolist(), n)
+    config = Config(users=users, dim=dim, epochs=2, sweeps=1)
+    tracemalloc.start()
+    check(fit(data, config, dim), data, config)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80e6
 
 
 def test_the_number_of_threads_is_put_back():
