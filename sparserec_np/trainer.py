@@ -363,5 +363,5 @@ def _generator(seed: int, *purpose: int) -> np.random.Generator:
 
 
 def _bits(seed: int, *purpose: int) -> np.uint64:
-    state = np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)
-    return np.uint64(int(state[0]))
+    bits: np.uint64 = np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0]
+    return bits
