@@ -69,6 +69,10 @@ def run(args: list[str]) -> int:
         return _fail(str(missing_extra(error.name, "train", "this command")), 2, debug)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", 130, debug)
+    except MemoryError as error:
+        detail = f" ({error})" if str(error) else ""
+        message = f"out of memory{detail}: free some, or try a smaller --dim or --max-size"
+        return _fail(message, 1, debug)
     except Exception as error:
         hint = "" if debug else "; run it again with --debug to see where"
         return _fail(f"unexpected {type(error).__name__}: {error}{hint}", 1, debug)

@@ -120,7 +120,7 @@ def _database(
     """Open a database in memory that spills into ``scratch``."""
     try:
         import duckdb
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise missing_extra("duckdb", "train", "reading files") from error
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": memory_limit or DEFAULT_MEMORY_LIMIT,
