@@ -1,0 +1,217 @@
+"""What ours is compared with: implicit's ALS and BPR, EASE and popularity, tuned on valid.
+
+All are scored by the same code and protocol as ours. Ids are not counted in their bytes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from common import Result
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from sparserec_np.evaluation import score
+from sparserec_np.interactions import Interactions, align, take_users
+
+BLOCK = 256  # users that are ranked at a time
+
+GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
+    "als": {
+        "regularization": (10.0, 30.0, 100.0),
+        "alpha": (4.0, 10.0, 40.0),
+        "iterations": (15,),
+    },
+    "bpr": {
+        "learning_rate": (0.02, 0.1),
+        "regularization": (0.002, 0.02),
+        "iterations": (100,),
+    },
+    "ease": {"regularization": (100.0, 300.0, 1000.0)},
+}
+
+
+def matrix(data: Interactions) -> sp.csr_matrix:
+    """Interactions as implicit takes them: float32 ones."""
+    ones = np.ones(data.nnz, np.float32)
+    return sp.csr_matrix((ones, data.items, data.indptr), shape=(data.n_users, data.n_items))
+
+
+def make(kind: str, dim: int, params: Result, threads: int = 0) -> Any:
+    """Make implicit's model; ``threads`` 0 is all cores."""
+    if kind == "als":
+        from implicit.cpu.als import AlternatingLeastSquares as Model
+    else:
+        from implicit.cpu.bpr import BayesianPersonalizedRanking as Model
+    threadpool_limits(1, "blas")  # implicit has threads of its own, and asks for this
+    return Model(factors=dim, num_threads=threads, random_state=0, **params)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A factor model as it is shipped.
+
+    Attributes:
+        users: float32 array of shape [n_users, dim], or None where users are folded in.
+        items: float32 array of shape [n_items, dim].
+    """
+
+    users: NDArray[np.float32] | None
+    items: NDArray[np.float32]
+
+    def file(self, bits: int) -> tuple[Factors, int]:
+        """Store as float32 (32) or as int8 with a float32 scale a row (8).
+
+        Returns:
+            What is read back, and the bytes of the ``.npz`` file, not compressed.
+        """
+        arrays: dict[str, NDArray[Any]] = {}
+        back: dict[str, NDArray[np.float32] | None] = {"users": None}
+        for name, table in (("users", self.users), ("items", self.items)):
+            if table is None:
+                continue
+            if bits == 32:
+                arrays[name] = back[name] = np.asarray(table, np.float32)
+                continue
+            scale = np.maximum(np.abs(table).max(axis=1, keepdims=True), 1e-30) / 127
+            arrays[name] = np.rint(table / scale).astype(np.int8)
+            arrays[f"{name}_scale"] = scale.astype(np.float32)
+            back[name] = arrays[name] * arrays[f"{name}_scale"]
+        stored = io.BytesIO()
+        np.savez(stored, **arrays)  # type: ignore[arg-type]
+        items = back["items"]
+        assert items is not None
+        return Factors(back["users"], items), stored.getbuffer().nbytes
+
+
+def fit(kind: str, dim: int, params: Result, data: Interactions) -> Any:
+    """Fit implicit's model on all cores."""
+    model = make(kind, dim, params)
+    model.fit(matrix(data), show_progress=False)
+    return model
+
+
+def fold_in(items: NDArray[np.float32], params: Result, data: Interactions) -> NDArray[np.float32]:
+    """Solve the users of ALS from their items, as implicit does for users it has not seen."""
+    model = make("als", items.shape[1], params)
+    model.item_factors = np.ascontiguousarray(items, np.float32)
+    solved: NDArray[np.float32] = model.recalculate_user(np.arange(data.n_users), matrix(data))
+    return solved
+
+
+def rank(
+    scores_of: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    known: Interactions,
+    users: NDArray[np.int64],
+    k: int = 20,
+) -> NDArray[np.int32]:
+    """Rank by dense scores, without what the users have; int32 array of shape [n, k]."""
+    ranked = np.full((users.size, k), -1, np.int32)
+    for first in range(0, users.size, BLOCK):
+        block = users[first : first + BLOCK]
+        scores = np.array(scores_of(block))
+        had = take_users(known, block)
+        scores[had.user_of_entry(), had.items] = -np.inf
+        best = np.argpartition(-scores, k, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+        best = np.take_along_axis(best, order, axis=1)
+        best[np.isneginf(np.take_along_axis(scores, best, axis=1))] = -1
+        ranked[first : first + BLOCK] = best
+    return ranked
+
+
+def judge(
+    scores_of: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    known: Interactions,
+    held: Interactions,
+) -> Result:
+    """Recall@20 and NDCG@20 by the protocol."""
+    wanted = align(held, known.user_ids, known.item_ids)
+    relevant = np.flatnonzero(wanted.interactions.user_degrees() + wanted.unknown_items)
+    ranked = rank(scores_of, known, relevant)
+    return judge_ranking(ranked, relevant, known, held)
+
+
+def judge_ranking(
+    ranked: NDArray[np.int32],
+    users: NDArray[np.int64],
+    known: Interactions,
+    held: Interactions,
+) -> Result:
+    """Score rankings of some users; those with held-out items whom ``known`` lacks count zero."""
+    wanted = align(held, known.user_ids, known.item_ids)
+    counts = wanted.interactions.user_degrees() + wanted.unknown_items
+    result = score(
+        ranked,
+        take_users(wanted.interactions, users),
+        counts[users],
+        unserved_users=int(np.count_nonzero(held.user_degrees())) - int(np.count_nonzero(counts)),
+    )
+    return {"recall@20": result["recall"], "ndcg@20": result["ndcg"]}
+
+
+def judge_factors(factors: Factors, known: Interactions, held: Interactions) -> Result:
+    """Score a factor model."""
+    users = factors.users
+    assert users is not None
+    return judge(lambda block: users[block] @ factors.items.T, known, held)
+
+
+def settings(kind: str) -> Iterable[Result]:
+    """All combinations of a grid."""
+    grid = GRIDS[kind]
+    for values in product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
+
+
+def tune(kind: str, dim: int, train: Interactions, valid: Interactions) -> Result:
+    """Find the best hyperparameters of the grid.
+
+    Returns:
+        ``{"params", "valid_ndcg@20", "tried"}``.
+    """
+    tried = []
+    for params in settings(kind):
+        if kind == "ease":
+            quality = judge_ease(ease(train, params["regularization"]), train, valid)
+        else:
+            model = fit(kind, dim, params, train)
+            factors = Factors(model.user_factors, model.item_factors)
+            quality = judge_factors(factors, train, valid)
+        tried.append({**params, "ndcg@20": quality["ndcg@20"]})
+    best = max(tried, key=lambda one: one["ndcg@20"])
+    params = {name: value for name, value in best.items() if name != "ndcg@20"}
+    return {"params": params, "valid_ndcg@20": best["ndcg@20"], "tried": tried}
+
+
+def ease(data: Interactions, regularization: float) -> NDArray[np.float32]:
+    """EASE (Steck 2019) in closed form: ``B = I - P / diag(P)``, ``P = (X'X + reg I)^-1``.
+
+    Memory: four float32 arrays of shape [n_items, n_items].
+    """
+    from scipy.linalg import lapack
+
+    x = matrix(data)
+    gram = np.asfortranarray((x.T @ x).toarray())
+    gram[np.diag_indices_from(gram)] += np.float32(regularization)
+    factor, failed = lapack.spotrf(gram, overwrite_a=1)
+    inverse, failed = lapack.spotri(factor, overwrite_c=1) if not failed else (factor, failed)
+    if failed:
+        raise ArithmeticError(f"the Gram matrix with reg {regularization:g} cannot be inverted")
+    inverse = np.triu(inverse)
+    inverse += np.triu(inverse, 1).T
+    weights: NDArray[np.float32] = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
+def judge_ease(weights: NDArray[np.float32], known: Interactions, held: Interactions) -> Result:
+    """Score EASE."""
+    x = matrix(known)
+    return judge(lambda block: x[block] @ weights, known, held)

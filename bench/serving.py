@@ -1,0 +1,132 @@
+"""Requests and batches for :mod:`peers`: how fast do ours and implicit's ALS recommend."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import common
+import numpy as np
+import rivals
+from common import Result
+
+from sparserec_np import SparseRec
+from sparserec_np.interactions import take_users
+from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
+
+REQUESTS = 300
+K = 10
+
+
+class Contestants:
+    """Fitted models of both sides, and a request to each of them."""
+
+    def __init__(self, data: str, params: Result, size: str, epochs: int) -> None:
+        self.known, _ = common.load_for_test(data)
+        self.x = rivals.matrix(self.known)
+        fits = {
+            users: SparseRec(users=users, max_size=size, epochs=epochs).fit(self.known)
+            for users in ("embedding", "history")
+        }
+        self.models = {users: fit.model_ for users, fit in fits.items()}
+        self.peer = rivals.fit("als", 64, params, self.known)
+        rng = np.random.default_rng(0)
+        users = rng.choice(self.known.n_users, min(REQUESTS, self.known.n_users), replace=False)
+        self.users = np.sort(users)
+        part = take_users(self.known, self.users)
+        self.rows = [self.x[user] for user in self.users]  # outside of what is measured
+        self.had = np.split(part.items, part.indptr[1:-1])
+        self.histories = [
+            np.sort(rng.choice(self.known.n_items, min(20, self.known.n_items), replace=False))
+            for _ in self.users
+        ]
+
+    def requests(self) -> dict[str, Callable[[int], Any]]:
+        """One request each, by number; ids are looked up, as a caller would."""
+        embedding, history = self.models["embedding"], self.models["history"]
+        user_ids = self.known.user_ids.take(self.users)
+        had = [self.known.item_ids.take(items) for items in self.had]
+        given = [self.known.item_ids.take(items) for items in self.histories]
+        return {
+            "implicit ALS 64": lambda n: self.peer.recommend(self.users[n], self.rows[n], N=K),
+            "ours, embedding, numpy": lambda n: embedding.recommend(
+                user=user_ids[n], exclude=had[n], k=K
+            ),
+            "ours, history of 20, numpy": lambda n: history.recommend(history=given[n], k=K),
+            "ours, embedding, compiled": self._compiled("embedding", self.had),
+            "ours, history of 20, compiled": self._compiled("history", self.histories),
+        }
+
+    def _compiled(self, users: str, had: list[Any]) -> Callable[[int], Any]:
+        """One request on the compiled path, its tables decoded beforehand."""
+        model = self.models[users]
+        table, weight = model.items_table(), model.history_weights
+        scorer = Scorer(
+            table.indptr, table.dims, table.values, np.array(model.item_bias, np.float32),
+            np.ones(len(table), np.float32) if weight is None else weight,
+            model.history_exponent, model.dim,
+        )  # fmt: skip
+        history = users == "history"
+        if not history:
+            own = model.users_table()
+            whole = Vectors(own.indptr, own.dims.astype(np.int32), own.values)
+        bounds = [np.array([0, items.size], np.int64) for items in had]
+        first, none = np.zeros(1, np.int64), np.zeros(0, np.float32)
+
+        def request(n: int) -> Any:
+            items = had[n].astype(np.int32)
+            if history:
+                vectors, row = Vectors(bounds[n], items, none), first
+            else:
+                vectors, row = whole, self.users[n : n + 1]
+            return rank_all(scorer, vectors, row, bounds[n], items, history=history, k=K, threads=1)
+
+        return request
+
+    def batches(self) -> dict[str, Callable[[], Any]]:
+        """Recommendations for all users, on all cores; files are decoded on the way."""
+        everyone = np.arange(self.known.n_users)
+        return {
+            "implicit ALS 64": lambda: self.peer.recommend(everyone, self.x, N=K),
+            "ours, embedding, compiled": lambda: top_k(
+                self.models["embedding"], everyone, exclude=self.known, k=K
+            ),
+            "ours, history, compiled": lambda: top_k(
+                self.models["history"], self.known, exclude=self.known, k=K
+            ),
+        }
+
+
+def latency(contestants: Contestants, repeats: int) -> Result:
+    """Microseconds of a request for the ten best items, asked in turn."""
+    requests = contestants.requests()
+    seconds: dict[str, list[float]] = {name: [] for name in requests}
+    for repeat in range(repeats + 1):
+        for n in range(contestants.users.size):
+            for name, request in requests.items():
+                began = time.perf_counter()
+                request(n)
+                if repeat:  # the first round is the warm-up
+                    seconds[name].append(time.perf_counter() - began)
+    return {
+        name: {"p50_us": 1e6 * np.percentile(times, 50), "p99_us": 1e6 * np.percentile(times, 99)}
+        for name, times in seconds.items()
+    }
+
+
+def throughput(contestants: Contestants, repeats: int) -> Result:
+    """Users a second when all users are served, in turn."""
+    batches = contestants.batches()
+    seconds: dict[str, list[float]] = {name: [] for name in batches}
+    for repeat in range(repeats + 1):
+        for name, batch in batches.items():
+            began = time.perf_counter()
+            batch()
+            if repeat:
+                seconds[name].append(time.perf_counter() - began)
+    return {
+        name: {"users_per_second": contestants.known.n_users / median(times)}
+        for name, times in seconds.items()
+    }
