@@ -75,7 +75,6 @@ class _ToStderr(logging.Handler):
 def _log_to_stderr(level: int) -> None:
     logger = logging.getLogger("sparserec_np")
     logger.handlers = [_ToStderr()]
-    logger.propagate = False
     logger.setLevel(level)
 
 
