@@ -228,8 +228,7 @@ def run(data: str, sparsity: float, name: str, config: dict[str, Any]) -> dict[s
     settings = Config(**config)
     variant = VARIANTS[name]
     common.warm_up("embedding", candidates=settings.candidates)
-    common.reset_peak()
-    before = common.resident_bytes()
+    before = common.settled_bytes()
     growth: AbstractContextManager[Any] = nullcontext()
     if variant.last_batch:
         growth = patch.object(trainer, "run_batches", last_batch_only)

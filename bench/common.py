@@ -8,6 +8,8 @@ file to measure anew.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import hashlib
 import json
 import os
@@ -15,7 +17,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -25,6 +27,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from sparserec_np.ids import IntIds
 from sparserec_np.interactions import Interactions, align, from_pairs, merge, read, take_users
 
 BENCH = Path(__file__).resolve().parent
@@ -84,49 +87,50 @@ def load_for_test(name: str) -> tuple[Interactions, Interactions]:
 
 
 def long_tailed(
-    n_users: int, n_items: int, per_user: int, *, seed: int = 0, block: int = 100_000
-) -> Interactions:
-    """Generate interactions in bounded memory: users in blocks, items by a long-tailed law.
+    n_users: int, n_items: int, per_user: int, *, seed: int = 0, block: int = 20_000
+) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Generate interactions in bounded memory, some users at a time.
 
-    Item ranks are drawn with density falling like ``1 / rank``; a user's taste is one of 64
-    stretches of the catalogue that holds half of the draws, so that there is something to learn.
+    Half of a user's draws come from the whole catalogue, half from the 1/64 of it that is their
+    taste, so that there is something to learn; either way item number r is drawn with a density
+    that falls like ``r ** (-2 / 3)``. Numbers are then shuffled.
 
     Args:
         n_users: Number of users.
         n_items: Number of items.
-        per_user: Draws a user, before repeated ones are dropped.
+        per_user: Draws a user; repeated ones are left out, some 5 % of them.
         seed: Of the generator.
         block: Users that are drawn at a time.
 
-    Returns:
-        About ``0.9 * n_users * per_user`` interactions. Memory beyond them: ``20 * block *
-        per_user`` bytes.
+    Yields:
+        Users and items of a block, int32 arrays, in order of users, then items.
     """
-    from sparserec_np.ids import IntIds
-
     rng = np.random.default_rng(seed)
-    place = rng.permutation(n_items).astype(np.int32)  # rank -> item
-    kept: list[np.ndarray[Any, Any]] = []
-    lengths: list[np.ndarray[Any, Any]] = []
+    number = rng.permutation(n_items).astype(np.int32)
     for first in range(0, n_users, block):
         n = min(block, n_users - first)
-        rank = np.exp(rng.random((n, per_user), np.float32) * np.float32(np.log(n_items)))
-        rank = np.minimum(rank.astype(np.int32), n_items - 1)
+        rank = (rng.random((n, per_user), np.float32) ** 3 * np.float32(n_items)).astype(np.int32)
         taste = rng.integers(0, 64, (n, 1), np.int32)
         own = rng.random((n, per_user), np.float32) < 0.5
-        rank[own] = (rank - rank % 64 + taste)[own] % n_items
-        items = np.sort(place[rank], axis=1)
+        rank = np.minimum(np.where(own, rank - rank % 64 + taste, rank), n_items - 1)
+        items = np.sort(number[rank], axis=1)
         new = np.ones(items.shape, bool)
         np.not_equal(items[:, 1:], items[:, :-1], out=new[:, 1:])
-        kept.append(items[new])
-        lengths.append(new.sum(axis=1))
-    indptr = np.concatenate(([0], np.cumsum(np.concatenate(lengths)))).astype(np.int64)
-    items = np.empty(indptr[-1], np.int32)
-    at = 0
-    for part in kept:
-        items[at : at + part.size] = part
-        at += part.size
-    return Interactions(indptr, items, IntIds(np.arange(n_users)), IntIds(np.arange(n_items)))
+        users = np.repeat(np.arange(first, first + n, dtype=np.int32), new.sum(axis=1))
+        yield users, items[new]
+
+
+def gathered(n_users: int, n_items: int, per_user: int, *, seed: int = 0) -> Interactions:
+    """Gather what :func:`long_tailed` generates."""
+    items = np.empty(n_users * per_user, np.int32)  # pages that are not written cost nothing
+    degrees = np.zeros(n_users, np.int64)
+    n = 0
+    for users, part in long_tailed(n_users, n_items, per_user, seed=seed):
+        items[n : n + part.size] = part
+        degrees += np.bincount(users, minlength=n_users)
+        n += part.size
+    indptr = np.concatenate(([0], np.cumsum(degrees)))
+    return Interactions(indptr, items[:n], IntIds(np.arange(n_users)), IntIds(np.arange(n_items)))
 
 
 class Results:
@@ -194,19 +198,17 @@ def _status(field: str) -> int:
     raise OSError(f"/proc/self/status has no {field}: peaks of memory are measured on Linux")
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process."""
+def settled_bytes() -> int:
+    """Resident memory once all that is free has gone back to the system; sets the peak to it."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 
 
 def peak_bytes() -> int:
-    """Largest resident memory since the start or the last :func:`reset_peak`."""
+    """Largest resident memory since the start or the last :func:`settled_bytes`."""
     return _status("VmHWM")
-
-
-def reset_peak() -> None:
-    """Set the peak to what is resident now."""
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def warm_up(users: str, **params: Any) -> None:

@@ -47,8 +47,7 @@ def train_ours(data: str, users: str, epochs: int | None, compiled: bool, starte
     reading = time.time() - began
     from sparserec_np import SparseRec, evaluate
 
-    common.reset_peak()
-    before, began = common.resident_bytes(), time.time()
+    before, began = common.settled_bytes(), time.time()
     model = SparseRec(users=users, max_size=SIZE, epochs=epochs).fit(known)
     ended = time.time()
     peak = common.peak_bytes() - before
@@ -74,8 +73,7 @@ def train_peer(data: str, kind: str, dim: int, params: Result, started: float) -
     import rivals
 
     x = rivals.matrix(known)
-    common.reset_peak()
-    before, began = common.resident_bytes(), time.time()
+    before, began = common.settled_bytes(), time.time()
     model = rivals.make(kind, dim, params)
     model.fit(x, show_progress=False)
     ended = time.time()

@@ -1,0 +1,183 @@
+"""Peak memory of a fit by stage, against what dense tables would take.
+
+    python bench/memory.py [--data gowalla] [--large] [--users embedding history]
+
+Each measurement runs in a fresh process in which compiled code is loaded before anything counts:
+the files are read, and every stage's peak of resident memory is taken above what is resident once
+the interactions are loaded. ``--large`` generates 1,000,000 users x 200,000 items x 50,000,000
+interactions (long-tailed, Parquet files in a temporary folder) and does one epoch on them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import common
+import duckdb
+from common import MB, Result
+
+from sparserec_np import SparseRec, modelfile
+from sparserec_np.budget import plan_budget
+from sparserec_np.config import Config
+from sparserec_np.interactions import Interactions, read
+from sparserec_np.split import hold_out
+from sparserec_np.trainer import start, train
+from sparserec_np.validation import Validator
+
+DIM = 256
+WEIGHTS_A_ROW = 6.4
+SPARSITY = 1 - WEIGHTS_A_ROW / DIM
+GENERATED = {
+    "large": {"n_users": 1_000_000, "n_items": 200_000, "per_user": 52},
+    "small": {"n_users": 2_000, "n_items": 1_000, "per_user": 30},  # for --quick
+}
+BARS_MB = {"gowalla": 14.5, "large": 400.0}
+
+
+def write_files(folder: Path, sizes: dict[str, int]) -> list[str]:
+    """Generate interactions and write them as Parquet files, some users a file."""
+    paths = []
+    for users, items in common.long_tailed(**sizes):
+        path = folder / f"part-{len(paths):04}.parquet"
+        columns = {"user": users, "item": items}
+        duckdb.execute(f"COPY (SELECT * FROM columns) TO '{path}' (FORMAT parquet)")
+        del columns
+        paths.append(str(path))
+    return paths
+
+
+def files_of(name: str, folder: Path) -> list[str]:
+    """Give the files of a data set, generated in the folder if they have to be."""
+    if name in GENERATED:
+        return write_files(folder, GENERATED[name])
+    return [str(common.data_folder() / name / f"{part}.csv") for part in ("train", "valid")]
+
+
+def bytes_of(data: Interactions) -> int:
+    """Bytes of the arrays of interactions, ids left aside."""
+    return data.indptr.nbytes + data.items.nbytes
+
+
+def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
+    """Fit stage by stage; peaks above the loaded interactions.
+
+    Args:
+        paths: What to read.
+        users: User model.
+        epochs: Epochs of the training; None: those of the defaults, and a whole fit that chooses
+            its epoch is measured as well.
+    """
+    config = Config(users=users, dim=DIM)  # type: ignore[arg-type]
+    common.warm_up(users)
+    peaks: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+    before, began = common.settled_bytes(), time.perf_counter()
+    data = read(paths)
+    seconds["read"] = time.perf_counter() - began
+    peaks["read"] = common.peak_bytes() - before - bytes_of(data)
+    plan = plan_budget(data, config, sparsity=SPARSITY, max_size=None, labels=None)
+    loaded = common.settled_bytes()
+
+    def note(stage: str) -> None:
+        nonlocal began
+        seconds[stage] = time.perf_counter() - began
+        peaks[stage] = common.peak_bytes() - loaded
+        common.settled_bytes()
+        began = time.perf_counter()
+
+    began = time.perf_counter()
+    tables = start(data, config, plan.dim, plan.weights)
+    note("NMF")
+    tables, _, _ = train(tables, data, config, epochs=epochs or config.epochs)
+    note("train")
+    weights = tables.weights
+    file = modelfile.encode(plan.arrays(tables, data, None, {}))
+    note("encode")
+    size = len(file)
+    del tables, file
+    if epochs is None:
+        common.settled_bytes()
+        learned, held = hold_out(data, fraction=0.1)
+        exponent = config.history_exponent if users == "history" else None
+        Validator(learned, held, exponent, 0)
+        note("hold out")
+        del learned, held
+        common.settled_bytes()
+        SparseRec(users=users, dim=DIM, sparsity=SPARSITY).fit(data)
+        note("whole fit, choosing its epoch")
+    rows = data.n_items + (data.n_users if users == "embedding" else 0)
+    return {
+        "users": data.n_users,
+        "items": data.n_items,
+        "interactions": data.nnz,
+        "interaction_bytes": bytes_of(data),
+        "weights": weights,
+        "file_bytes": size,
+        "dense_bytes": 2 * 4 * DIM * rows,
+        "peaks": peaks,
+        "seconds": seconds,
+    }
+
+
+def report(name: str, users: str, found: Result) -> str:
+    """Format one measurement."""
+    dense = found["dense_bytes"]
+    bar = BARS_MB.get(name)
+    rows = [
+        [
+            stage,
+            f"{found['seconds'][stage]:.1f}",
+            f"{peak / MB:.1f}",
+            "" if stage == "read" else f"{dense / max(peak, 1):.0f} x",
+        ]
+        for stage, peak in found["peaks"].items()
+    ]
+    rows.append(["dense tables and Adagrad, alone", "", f"{dense / MB:.0f}", ""])
+    peak = max(found["peaks"][stage] for stage in ("NMF", "train", "encode")) / MB
+    verdict = ""
+    if bar is not None and users == "embedding":
+        verdict = f" Bar: {bar:g} MB, {'met' if peak <= bar else '**not met**'} ({peak:.1f} MB)."
+    return (
+        f'**{name}**, users="{users}": {found["users"]:,} users x {found["items"]:,} items x '
+        f"{found['interactions']:,} interactions ({found['interaction_bytes'] / MB:.1f} MB), "
+        f"dim {DIM}, {found['weights']:,} weights, file of {found['file_bytes']:,} bytes.{verdict}"
+        "\n\n"
+        + common.table(
+            rows, ["stage", "seconds", "peak above interactions, MB", "dense tables take"]
+        )
+    )
+
+
+def main() -> None:
+    parser = common.parser(__doc__, default=("gowalla",))
+    parser.add_argument("--users", nargs="+", default=["embedding", "history"])
+    parser.add_argument("--epochs", type=int, help="default: as many as a fit does; 1 if --large")
+    parser.add_argument("--large", action="store_true", help="50 million interactions instead")
+    args = parser.parse_args()
+    results = common.Results(args.results, "memory")
+    names = ["large"] if args.large else args.data
+    epochs = args.epochs or (1 if args.large or args.quick else None)
+    texts = []
+    for name in ["small"] if args.quick else names:
+        with tempfile.TemporaryDirectory() as folder:
+            paths: list[str] = []
+
+            def measure(users: str, name: str = name, folder: str = folder) -> Result:
+                nonlocal paths
+                paths = paths or files_of(name, Path(folder))
+                return common.fresh(by_stage, paths=paths, users=users, epochs=epochs)
+
+            for users in args.users:
+                config = replace(Config(users=users), dim=DIM).to_dict()
+                what = {"data": name, "sparsity": SPARSITY, "epochs": epochs, "config": config}
+                found = results.measure(what, lambda users=users, run=measure: run(users))
+                texts.append(report(name, users, found))
+    block = "memory-large" if args.large else "memory"
+    common.finish(block, "\n\n".join(texts), args.write_readme)
+
+
+if __name__ == "__main__":
+    main()
