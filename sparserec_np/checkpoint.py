@@ -56,9 +56,9 @@ class Progress:
     """The epochs up to here, of all stages."""
 
     @property
-    def place(self) -> tuple[str, int]:
-        """Stage, and epochs of it that are done."""
-        return self.stage, self.state.epoch
+    def place(self) -> tuple[str, int, float]:
+        """What tells two states of a fit apart: stage, epochs of it, and learning rate."""
+        return self.stage, self.state.epoch, self.state.rate
 
     def __str__(self) -> str:
         return f"epoch {self.state.epoch} of the stage '{self.stage}'"
@@ -167,7 +167,7 @@ class Checkpoints:
         self._every = every
         self._identity = identity
         self._latest: Progress | None = None
-        self._written: tuple[str, int] | None = None
+        self._written: tuple[str, int, float] | None = None
         self._written_at = time.monotonic()
 
     def load(self) -> Progress | None:
@@ -291,7 +291,8 @@ def _arrays(progress: Progress, identity: dict[str, Any]) -> dict[str, Any]:
         "best_epoch": state.best_epoch,
         "best_quality": None if best is None else state.best_quality,
     }
-    arrays: dict[str, Any] = {"meta": np.frombuffer(json.dumps(meta, allow_nan=False).encode(), np.uint8)}
+    text = json.dumps(meta, allow_nan=False)
+    arrays: dict[str, Any] = {"meta": np.frombuffer(text.encode(), np.uint8)}
     arrays.update(_table_arrays("last", state.tables))
     if meta["best"] == "stored" and best is not None:
         arrays.update(_table_arrays("best", best))

@@ -99,6 +99,7 @@ class Fit:
             on_epoch=self._record,
             on_state=lambda state: self._note(Progress(name, chosen, state, tuple(self.records))),
             stage=name,
+            afresh=lambda: self.begin(interactions),
         )
 
     def _state(self, stage: str) -> State | None:

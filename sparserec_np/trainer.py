@@ -41,8 +41,8 @@ _NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
 _USERS_AT_A_TIME = 1024
 
 _SLICE = 32  # batches between two looks at the loss; compiled code cannot be interrupted within
-_EXPLODED = 5.0  # mean loss of a slice; healthy training begins near ln 2 and stays below 2
-_HALVINGS = 8  # how often the learning rate is halved before giving up
+_EXPLODED = 3.0  # mean loss of a slice; healthy training begins near ln 2 and stays below 1.5
+_HALVINGS = 10  # how often the learning rate is halved before giving up
 
 
 @contextmanager
@@ -116,10 +116,12 @@ def train(
     on_epoch: Callable[[EpochRecord], None] | None = None,
     on_state: Callable[[State], None] | None = None,
     stage: str = "train",
+    afresh: Callable[[], Tables] | None = None,
 ) -> tuple[Tables, int, float | None]:
     """Train, and keep the best epoch if there is something to judge it by.
 
-    An epoch that diverges is taken back and done again with half the learning rate.
+    An epoch that diverges is taken back and done again with half the learning rate. If that does
+    not help, the state before it was no good either, and the training starts again.
 
     Args:
         begin: Where to start, or to go on; not changed.
@@ -131,6 +133,7 @@ def train(
         on_state: Called with the state before the first epoch and after each one; what it is given
             never changes.
         stage: Name of what is done, for the records.
+        afresh: Makes the tables to start again from; None: epochs are taken back one by one alone.
 
     Returns:
         The tables after the best epoch, its number and its quality; without ``validate``, after
@@ -145,13 +148,18 @@ def train(
     if on_state is not None:
         on_state(state)
     began = time.perf_counter()
+    diverged_in = -1
     while state.epoch < epochs and not _out_of_patience(state, config):
         before = time.perf_counter()
         try:
             loss, triples, moved = run.epoch(state.epoch, state.rate)
         except _DivergedError as error:
+            again, diverged_in = state.epoch == diverged_in, state.epoch
             state = _slowed(state, config, error)
-            run.tables = state.tables.copy()
+            if again and state.epoch > 0 and afresh is not None:
+                _log.warning("that did not help: starting again from the first epoch")
+                state = State(afresh(), rate=state.rate)
+            run.go_to(state.tables.copy())
             continue
         seconds = time.perf_counter() - before
         quality = None if validate is None else validate(run.tables)
@@ -209,7 +217,6 @@ class _Run:
     """A training on its way: the tables, their growth buffers and scratch memory."""
 
     def __init__(self, tables: Tables, interactions: Interactions, config: Config) -> None:
-        self.tables = tables
         self._interactions = interactions
         self._config = config
         self._history = config.users == "history"
@@ -224,6 +231,11 @@ class _Run:
             growth_buffer(interactions.n_items, tables.dim, config.buffer_bytes),
             growth_buffer(interactions.n_users, tables.dim, user_bytes),
         )
+        self.go_to(tables)
+
+    def go_to(self, tables: Tables) -> None:
+        """Go on with other tables, whose rows may have other lengths."""
+        self.tables = tables
         self._scratch = self._workspace()
 
     def epoch(self, epoch: int, rate: float) -> tuple[float, int, int]:
@@ -305,8 +317,7 @@ class _Run:
         if not self._history:
             users, moved_users = explore(users, growing[1], share, square)
             moved += moved_users
-        self.tables = Tables(tables.items._replace(rows=rows), users, tables.dim)
-        self._scratch = self._workspace()
+        self.go_to(Tables(tables.items._replace(rows=rows), users, tables.dim))
         return moved
 
     def _share(self, progress: float) -> float:

@@ -1,0 +1,94 @@
+"""A training that diverges is taken back, slowed down, and in the end given up."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from sparserec_np import SparseRec, trainer
+from sparserec_np.errors import InputError
+from sparserec_np.interactions import Interactions, from_pairs
+
+USERS = ["history", "embedding"]
+
+
+@pytest.fixture(scope="module")
+def data() -> Interactions:
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(200), 10)
+    return from_pairs(users, rng.integers(0, 30, users.size) + users % 3 * 30)
+
+
+def estimator(users: str, **more: object) -> SparseRec:
+    return SparseRec(users=users, dim=32, sparsity=0.7, **{"epochs": 3, **more})
+
+
+def bytes_of(fitted: SparseRec, tmp_path) -> bytes:
+    fitted.save(tmp_path / "model.srec")
+    return (tmp_path / "model.srec").read_bytes()
+
+
+@pytest.mark.parametrize("users", USERS)
+def test_far_too_high_a_rate_is_halved_until_it_works(users, data, tmp_path, caplog):
+    fitted = estimator(users, learning_rate=100.0).fit(data)
+    halvings = [record for record in caplog.records if "with half the learning rate" in record.msg]
+    assert 1 <= len(halvings) <= 10
+    assert "the training diverged in epoch 1 (mean loss " in halvings[0].getMessage()
+    assert "half the learning rate (50)" in halvings[0].getMessage()
+    assert [record.epoch for record in fitted.history_][-3:] == [1, 2, 3]
+    assert fitted.history_[-1].loss < 3
+    again = estimator(users, learning_rate=100.0, threads=1).fit(data)
+    assert bytes_of(again, tmp_path) == bytes_of(fitted, tmp_path)
+
+
+@pytest.mark.parametrize("users", USERS)
+def test_what_the_rate_cannot_cure_is_given_up(users, data):
+    with pytest.raises(InputError, match=r"diverged in epoch 1 .*10 times half the"):
+        estimator(users, initial_norm=1000.0).fit(data)
+
+
+def test_healthy_training_is_left_alone(data, caplog):
+    estimator("history").fit(data)
+    assert "diverged" not in caplog.text
+
+
+def test_a_divergence_survives_a_resume(data, tmp_path, caplog):
+    whole = estimator("history", learning_rate=100.0).fit(data)
+
+    def stop(record):
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        estimator("history", learning_rate=100.0).fit(
+            data, checkpoint=tmp_path / "at", on_epoch=stop
+        )
+    caplog.clear()
+    resumed = estimator("history", learning_rate=100.0).fit(
+        data, checkpoint=tmp_path / "at", resume=True
+    )
+    assert "in epoch 1 " not in caplog.text  # the halved rate was in the checkpoint
+    assert bytes_of(resumed, tmp_path) == bytes_of(whole, tmp_path)
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_a_number_gone_wrong_within_an_epoch_is_undone(poison, data, tmp_path, monkeypatch, caplog):
+    """Poison one weight after the last slice of the second epoch: the epoch is done again."""
+    real, calls = trainer.run_batches, []
+
+    def poisoned(*args):
+        outcome = real(*args)
+        calls.append(args)
+        if len(calls) == 2:
+            rows = args[6]
+            rows.values[0] = poison
+        return outcome
+
+    monkeypatch.setattr(trainer, "run_batches", poisoned)
+    with caplog.at_level(logging.WARNING):
+        fitted = estimator("history").fit(data)
+    assert len(calls) == 4
+    assert "in epoch 2 (weights that are no finite numbers)" in caplog.text
+    assert np.isfinite(fitted.model_.items_table().values).all()
