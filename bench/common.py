@@ -233,13 +233,13 @@ def machine() -> str:
 
 
 def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
-    """Format a Markdown table; cells that are numbers or begin with one go to the right."""
-    rows = [list(row) for row in rows]
-    last_text = [
-        all(not str(row[column])[:1].isdigit() for row in rows) for column in range(len(headers))
-    ]
-    align_ = ["left" if text else "right" for text in last_text]
-    return tabulate(rows, headers, tablefmt="github", colalign=align_, disable_numparse=True)
+    """Format a Markdown table; columns of numbers, but for the first, go to the right."""
+    rows = [[str(cell) for cell in row] for row in rows]
+    sides = ["left"]
+    for column in range(1, len(headers)):
+        cells = [row[column] for row in rows if row[column]]
+        sides.append("right" if all(cell[0] in "0123456789+-" for cell in cells) else "left")
+    return tabulate(rows, headers, tablefmt="github", colalign=sides, disable_numparse=True)
 
 
 def write_block(name: str, text: str, readme: Path = README) -> None:

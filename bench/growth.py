@@ -1,0 +1,157 @@
+"""How time and memory of training grow: with interactions, with weights, with dim.
+
+    python bench/growth.py [--max 50000000] [--along interactions weights dim] [--users history]
+
+Generated data with a long tail, 20,000 items, some 50 interactions a user; each point in a fresh
+process with compiled code loaded beforehand. Along one axis the others stay as they are: 1,000,000
+interactions, 12 weights an item, dim 256. Prints a table and the slope in the log-log plane in
+words for each, and draws a plot each.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+import common
+import numpy as np
+from common import MB, Result
+
+from sparserec_np.config import Config
+from sparserec_np.trainer import start, train
+
+N_ITEMS = 20_000
+PER_USER = 50
+EPOCHS = 2
+BASE = {"interactions": 1_000_000, "weights": 12, "dim": 256}
+ALONG = {
+    "interactions": (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000, 20_000_000, 50_000_000),
+    "weights": (2, 4, 8, 16, 32, 64),
+    "dim": (64, 128, 256, 512, 1024, 2048, 4096),
+}
+SMALL = {"interactions": 20_000, "weights": 4, "dim": 64}  # for --quick
+SMALL_ALONG = {"interactions": (20_000, 40_000), "weights": (4, 8), "dim": (64, 128)}
+AXES = {
+    "interactions": "interactions",
+    "weights": "weights a row",
+    "dim": "dim, 12 weights a row",
+}
+FIGURES = {
+    "NMF, s": lambda one: one["nmf_seconds"],
+    "epoch, s": lambda one: one["epoch_seconds"],
+    "peak above interactions, MB": lambda one: one["peak_bytes"] / MB,
+}
+
+
+def measure(users: str, interactions: int, weights: int, dim: int) -> Result:
+    """Time and peak memory of the start and of an epoch.
+
+    Args:
+        users: User model.
+        interactions: How many to generate, about.
+        weights: Mean weights a row.
+        dim: Columns.
+    """
+    common.warm_up(users)
+    data = common.gathered(max(1, interactions // PER_USER), N_ITEMS, PER_USER)
+    config = Config(users=users, dim=dim)  # type: ignore[arg-type]
+    user_weights = weights * data.n_users if users == "embedding" else 0
+    loaded, began = common.settled_bytes(), perf_counter()
+    tables = start(data, config, dim, (weights * data.n_items, user_weights))
+    started = perf_counter()
+    tables, _, _ = train(tables, data, config, epochs=EPOCHS)
+    ended = perf_counter()
+    return {
+        "interactions": data.nnz,
+        "weights": tables.weights,
+        "dim": dim,
+        "nmf_seconds": started - began,
+        "epoch_seconds": (ended - started) / EPOCHS,
+        "peak_bytes": common.peak_bytes() - loaded,
+    }
+
+
+def slope(x: list[float], y: list[float]) -> float:
+    """Slope of the line through the points in the log-log plane, least squares."""
+    return float(np.polyfit(np.log(x), np.log(np.maximum(y, 1e-9)), 1)[0])
+
+
+def in_words(power: float) -> str:
+    """Say what a slope means."""
+    if power < 0.15:
+        return "hardly grows"
+    if power < 0.85:
+        return "grows slower than linearly"
+    if power <= 1.15:
+        return "grows linearly"
+    return "grows faster than linearly"
+
+
+def report(along: str, points: list[Result]) -> str:
+    """Format a table and the slopes in words."""
+    rows = [
+        [f"{one[along]:,}", *(f"{figure(one):.3g}" for figure in FIGURES.values())]
+        for one in points
+    ]
+    x = [float(one[along]) for one in points]
+    slopes = {name: slope(x, [figure(one) for one in points]) for name, figure in FIGURES.items()}
+    words = "; ".join(
+        f"{name.partition(',')[0]} {in_words(power)} (slope {power:.2f})"
+        for name, power in slopes.items()
+    )
+    heads = [along, *FIGURES]
+    return f"**Along {AXES[along]}**: {words}.\n\n{common.table(rows, heads)}"
+
+
+def plot(along: str, points: list[Result], path: Path) -> None:
+    """Draw times and memory along one axis, log-log."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (times, memory) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    x = [one[along] for one in points]
+    for name, value in FIGURES.items():
+        axis = memory if name.endswith("MB") else times
+        axis.plot(x, [value(one) for one in points], marker="o", label=name)
+    for axis in (times, memory):
+        axis.set(xscale="log", yscale="log", xlabel=AXES[along])
+        axis.grid(alpha=0.3, which="both")
+        axis.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--max", type=float, default=math.inf, help="most interactions")
+    parser.add_argument("--along", nargs="+", choices=ALONG, default=list(ALONG))
+    parser.add_argument("--users", choices=("history", "embedding"), default="history")
+    args = parser.parse_args()
+    results = common.Results(args.results, "growth")
+    base, axes = (SMALL, SMALL_ALONG) if args.quick else (BASE, ALONG)
+    texts = []
+    for along in args.along:
+        points = []
+        for value in axes[along]:
+            point = {**base, along: value}
+            if point["interactions"] > args.max:
+                continue
+            config = replace(Config(users=args.users), dim=point["dim"]).to_dict()
+            what = {"users": args.users, **point, "config": config}
+            result = results.measure(
+                what, lambda point=point: common.fresh(measure, users=args.users, **point)
+            )
+            # Weights are reported a row, as they are asked for.
+            points.append({**result, "weights": point["weights"]})
+        plot(along, points, args.results / f"growth_{along}.png")
+        texts.append(report(along, points))
+    common.finish("growth", "\n\n".join(texts), args.write_readme)
+
+
+if __name__ == "__main__":
+    main()

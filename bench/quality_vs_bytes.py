@@ -1,0 +1,353 @@
+"""Quality against bytes on disk: ours, implicit's ALS and BPR, EASE, popularity.
+
+    python bench/quality_vs_bytes.py [--data gowalla ...] [--only ours|peers]
+    python bench/quality_vs_bytes.py --choices
+
+Recall@20 and NDCG@20 on test.csv of what was chosen on valid.csv and learned from train + valid.
+Ours is ``SparseRec(max_size=...).fit(train + valid)``, which holds out a part itself to find its
+epoch; nothing else is chosen. Peers are tuned on valid.csv at each dim over the grids in
+``rivals.py``; their bytes are those of the factors, without ids. "folded in" ALS ships the items
+alone and solves each user from their items, which is what a history model does. ``--choices``:
+what each choice in the file costs in NDCG and saves in bytes, on Gowalla.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+import rivals
+from common import Result, Results
+
+from sparserec_np import InputError, SparseRec, evaluate, modelfile, runtime
+from sparserec_np.budget import plan_budget
+from sparserec_np.config import Config
+from sparserec_np.evaluation import rank_by_popularity
+from sparserec_np.interactions import align
+from sparserec_np.trainer import start, train
+
+DATA = ("gowalla", "movielens-1m", "lastfm", "amazon-sports")
+SIZES = ("100KB", "250KB", "500KB", "1MB", "2MB", "4MB")
+DIMS = (4, 8, 16, 32, 64, 128, 256)
+EASE_MOST_ITEMS = 20_000
+OURS = {"history": "ours, history", "embedding": "ours, embedding"}
+STYLES = {  # colour and marker of a line in the plot
+    "ours, history": ("#c0392b", "o"),
+    "ours, embedding": ("#e67e22", "s"),
+    "ALS float32": ("#1f4e79", "^"),
+    "ALS int8": ("#5b9bd5", "^"),
+    "ALS folded in, int8": ("#2e8b57", "v"),
+    "BPR float32": ("#7f7f7f", "D"),
+    "BPR int8": ("#bfbfbf", "D"),
+    "EASE": ("#000000", "*"),
+    "popularity": ("#9467bd", "x"),
+}
+
+
+def ours(data: str, users: str, size: str, epochs: int | None) -> Result:
+    """Fit with a size and defaults alone; score the file."""
+    parts = common.load(data)
+    try:
+        model = SparseRec(users=users, max_size=size, epochs=epochs).fit(parts.both)
+    except InputError as error:
+        return {"impossible": str(error)}
+    scores = evaluate(model.model_, parts.both, parts.test)
+    info = model.model_.info()
+    return {
+        "recall@20": scores["recall"],
+        "ndcg@20": scores["ndcg"],
+        "bytes": info["bytes"],
+        "weights": info["weights"],
+        "dim": info["dim"],
+        "epochs": model.best_epoch_,
+    }
+
+
+def factor_model(data: str, kind: str, dim: int, params: Result) -> Result:
+    """Score one of implicit's models in all forms in which it can be shipped."""
+    parts = common.load(data)
+    model = rivals.fit(kind, dim, params, parts.both)
+    whole = rivals.Factors(model.user_factors, model.item_factors)
+    name = kind.upper()
+    forms: Result = {}
+    for bits, label in ((32, "float32"), (8, "int8")):
+        read_back, size = whole.file(bits)
+        scores = rivals.judge_factors(read_back, parts.both, parts.test)
+        forms[f"{name} {label}"] = {**scores, "bytes": size}
+        if kind == "als":
+            read_back, size = rivals.Factors(None, whole.items).file(bits)
+            users = rivals.fold_in(read_back.items, params, parts.both)
+            factors = rivals.Factors(users, read_back.items)
+            scores = rivals.judge_factors(factors, parts.both, parts.test)
+            forms[f"{name} folded in, {label}"] = {**scores, "bytes": size}
+    return forms
+
+
+def ease(data: str, params: Result) -> Result:
+    """Score EASE; its float32 matrix is what would be shipped."""
+    parts = common.load(data)
+    weights = rivals.ease(parts.both, params["regularization"])
+    return {**rivals.judge_ease(weights, parts.both, parts.test), "bytes": weights.nbytes}
+
+
+def popularity(data: str) -> Result:
+    """Score the ranking by number of users; its file is an int32 for each item."""
+    parts = common.load(data)
+    both = parts.both
+    wanted = align(parts.test, both.user_ids, both.item_ids)
+    users = np.flatnonzero(wanted.interactions.user_degrees() + wanted.unknown_items)
+    ranked = rank_by_popularity(both, 20)[users]
+    return {**rivals.judge_ranking(ranked, users, both, parts.test), "bytes": 4 * both.n_items}
+
+
+def points_of_ours(
+    results: Results, data: str, sizes: tuple[str, ...], epochs: int | None
+) -> Iterator[tuple[str, str, Result]]:
+    """Measure ours: name, size asked for, result."""
+    for users, name in OURS.items():
+        config = Config(users=users).to_dict()  # type: ignore[arg-type]
+        for size in sizes:
+            what = {"model": name, "data": data, "size": size, "epochs": epochs, "config": config}
+            yield (
+                name,
+                size,
+                results.measure(
+                    what,
+                    lambda users=users, size=size: ours(data, users, size, epochs),
+                ),
+            )
+
+
+def points_of_peers(
+    results: Results, data: str, dims: tuple[int, ...]
+) -> Iterator[tuple[str, str, Result]]:
+    """Measure the peers: name, dim and hyperparameters, result."""
+    parts = common.load(data)
+
+    def tuned(kind: str, dim: int) -> Result:
+        grid = rivals.GRIDS[kind]
+        what = {"tune": kind, "data": data, "dim": dim, "grid": grid}
+        found = results.measure(what, lambda: rivals.tune(kind, dim, parts.train, parts.valid))
+        params: Result = found["params"]
+        return params
+
+    for kind in ("als", "bpr"):
+        for dim in dims:
+            params = tuned(kind, dim)
+            what = {"model": kind, "data": data, "dim": dim, "params": params}
+            forms = results.measure(
+                what,
+                lambda kind=kind, dim=dim, params=params: factor_model(data, kind, dim, params),
+            )
+            for name, result in forms.items():
+                yield name, f"dim {dim}, {_in_words(params)}", result
+    if parts.both.n_items <= EASE_MOST_ITEMS:
+        params = tuned("ease", 0)
+        what = {"model": "ease", "data": data, "params": params}
+        yield "EASE", _in_words(params), results.measure(what, lambda: ease(data, params))
+    what = {"model": "popularity", "data": data}
+    yield "popularity", "", results.measure(what, lambda: popularity(data))
+
+
+def _in_words(params: Result) -> str:
+    short = {"regularization": "reg", "learning_rate": "rate"}
+    return ", ".join(
+        f"{short.get(name, name)} {value:g}"
+        for name, value in params.items()
+        if name != "iterations"
+    )
+
+
+def quality_table(points: list[tuple[str, str, Result]]) -> str:
+    """Format the points of a data set, in the order of their bytes."""
+    rows = []
+    possible = [point for point in points if "impossible" not in point[2]]
+    for name, setting, result in sorted(possible, key=lambda point: float(point[2]["bytes"])):
+        rows.append(
+            [
+                f"**{name}**" if name in STYLES and name in OURS.values() else name,
+                setting,
+                f"{result['bytes']:,}",
+                f"{result['recall@20']:.4f}",
+                f"{result['ndcg@20']:.4f}",
+            ]
+        )
+    text = common.table(rows, ["model", "setting", "bytes", "Recall@20", "NDCG@20"])
+    too_small = [f"{name} in {size}" for name, size, one in points if "impossible" in one]
+    return text + (f"\n\nImpossible: {', '.join(too_small)}." if too_small else "")
+
+
+def plot(points: dict[str, list[tuple[str, str, Result]]], path: Path) -> None:
+    """Draw NDCG@20 against bytes, one panel a data set."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 2, figsize=(11, 8), layout="constrained", squeeze=False)
+    for axis, (data, of_data) in zip(axes.flat, points.items(), strict=False):
+        for name, (colour, marker) in STYLES.items():
+            line = sorted(
+                (one["bytes"], one["ndcg@20"])
+                for found, _, one in of_data
+                if found == name and "impossible" not in one
+            )
+            if line:
+                axis.plot(
+                    *zip(*line, strict=True), label=name, color=colour, marker=marker,
+                    linewidth=2.2 if name in OURS.values() else 1.2,
+                )  # fmt: skip
+        axis.set(xscale="log", title=data, xlabel="bytes of the file", ylabel="NDCG@20 on test")
+        axis.grid(alpha=0.3)
+    for axis in axes.flat[len(points) :]:
+        axis.remove()
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def choices(results: Results, data: str, size: str, epochs: int | None) -> str:
+    """Measure what the choices in the file cost and save; format it."""
+    config = Config(users="history")
+    what = {"choices": data, "size": size, "epochs": epochs, "config": config.to_dict()}
+    same = results.measure(what, lambda: encode_otherwise(data, size, epochs))
+    shipped = same["as shipped"]
+    rows = [
+        [
+            name,
+            f"{one['bytes']:,}",
+            f"{one['bytes'] - shipped['bytes']:+,}",
+            f"{one['ndcg@20']:.4f}",
+            f"{100 * (one['ndcg@20'] / shipped['ndcg@20'] - 1):+.2f} %",
+        ]
+        for name, one in same.items()
+    ]
+    first = common.table(rows, ["the same weights", "bytes", "saved", "NDCG@20", "cost"])
+    rows = []
+    options: list[tuple[str, Result]] = [
+        *((f"{bits} bits a weight", {"value_bits": bits}) for bits in range(3, 9)),
+        ("no weights within a history", {"degree_exponent": 0.0}),
+    ]
+    for name, option in options:
+        what = {
+            "choices": data, "size": size, "epochs": epochs,
+            "config": replace(config, **option).to_dict(), "trained": True,
+        }  # fmt: skip
+        one = results.measure(what, lambda option=option: retrained(data, size, epochs, option))
+        rows.append([name, f"{one['bytes']:,}", f"{one['weights']:,}", f"{one['ndcg@20']:.4f}"])
+    second = common.table(rows, ["the same bytes", "bytes", "weights", "NDCG@20"])
+    return f'**{data}**, users="history", {size}\n\n{first}\n\n{second}'
+
+
+def retrained(data: str, size: str, epochs: int | None, option: dict[str, Any]) -> Result:
+    """Fit to a size with one option changed."""
+    parts = common.load(data)
+    model = SparseRec(max_size=size, epochs=epochs, **option).fit(parts.both)
+    scores = evaluate(model.model_, parts.both, parts.test)
+    info = model.model_.info()
+    return {"ndcg@20": scores["ndcg"], "bytes": info["bytes"], "weights": info["weights"]}
+
+
+def encode_otherwise(data: str, size: str, epochs: int | None) -> Result:
+    """Train once; encode the same weights in several ways and score each file."""
+    parts = common.load(data)
+    config = Config(users="history")
+    if epochs is None:
+        epochs = SparseRec(max_size=size).fit(parts.both).best_epoch_
+    plan = plan_budget(parts.both, config, sparsity=None, max_size=size, labels=None)
+    tables = start(parts.both, config, plan.dim, plan.weights)
+    tables, _, _ = train(tables, parts.both, config, epochs=epochs)
+    arrays = plan.arrays(tables, parts.both, None, {})
+
+    def judged(file: bytes) -> Result:
+        scores = evaluate(runtime.load(file), parts.both, parts.test)
+        return {"bytes": len(file), "ndcg@20": scores["ndcg"], "recall@20": scores["recall"]}
+
+    found = {"as shipped": judged(modelfile.encode(arrays))}
+    for bits in range(3, 9):
+        file = modelfile.encode(replace(arrays, value_bits=bits))
+        found[f"{bits} bits a weight"] = judged(file)
+    for bits in (3, 4, 5, 8):
+        found[f"{bits} bits a bias"] = judged(modelfile.encode(arrays, bias_bits=bits))
+    for bits in (2, 3, 6, 8):
+        file = modelfile.encode(arrays, history_bits=bits)
+        found[f"{bits} bits a weight within a history"] = judged(file)
+    even = replace(arrays, history_weights=None)
+    found["no weights within a history, after training with them"] = judged(modelfile.encode(even))
+    positions = _bytes_of_positions(modelfile.encode(arrays))
+    plain = 2 * tables.weights + 4 * (parts.both.n_items + 1)
+    shipped = found["as shipped"]
+    found["positions as uint16 and int32 row starts"] = {
+        **shipped, "bytes": shipped["bytes"] + plain - positions,
+    }  # fmt: skip
+    values = -(-tables.weights * arrays.value_bits // 8)
+    found["values as float32 (not quantised)"] = {
+        **judged_exactly(arrays, parts),
+        "bytes": shipped["bytes"] + 4 * tables.weights - values,
+    }
+    return found
+
+
+def _bytes_of_positions(file: bytes) -> int:
+    parts: dict[str, int] = runtime.load(file).info()["parts"]
+    return parts["items.low"] + parts["items.high"]
+
+
+def judged_exactly(arrays: modelfile.ModelArrays, parts: common.Parts) -> Result:
+    """Score the weights as they were trained, before they are quantised."""
+    from sparserec_np.evaluation import score
+    from sparserec_np.interactions import take_users
+    from sparserec_np.retrieval import Scorer, Vectors, rank_all
+
+    both = parts.both
+    wanted = align(parts.test, both.user_ids, both.item_ids).interactions
+    users = np.flatnonzero(wanted.user_degrees())
+    known, wanted = take_users(both, users), take_users(wanted, users)
+    weight = arrays.history_weights
+    assert weight is not None
+    table = arrays.items
+    scorer = Scorer(
+        table.indptr, table.dims, table.values, arrays.item_bias, weight,
+        arrays.history_exponent, arrays.dim,
+    )  # fmt: skip
+    histories = Vectors(known.indptr, known.items, np.zeros(0, np.float32))
+    rows = np.arange(known.n_users)
+    ranked, _ = rank_all(scorer, histories, rows, known.indptr, known.items, history=True, k=20)
+    result = score(ranked, wanted, wanted.user_degrees())
+    return {"ndcg@20": result["ndcg"], "recall@20": result["recall"]}
+
+
+def main() -> None:
+    parser = common.parser(__doc__, default=DATA)
+    parser.add_argument("--only", choices=("ours", "peers"))
+    parser.add_argument("--choices", action="store_true", help="the choices within the file")
+    args = parser.parse_args()
+    results = Results(args.results, "quality_vs_bytes")
+    epochs = 2 if args.quick else None
+    names = [common.GENERATED] if args.quick else args.data
+    if args.choices:
+        data, size = (common.GENERATED, "20KB") if args.quick else ("gowalla", "1MB")
+        common.finish("choices", choices(results, data, size, epochs), args.write_readme)
+        return
+    points: dict[str, list[tuple[str, str, Result]]] = {}
+    for data in names:
+        of_data = points.setdefault(data, [])
+        if args.only != "peers":
+            of_data.extend(
+                points_of_ours(results, data, SIZES[:2] if args.quick else SIZES, epochs)
+            )
+        if args.only != "ours":
+            of_data.extend(points_of_peers(results, data, DIMS[:2] if args.quick else DIMS))
+    plot(points, args.results / "quality_vs_bytes.png")
+    texts = [f"**{data}**\n\n{quality_table(found)}" for data, found in points.items()]
+    common.finish("quality_vs_bytes", "\n\n".join(texts), args.write_readme)
+
+
+if __name__ == "__main__":
+    main()
