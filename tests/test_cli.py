@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from pathlib import Path
@@ -129,6 +130,42 @@ def test_fit_keeps_the_best_epoch_on_a_validation_file(folder, tmp_path):
     )
     assert 0 < summary["ndcg"] <= 1
     assert 1 <= summary["epochs"] <= 6
+
+
+def test_checkpoints_are_kept_until_the_model_is_written(folder, tmp_path, monkeypatch):
+    args = ["fit", folder / "train.csv", "--checkpoint", tmp_path / "state", *QUICK]
+    straight, resumed = tmp_path / "straight.srec", tmp_path / "resumed.srec"
+    assert run("fit", folder / "train.csv", "-o", straight, *QUICK).exit_code == 0
+
+    def stop_after_two(record):
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "sparserec_np.cli.fit.show_epochs", lambda: contextlib.nullcontext(stop_after_two)
+        )
+        stopped = run(*args, "-o", resumed)
+    assert stopped.exit_code == 130
+    assert "--resume" in stopped.stderr
+    assert not resumed.exists()
+    fails(run(*args, "-o", resumed, "-q"), "holds checkpoints of an earlier fit")
+    assert run(*args, "-o", resumed, "--resume").exit_code == 0
+    assert resumed.read_bytes() == straight.read_bytes()
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--resume",), "--resume needs the folder of the checkpoints"),
+        (("--checkpoint", "state", "--checkpoint-every", "often"), "'often'"),
+        (("--checkpoint", "/dev/null/state"), "/dev/null/state: no folder for checkpoints"),
+    ],
+)
+def test_checkpoints_that_cannot_be_are_found_before_reading(tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    fails(run("fit", "none.csv", "-o", "m.srec", *args), message)
 
 
 # --- evaluate
