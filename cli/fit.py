@@ -43,6 +43,12 @@ from .tables import kilobytes
 @click.option("--candidates", type=int, metavar="N", help="Negatives to choose the hardest from.")
 @click.option("--learning-rate", type=float, metavar="X", help="Step size of Adagrad.")
 @click.option("--reg", type=float, metavar="X", help="L2 penalty on the weights.")
+@click.option(
+    "--warm-start",
+    type=MODEL,
+    metavar="OLD",
+    help="Continue from this model: few epochs, its options where none are given.",
+)
 @click.option("--checkpoint", metavar="DIR", help="Keep the state of the fit in this folder.")
 @click.option(
     "--checkpoint-every",
@@ -72,6 +78,7 @@ def fit(
     checkpoint: str | None,
     checkpoint_every: str,
     resume: bool,
+    warm_start: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -83,12 +90,15 @@ def fit(
     from sparserec_np.checkpoint import clear
     from sparserec_np.estimator import SparseRec
     from sparserec_np.modelfile import check_writable
+    from sparserec_np.runtime import load
 
     started = time.perf_counter()
     reading, hyperparameters = _apart(options)
     check_writable(output)
     _check_ranges(hyperparameters)
     _check_checkpoints(checkpoint, checkpoint_every, resume)
+    if warm_start is not None:
+        hyperparameters.setdefault("users", load(warm_start).users)
     titles = read_labels(labels) if labels else []
     interactions = read_files(files, **reading)
     held = read_files([valid], **{**reading, **_NO_FILTER}) if valid else None
@@ -101,6 +111,7 @@ def fit(
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             resume=resume,
+            warm_start=warm_start,
         )
     estimator.save(output)
     if checkpoint is not None:

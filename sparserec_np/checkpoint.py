@@ -153,6 +153,11 @@ def identity(
     return named
 
 
+def file_checksum(path: str | os.PathLike[str]) -> str:
+    """Describe a file of any content in 16 characters."""
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
+
+
 class Checkpoints:
     """The checkpoints of one fit.
 

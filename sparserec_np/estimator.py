@@ -12,12 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np import modelfile, runtime
+from sparserec_np import warm_start as warm
+from sparserec_np.arrays import ModelArrays
 from sparserec_np.budget import Budget, plan_budget
-from sparserec_np.checkpoint import Checkpoints, check_folder, identity, parse_every
+from sparserec_np.checkpoint import (
+    Checkpoints,
+    check_folder,
+    file_checksum,
+    identity,
+    parse_every,
+)
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.ids import Id, IdSequence
-from sparserec_np.interactions import Interactions, from_any
+from sparserec_np.interactions import Interactions, from_any, positions_in
 from sparserec_np.runtime import Recommendation
 from sparserec_np.stages import Fit
 from sparserec_np.trainer import EpochRecord, start, thread_count
@@ -121,6 +129,7 @@ class SparseRec:
         checkpoint: str | Path | None = None,
         checkpoint_every: int | str = 1,
         resume: bool = False,
+        warm_start: str | Path | None = None,
     ) -> SparseRec:
         """Learn from interactions.
 
@@ -135,6 +144,8 @@ class SparseRec:
             checkpoint_every: How often: a number of epochs, or a time like ``"30s"`` or ``"5min"``.
             resume: Go on from the last checkpoint in the folder, if there is one. The model is the
                 same to the byte as without the interruption.
+            warm_start: A model file to continue from. Its ids stay, its hyperparameters hold where
+                nothing else is given, and few epochs do; see :mod:`sparserec_np.warm_start`.
 
         Returns:
             The estimator.
@@ -148,21 +159,31 @@ class SparseRec:
             raise InputError("resume needs the folder of the checkpoints: give checkpoint as well")
         every = parse_every(checkpoint_every)
         folder = None if checkpoint is None else check_folder(checkpoint, resume=resume)
-        config = self._config()
+        old = None if warm_start is None else self._read_old(warm_start)
+        config = self._config(old)
         interactions = from_any(X)
+        if old is not None:
+            interactions = warm.widen(interactions, old)
         held = None if valid is None else from_any(valid)
-        texts = _texts(labels, interactions)
+        texts = _texts(labels, interactions, old)
+        sparsity = self.sparsity
+        if old is not None and sparsity is None and self.max_size is None:
+            sparsity = warm.sparsity_of(old)
         plan = plan_budget(
-            interactions, config, sparsity=self.sparsity, max_size=self.max_size, labels=texts
+            interactions, config, sparsity=sparsity, max_size=self.max_size, labels=texts
         )
-        choose = held is None and self.epochs is None
+        choose = held is None and self.epochs is None and old is None
         checkpoints = None
         if folder is not None:
-            what = _identity(config, plan, interactions, held, choose)
+            what = _identity(config, plan, interactions, held, choose, warm_start)
             checkpoints = Checkpoints(folder, every, what)
         job = Fit(
             config,
-            begin=lambda data: start(data, config, plan.dim, plan.weights),
+            begin=(
+                (lambda data: start(data, config, plan.dim, plan.weights))
+                if old is None
+                else (lambda data: warm.continue_from(old, data, config, plan.weights))
+            ),
             on_epoch=on_epoch,
             checkpoints=checkpoints,
             progress=checkpoints.load() if checkpoints is not None and resume else None,
@@ -178,14 +199,17 @@ class SparseRec:
         self.model_ = runtime.load(self._bytes)
         return self
 
-    def _config(self) -> Config:
+    def _read_old(self, path: str | Path) -> ModelArrays:
+        return warm.read_old(path, users=self.users, dim=self.dim)
+
+    def _config(self, old: ModelArrays | None) -> Config:
         names = {field.name for field in fields(Config)}
         given = {
             name: value
             for name, value in self.get_params().items()
             if name in names and value is not None
         }
-        return Config(**given)
+        return Config(**{**(warm.hyperparameters(old) if old is not None else {}), **given})
 
     def save(self, path: str | Path) -> None:
         """Write the model file, at once or not at all.
@@ -259,11 +283,19 @@ class SparseRec:
         return f"SparseRec({', '.join(changed)})"
 
 
-def _texts(labels: Mapping[Any, str] | None, interactions: Interactions) -> list[str] | None:
-    if not labels:
-        return None
+def _texts(
+    labels: Mapping[Any, str] | None, interactions: Interactions, old: ModelArrays | None
+) -> list[str] | None:
+    """A text for each item: the one that is given, else that of the old model, else none."""
     ids = interactions.item_ids
-    return [labels.get(item, "") for item in ids.take(np.arange(len(ids)))]
+    texts = [""] * len(ids)
+    if old is not None and old.labels is not None:
+        for position, label in zip(positions_in(old.item_ids, ids), old.labels, strict=True):
+            texts[position] = label
+    if labels:
+        items = ids.take(np.arange(len(ids)))
+        texts = [labels.get(item, text) for item, text in zip(items, texts, strict=True)]
+    return texts if any(texts) else None
 
 
 def _identity(
@@ -272,7 +304,14 @@ def _identity(
     interactions: Interactions,
     held: Interactions | None,
     choose: bool,
+    warm_start: str | Path | None,
 ) -> dict[str, Any]:
     budget = {"dim": plan.dim, "item weights": plan.weights[0], "user weights": plan.weights[1]}
-    named = {**config.to_dict(), **budget, "epochs found by validation": choose}
+    old = None if warm_start is None else file_checksum(warm_start)
+    named = {
+        **config.to_dict(),
+        **budget,
+        "epochs found by validation": choose,
+        "checksum of the model to continue": old,
+    }
     return identity(named, interactions, held)

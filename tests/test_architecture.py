@@ -40,6 +40,7 @@ LAYERS = [
     "kernels",
     "explore",
     "trainer",
+    "warm_start",
     "checkpoint",
     "retrieval",
     "evaluation",

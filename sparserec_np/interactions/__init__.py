@@ -5,7 +5,14 @@ The names below are the interface; the modules beginning with an underscore are 
 
 from __future__ import annotations
 
-from sparserec_np.interactions._combine import Aligned, align, merge, take_users
+from sparserec_np.interactions._combine import (
+    Aligned,
+    align,
+    merge,
+    positions_in,
+    take_users,
+    union_of,
+)
 from sparserec_np.interactions._core import Interactions, drop_rare
 from sparserec_np.interactions._files import read
 from sparserec_np.interactions._frames import from_frame
@@ -25,6 +32,8 @@ __all__ = [
     "from_matrix",
     "from_pairs",
     "merge",
+    "positions_in",
     "read",
     "take_users",
+    "union_of",
 ]

@@ -43,12 +43,12 @@ def align(interactions: Interactions, user_ids: Ids | None, item_ids: Ids) -> Al
     Returns:
         The known part in the new numbering, times kept, and counts of the rest.
     """
-    new_item = _positions(interactions.item_ids, item_ids)
+    new_item = positions_in(interactions.item_ids, item_ids)
     if user_ids is None:
         user_ids = interactions.user_ids
         new_user = np.arange(len(user_ids))
     else:
-        new_user = _positions(interactions.user_ids, user_ids)
+        new_user = positions_in(interactions.user_ids, user_ids)
     users = new_user[interactions.user_of_entry()]
     items = new_item[interactions.items]
     known = (users >= 0) & (items >= 0)
@@ -73,12 +73,12 @@ def merge(first: Interactions, second: Interactions) -> Interactions:
 
     Times are kept if both have them, of a pair in both the later one. The report of neither is.
     """
-    user_ids = _union(first.user_ids, second.user_ids)
-    item_ids = _union(first.item_ids, second.item_ids)
+    user_ids = union_of(first.user_ids, second.user_ids)
+    item_ids = union_of(first.item_ids, second.item_ids)
     users, items = [], []
     for part in (first, second):
-        users.append(_positions(part.user_ids, user_ids)[part.user_of_entry()])
-        items.append(_positions(part.item_ids, item_ids)[part.items])
+        users.append(positions_in(part.user_ids, user_ids)[part.user_of_entry()])
+        items.append(positions_in(part.item_ids, item_ids)[part.items])
     times = None
     if first.times is not None and second.times is not None:
         times = np.concatenate((first.times, second.times))
@@ -103,7 +103,7 @@ def take_users(interactions: Interactions, users: NDArray[np.int64]) -> Interact
     )
 
 
-def _positions(ids: Ids, target: Ids) -> NDArray[np.int64]:
+def positions_in(ids: Ids, target: Ids) -> NDArray[np.int64]:
     """Find every id of one vocabulary in another; int64[len(ids)], -1 where it is not there."""
     if isinstance(ids, IntIds) and isinstance(target, IntIds):
         return target.locate(ids.values)
@@ -115,7 +115,8 @@ def _positions(ids: Ids, target: Ids) -> NDArray[np.int64]:
     return target.locate(values)
 
 
-def _union(first: Ids, second: Ids) -> Ids:
+def union_of(first: Ids, second: Ids) -> Ids:
+    """Make the vocabulary of all ids of two; strings, if one of them has strings."""
     if isinstance(first, IntIds) and isinstance(second, IntIds):
         return IntIds(np.union1d(first.values, second.values))
     values = [
