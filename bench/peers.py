@@ -165,9 +165,9 @@ def training(data: str, tuned: Result, hurried: int, repeats: int, epochs: int |
     return in_turn(runs, repeats)
 
 
-def shortest_schedule(results: common.Results, data: str, wanted: float) -> int:
+def shortest_schedule(results: common.Results, data: str, wanted: float, quick: bool) -> int:
     """Find the shortest schedule whose NDCG@20 on valid is that of the best peer."""
-    for epochs in SCHEDULES:
+    for epochs in SCHEDULES[:1] if quick else SCHEDULES:
         what = {"section": "schedule", "data": data, "users": OURS, "epochs": epochs, "size": SIZE}
         found = results.measure(
             what,
@@ -277,7 +277,7 @@ def _verdict(met: bool) -> str:
     return "met" if met else "**not met**"
 
 
-def tune_peers(results: common.Results, data: str) -> Result:
+def tune_peers(results: common.Results, data: str, quick: bool) -> Result:
     """Best hyperparameters on valid of each peer."""
     import rivals
 
@@ -285,19 +285,22 @@ def tune_peers(results: common.Results, data: str) -> Result:
     tuned: Result = {}
     for kind, dims in PEER_DIMS.items():
         for dim in dims:
-            grid = rivals.GRIDS[kind]
+            grid = rivals.grid(kind, quick)
             what = {"section": "tune", "data": data, "kind": kind, "dim": dim, "grid": grid}
             tuned[f"{kind} {dim}"] = results.measure(
-                what, lambda kind=kind, dim=dim: rivals.tune(kind, dim, parts.train, parts.valid)
+                what,
+                lambda kind=kind, dim=dim, grid=grid: rivals.tune(
+                    kind, dim, parts.train, parts.valid, grid
+                ),
             )
     return tuned
 
 
 def measure(results: common.Results, data: str, repeats: int, quick: bool) -> str:
     """Measure one data set, and format it."""
-    tuned = tune_peers(results, data)
+    tuned = tune_peers(results, data, quick)
     wanted = max(one["valid_ndcg@20"] for one in tuned.values())
-    hurried = shortest_schedule(results, data, wanted)
+    hurried = shortest_schedule(results, data, wanted, quick)
     common_part = {"data": data, "repeats": repeats, "quick": quick, "size": SIZE}
 
     def section(name: str, run: Callable[[], Result]) -> Result:

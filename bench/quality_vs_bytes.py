@@ -28,6 +28,7 @@ from sparserec_np.budget import plan_budget
 from sparserec_np.config import Config
 from sparserec_np.evaluation import rank_by_popularity
 from sparserec_np.interactions import align
+from sparserec_np.sizes import parse_size
 from sparserec_np.trainer import start, train
 
 DATA = ("gowalla", "movielens-1m", "lastfm", "amazon-sports")
@@ -44,6 +45,7 @@ STYLES = {  # colour and marker of a line in the plot
     "BPR float32": ("#7f7f7f", "D"),
     "BPR int8": ("#bfbfbf", "D"),
     "EASE": ("#000000", "*"),
+    "EASE pruned": ("#000000", "."),
     "popularity": ("#9467bd", "x"),
 }
 
@@ -88,10 +90,16 @@ def factor_model(data: str, kind: str, dim: int, params: Result) -> Result:
 
 
 def ease(data: str, params: Result) -> Result:
-    """Score EASE; its float32 matrix is what would be shipped."""
+    """Score EASE: its float32 matrix, and its largest entries in the sizes that ours has."""
     parts = common.load(data)
     weights = rivals.ease(parts.both, params["regularization"])
-    return {**rivals.judge_ease(weights, parts.both, parts.test), "bytes": weights.nbytes}
+    scores = rivals.judge_ease(weights, parts.both, parts.test)
+    found = {"EASE": {**scores, "bytes": weights.nbytes}}
+    for size in map(parse_size, SIZES):
+        kept = rivals.largest(weights, size)
+        scores = rivals.judge_ease(kept, parts.both, parts.test)
+        found[f"EASE pruned {size}"] = {**scores, "bytes": 3 * kept.nnz}
+    return found
 
 
 def popularity(data: str) -> Result:
@@ -123,15 +131,17 @@ def points_of_ours(
 
 
 def points_of_peers(
-    results: Results, data: str, dims: tuple[int, ...]
+    results: Results, data: str, dims: tuple[int, ...], quick: bool
 ) -> Iterator[tuple[str, str, Result]]:
     """Measure the peers: name, dim and hyperparameters, result."""
     parts = common.load(data)
 
     def tuned(kind: str, dim: int) -> Result:
-        grid = rivals.GRIDS[kind]
+        grid = rivals.grid(kind, quick)
         what = {"tune": kind, "data": data, "dim": dim, "grid": grid}
-        found = results.measure(what, lambda: rivals.tune(kind, dim, parts.train, parts.valid))
+        found = results.measure(
+            what, lambda: rivals.tune(kind, dim, parts.train, parts.valid, grid)
+        )
         params: Result = found["params"]
         return params
 
@@ -148,7 +158,8 @@ def points_of_peers(
     if parts.both.n_items <= EASE_MOST_ITEMS:
         params = tuned("ease", 0)
         what = {"model": "ease", "data": data, "params": params}
-        yield "EASE", _in_words(params), results.measure(what, lambda: ease(data, params))
+        for name, result in results.measure(what, lambda: ease(data, params)).items():
+            yield name.rstrip(" 0123456789"), _in_words(params), result
     what = {"model": "popularity", "data": data}
     yield "popularity", "", results.measure(what, lambda: popularity(data))
 
@@ -343,7 +354,9 @@ def main() -> None:
                 points_of_ours(results, data, SIZES[:2] if args.quick else SIZES, epochs)
             )
         if args.only != "ours":
-            of_data.extend(points_of_peers(results, data, DIMS[:2] if args.quick else DIMS))
+            of_data.extend(
+                points_of_peers(results, data, DIMS[:2] if args.quick else DIMS, args.quick)
+            )
     plot(points, args.results / "quality_vs_bytes.png")
     texts = [f"**{data}**\n\n{quality_table(found)}" for data, found in points.items()]
     common.finish("quality_vs_bytes", "\n\n".join(texts), args.write_readme)

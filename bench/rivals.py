@@ -6,7 +6,7 @@ All are scored by the same code and protocol as ours. Ids are not counted in the
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -163,21 +163,26 @@ def judge_factors(factors: Factors, known: Interactions, held: Interactions) -> 
     return judge(lambda block: users[block] @ factors.items.T, known, held)
 
 
-def settings(kind: str) -> Iterable[Result]:
-    """All combinations of a grid."""
-    grid = GRIDS[kind]
-    for values in product(*grid.values()):
-        yield dict(zip(grid, values, strict=True))
+def grid(kind: str, quick: bool) -> dict[str, tuple[float, ...]]:
+    """Give the values that are tried; ``quick``: one of each."""
+    return {name: values[:1] if quick else values for name, values in GRIDS[kind].items()}
 
 
-def tune(kind: str, dim: int, train: Interactions, valid: Interactions) -> Result:
-    """Find the best hyperparameters of the grid.
+def tune(
+    kind: str,
+    dim: int,
+    train: Interactions,
+    valid: Interactions,
+    values: dict[str, tuple[float, ...]],
+) -> Result:
+    """Find the best combination of hyperparameters.
 
     Returns:
         ``{"params", "valid_ndcg@20", "tried"}``.
     """
     tried = []
-    for params in settings(kind):
+    for combination in product(*values.values()):
+        params = dict(zip(values, combination, strict=True))
         if kind == "ease":
             quality = judge_ease(ease(train, params["regularization"]), train, valid)
         else:
@@ -211,7 +216,30 @@ def ease(data: Interactions, regularization: float) -> NDArray[np.float32]:
     return weights
 
 
-def judge_ease(weights: NDArray[np.float32], known: Interactions, held: Interactions) -> Result:
-    """Score EASE."""
+def largest(weights: NDArray[np.float32], n_bytes: int) -> sp.csr_matrix:
+    """Keep the largest entries of a matrix, as int8 with one scale.
+
+    Three bytes an entry are counted: a value, and a position as uint16. All must be within
+    ``n_bytes``.
+    """
+    n = n_bytes // 3
+    size = np.abs(weights)
+    if n < size.size:
+        bar = np.partition(size, size.size - n, axis=None)[size.size - n]
+        weights = np.where(size >= bar, weights, np.float32(0))
+    kept = sp.csr_matrix(weights)
+    scale = np.float32(np.abs(kept.data).max() / 127)
+    kept.data = np.rint(kept.data / scale) * scale
+    return kept
+
+
+def judge_ease(weights: Any, known: Interactions, held: Interactions) -> Result:
+    """Score EASE; its matrix may be sparse."""
     x = matrix(known)
-    return judge(lambda block: x[block] @ weights, known, held)
+
+    def scores_of(block: NDArray[np.int64]) -> NDArray[np.float32]:
+        scores: Any = x[block] @ weights
+        dense: NDArray[np.float32] = scores.toarray() if sp.issparse(scores) else scores
+        return dense
+
+    return judge(scores_of, known, held)
