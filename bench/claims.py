@@ -26,6 +26,7 @@ import numpy as np
 from sparserec_np import modelfile, runtime, trainer
 from sparserec_np.budget import plan_budget
 from sparserec_np.config import Config
+from sparserec_np.defaults import config_for
 from sparserec_np.evaluation import evaluate
 from sparserec_np.explore import no_growth
 from sparserec_np.interactions import Interactions
@@ -49,8 +50,7 @@ class Variant:
     Attributes:
         start: Makes the tables that training starts from.
         exploration: Whether weights move.
-        rows: Share of the rows whose gradient is summed (of the longer table; both tables get the
-            same bytes); None: what the engine's default of bytes holds.
+        rows: Share of the rows whose gradient is summed; None: the engine's default of rows.
         last_batch: Whether the gradient of one batch alone decides what grows.
         shape: ``"sparse"``: dim 128 with the budget; ``"narrow"``: as many columns as the budget
             fills; ``"pruned"``: dim 128 dense, pruned to the budget, then fine-tuned.
@@ -154,8 +154,8 @@ def stages(variant: Variant, data: Interactions, config: Config, sparsity: float
     if not variant.exploration:
         config = replace(config, exploration=0.0)
     if variant.rows is not None:
-        lines = math.ceil(variant.rows * max(counts))
-        config = replace(config, buffer_bytes=max(1 << 14, lines * 4 * DIM))
+        lines = math.ceil(variant.rows * sum(counts))
+        config = replace(config, buffer_rows=lines, buffer_bytes=max(1 << 14, 4 * lines * DIM))
     sparse = Stage(variant.start, config, DIM, plan.weights)
     if variant.shape == "sparse":
         return [sparse]
@@ -243,10 +243,8 @@ def run(data: str, sparsity: float, name: str, config: dict[str, Any]) -> dict[s
     budget = replace(budget, dim=plan[-1].dim, weights=plan[-1].weights)
     file = modelfile.encode(budget.arrays(final.tables, both, None, {}))
     scores = evaluate(runtime.load(file), both, parts.test)
-    lines = [
-        min(n, max(1, plan[-1].config.buffer_bytes // (4 * DIM)))
-        for n in (both.n_items, both.n_users)
-    ]
+    last = plan[-1].config
+    lines = min(last.buffer_rows, last.buffer_bytes // (4 * DIM), both.n_items + both.n_users)
     return {
         "recall@20": scores["recall"],
         "ndcg@20": scores["ndcg"],
@@ -257,7 +255,7 @@ def run(data: str, sparsity: float, name: str, config: dict[str, Any]) -> dict[s
         "epochs": chosen.epochs,
         "start_seconds": final.start_seconds,
         "seconds_an_epoch": final.train_seconds / sum(chosen.epochs),
-        "buffer_bytes": 4 * DIM * sum(lines) if plan[-1].config.exploration else 0,
+        "buffer_bytes": 4 * DIM * lines if last.exploration else 0,
         "peak_bytes": peak,
     }
 
@@ -310,7 +308,8 @@ def main() -> None:
         for sparsity in [0.9] if args.quick else args.sparsity:
             for name in args.variants:
                 for seed in range(args.seeds):
-                    config = Config(users="embedding", dim=DIM, seed=seed)
+                    given = {"users": "embedding", "dim": DIM, "seed": seed}
+                    config = config_for(common.load(data).train, given)
                     if args.quick:
                         config = replace(config, epochs=2)
                     what = {

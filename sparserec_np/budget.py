@@ -8,7 +8,7 @@ from typing import Any
 
 from sparserec_np import modelfile
 from sparserec_np.arrays import ModelArrays, Table
-from sparserec_np.config import MAX_DIM, Config
+from sparserec_np.config import Config
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions
 from sparserec_np.modelfile import SizePlan
@@ -22,18 +22,6 @@ WEIGHTS_A_ROW = 12
 MOST_DENSE = 0.5
 """Largest share of the entries that a budget from a size uses, but for the one that each row needs:
 beyond that a table is not sparse, and more weights no longer help."""
-
-
-def default_dim(n_items: int) -> int:
-    """Choose the number of columns: about a sixteenth of the items, a power of two.
-
-    Wide and sparse beats narrow and dense at the same number of weights, until rows have too few
-    dimensions in common.
-    """
-    dim = 64
-    while dim < 2048 and dim * 23 < n_items:  # 23 = 16 * sqrt(2): the nearest power of two
-        dim *= 2
-    return dim
 
 
 @dataclass(frozen=True)
@@ -111,7 +99,7 @@ def plan_budget(
         0 if config.users == "history" else interactions.n_users,
     )
     rows = n_items + n_users
-    dim = config.dim or min(MAX_DIM, default_dim(n_items))
+    dim = config.dim
     most = max(rows, int(MOST_DENSE * rows * dim))
     if sparsity is not None and max_size is not None:
         raise InputError("give either sparsity or max_size, not both: each sets the budget")

@@ -1,4 +1,8 @@
-"""Every hyperparameter, its range and its meaning, in one place."""
+"""Every hyperparameter, its range and its meaning, in one place.
+
+The values here are those for data of middling size; :func:`sparserec_np.defaults.config_for` fits
+them to the data at hand.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +26,8 @@ class Config:
     users: Literal["history", "embedding"] = "history"
     """What stands for a user: the items they had, or a row of weights of their own."""
 
-    dim: int | None = None
-    """Columns of the embedding tables, 1 to 4,096. None: chosen from the data."""
-
-    weights: int | None = None
-    """Budget: how many weights all tables may store at any moment. At least one a row. None: the
-    estimator turns ``sparsity`` or ``max_size`` into it."""
+    dim: int = 256
+    """Columns of the embedding tables, 1 to 4,096."""
 
     epochs: int = 20
     """Passes over the interactions that the schedule is laid out for."""
@@ -41,10 +41,10 @@ class Config:
     reg: float = 0.01
     """L2 penalty, added to the gradient of a weight each time its row takes part."""
 
-    candidates: int = 24
+    candidates: int = 16
     """Negatives are the best scored of so many items drawn uniformly; 1: uniform sampling."""
 
-    pool: int = 1024
+    pool: int = 2048
     """Items that a group of users draws its candidates from."""
 
     history_exponent: float = 0.5
@@ -62,16 +62,18 @@ class Config:
     sweeps: int = 8
     """Sweeps of the sparse NMF that gives the starting mask and values."""
 
-    exploration: float = 0.2
+    exploration: float = 0.4
     """rho: share of the sampled rows' weights that the first exploration step moves; it falls by a
     cosine to zero."""
 
     exploration_end: float = 0.75
     """Share of the schedule after which the mask stays as it is."""
 
-    buffer_bytes: int = 8_000_000
-    """Bytes of a table's buffer for gradients at positions not stored; it bounds how many rows
-    explore at a time, whatever ``dim`` is."""
+    buffer_bytes: int = 32_000_000
+    """Most bytes of the buffers for gradients at positions not stored, whatever ``dim`` is."""
+
+    buffer_rows: int = 4096
+    """Most rows of all tables that explore at a time."""
 
     value_bits: int = 6
     """Bits of a weight in the file, 1 to 8."""
@@ -84,8 +86,6 @@ class Config:
             raise InputError(f"users must be 'history' or 'embedding', not {self.users!r}")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if value is None:
-                continue
             whole = name in _WHOLE
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                 kind = "a whole number" if whole else "a number"
@@ -101,7 +101,6 @@ class Config:
 
 _RANGES: dict[str, tuple[float, float]] = {
     "dim": (1, MAX_DIM),
-    "weights": (1, math.inf),
     "epochs": (1, 10_000),
     "patience": (1, math.inf),
     "learning_rate": (1e-6, 100.0),
@@ -116,6 +115,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "exploration": (0.0, 0.95),
     "exploration_end": (0.0, 1.0),
     "buffer_bytes": (1 << 14, math.inf),
+    "buffer_rows": (1, math.inf),
     "value_bits": (1, 8),
     "seed": (0, (1 << 63) - 1),
 }

@@ -23,6 +23,7 @@ from sparserec_np.checkpoint import (
     parse_every,
 )
 from sparserec_np.config import Config
+from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.ids import Id, IdSequence
 from sparserec_np.interactions import Interactions, from_any, positions_in
@@ -160,11 +161,13 @@ class SparseRec:
         every = parse_every(checkpoint_every)
         folder = None if checkpoint is None else check_folder(checkpoint, resume=resume)
         old = None if warm_start is None else self._read_old(warm_start)
-        config = self._config(old)
+        given = self._given(old)
+        Config(**given)  # so that a value out of range is found before the data is read
         interactions = from_any(X)
         if old is not None:
             interactions = warm.widen(interactions, old)
         held = None if valid is None else from_any(valid)
+        config = config_for(interactions, given)
         texts = _texts(labels, interactions, old)
         sparsity = self.sparsity
         if old is not None and sparsity is None and self.max_size is None:
@@ -202,14 +205,15 @@ class SparseRec:
     def _read_old(self, path: str | Path) -> ModelArrays:
         return warm.read_old(path, users=self.users, dim=self.dim)
 
-    def _config(self, old: ModelArrays | None) -> Config:
+    def _given(self, old: ModelArrays | None) -> dict[str, Any]:
+        """Hyperparameters that are set: as arguments, or by the model to continue from."""
         names = {field.name for field in fields(Config)}
         given = {
             name: value
             for name, value in self.get_params().items()
             if name in names and value is not None
         }
-        return Config(**{**(warm.hyperparameters(old) if old is not None else {}), **given})
+        return {**(warm.hyperparameters(old) if old is not None else {}), **given}
 
     def save(self, path: str | Path) -> None:
         """Write the model file, at once or not at all.

@@ -19,9 +19,9 @@ def no_growth(n_rows: int, dim: int) -> Growth:
     return Growth(np.full(n_rows, -1, np.int32), np.zeros((0, dim), np.float32))
 
 
-def growth_buffer(n_rows: int, dim: int, buffer_bytes: int) -> Growth:
-    """Allocate a buffer for as many rows as ``buffer_bytes`` holds, at least one."""
-    lines = min(n_rows, max(1, buffer_bytes // (4 * dim)))
+def growth_buffer(n_rows: int, dim: int, lines: int) -> Growth:
+    """Allocate a buffer for ``lines`` rows, at least one and at most all."""
+    lines = min(n_rows, max(1, lines))
     return Growth(np.full(n_rows, -1, np.int32), np.zeros((lines, dim), np.float32))
 
 

@@ -226,10 +226,14 @@ class _Run:
             no_growth(interactions.n_items, tables.dim),
             no_growth(interactions.n_users, tables.dim),
         )
-        user_bytes = 4 if self._history else config.buffer_bytes
+        n_items, n_users = interactions.n_items, 0 if self._history else interactions.n_users
+        lines = min(config.buffer_rows, config.buffer_bytes // (4 * tables.dim))
+        item_lines = -(-lines * n_items // (n_items + n_users))
         self._growing = (
-            growth_buffer(interactions.n_items, tables.dim, config.buffer_bytes),
-            growth_buffer(interactions.n_users, tables.dim, user_bytes),
+            growth_buffer(n_items, tables.dim, item_lines),
+            no_growth(interactions.n_users, tables.dim)
+            if self._history
+            else growth_buffer(n_users, tables.dim, lines - item_lines),
         )
         self.go_to(tables)
 

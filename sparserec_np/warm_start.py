@@ -62,7 +62,7 @@ def hyperparameters(old: ModelArrays) -> dict[str, Any]:
     """Take over the old model's hyperparameters, with a short and gentle schedule."""
     known = Config.__dataclass_fields__
     kept = {name: value for name, value in old.config.items() if name in known.keys() - _OWN}
-    rate = old.config.get("learning_rate", Config.learning_rate)
+    rate = old.config.get("learning_rate") or Config.learning_rate
     return {**kept, "dim": old.dim, "epochs": EPOCHS, "learning_rate": RATE * rate}
 
 

@@ -31,6 +31,7 @@ LAYERS = [
     "interactions",
     "split",
     "config",
+    "defaults",
     "state",
     "randomness",
     "selection",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np import SparseRec
-from sparserec_np.budget import WEIGHTS_A_ROW, default_dim, plan_budget
+from sparserec_np.budget import WEIGHTS_A_ROW, plan_budget
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError
 
@@ -99,12 +98,3 @@ def test_a_size_is_enough_for_a_table_of_one_column():
 
 def test_a_size_beyond_what_the_data_can_use():
     assert sum(plan(Config(dim=64), max_size="1GB").weights) == 400 * 64 // 2
-
-
-def test_default_dim_grows_with_the_items():
-    dims = [default_dim(n) for n in (1, 100, 2_000, 10_000, 50_000, 10**6)]
-    assert dims == sorted(dims)
-    assert dims[0] == 64
-    assert dims[-1] == 2048
-    assert all(np.log2(dim).is_integer() for dim in dims)
-    assert plan(Config()).dim == default_dim(400)

@@ -1,0 +1,72 @@
+"""Hyperparameters that follow from plain facts of the data.
+
+The rules were found on the validation parts of four data sets, from six interactions a user
+(amazon-sports) to a hundred (MovieLens-1M): one formula for each value, none for a data set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sparserec_np.config import Config
+from sparserec_np.interactions import Interactions
+
+
+def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:
+    """Choose what is not given.
+
+    Args:
+        interactions: What will be learned from; at least one.
+        given: Fields of the config that are set already.
+
+    Returns:
+        The config of the fit.
+
+    Raises:
+        InputError: A given value is out of its range.
+    """
+    history = given.get("users", Config.users) == "history"
+    users = max(1, int((interactions.user_degrees() > 0).sum()))
+    items = max(1, int((interactions.item_degrees() > 0).sum()))
+    a_user, an_item = interactions.nnz / users, interactions.nnz / items
+    chosen = {
+        "dim": _dim(interactions.n_items, history),
+        "learning_rate": 0.06 if history else 0.1,
+        "reg": _reg(an_item, history),
+        "candidates": _candidates(items, a_user, history),
+        "history_exponent": _history_exponent(a_user),
+        "initial_norm": 0.3 if history else 0.7,
+    }
+    return Config(**{**chosen, **given})
+
+
+def _dim(n_items: int, history: bool) -> int:
+    """Choose a power of two near a twelfth of the items, from 64 to 2,048.
+
+    Wide and sparse beats narrow and dense at the same number of weights, until rows have too few
+    dimensions in common: earlier for user rows of a few weights than for whole histories.
+    """
+    exponent = round(math.log2(max(n_items, 1) / 12))
+    dim = 1 << min(max(exponent, 6), 11)
+    return dim if history else max(64, dim // 2)
+
+
+def _reg(an_item: float, history: bool) -> float:
+    """Penalise more where items have few interactions: there is less to hold against noise."""
+    reg = min(max(0.2 / an_item, 1e-3), 0.03)
+    return round(reg if history else 0.1 * reg, 6)
+
+
+def _candidates(items: int, a_user: float, history: bool) -> int:
+    """Draw so many that about a third of one of them is something that the user would have taken.
+
+    The hardest of more candidates is ever more often no negative at all.
+    """
+    return int(min(max(items / (3 * a_user), 2), 32 if history else 16))
+
+
+def _history_exponent(a_user: float) -> float:
+    """Scale long histories down by more than the square root of their length."""
+    return round(min(max(0.5 + 0.1 * math.log2(a_user / 25), 0.5), 0.7), 3)

@@ -1,0 +1,46 @@
+"""The rules that fit hyperparameters to the data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sparserec_np.defaults import config_for
+from sparserec_np.errors import InputError
+from sparserec_np.interactions import from_pairs
+
+
+def data(n_users: int, n_items: int, a_user: int):
+    users = np.repeat(np.arange(n_users), a_user)
+    items = (np.arange(n_users * a_user) * 7) % n_items
+    return from_pairs(np.append(users, np.zeros(n_items, int)), np.append(items, range(n_items)))
+
+
+def test_wider_tables_for_more_items():
+    dims = [config_for(data(50, n, 2), {}).dim for n in (1, 100, 2_000, 10_000, 50_000)]
+    assert dims == sorted(dims)
+    assert (dims[0], dims[-1]) == (64, 2048)
+    assert all(np.log2(dim).is_integer() for dim in dims)
+
+
+def test_rare_items_are_penalised_more():
+    sparse, dense = data(2_000, 500, 2), data(2_000, 50, 20)
+    assert config_for(sparse, {}).reg > config_for(dense, {}).reg
+
+
+def test_dense_data_gets_fewer_candidates_and_shorter_histories():
+    sparse, dense = data(200, 1_000, 3), data(200, 300, 100)
+    assert config_for(sparse, {}).candidates > config_for(dense, {}).candidates >= 1
+    assert config_for(sparse, {}).history_exponent < config_for(dense, {}).history_exponent
+
+
+@pytest.mark.parametrize("users", ["history", "embedding"])
+def test_what_is_given_stays(users):
+    given = {"users": users, "dim": 77, "reg": 0.5, "candidates": 3, "learning_rate": 0.01}
+    config = config_for(data(20, 30, 3), given)
+    assert {name: getattr(config, name) for name in given} == given
+
+
+def test_a_value_out_of_range():
+    with pytest.raises(InputError, match="dim must be"):
+        config_for(data(20, 30, 3), {"dim": 0})
