@@ -62,7 +62,7 @@ class Config:
     sweeps: int = 8
     """Sweeps of the sparse NMF that gives the starting mask and values."""
 
-    exploration: float = 0.4
+    exploration: float = 0.5
     """rho: share of the sampled rows' weights that the first exploration step moves; it falls by a
     cosine to zero."""
 

@@ -33,7 +33,7 @@ def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:
     a_user, an_item = interactions.nnz / users, interactions.nnz / items
     chosen = {
         "dim": _dim(interactions.n_items, history),
-        "learning_rate": 0.06 if history else 0.1,
+        "learning_rate": 0.07 if history else 0.1,
         "reg": _reg(an_item, history),
         "candidates": _candidates(items, a_user, history),
         "history_exponent": _history_exponent(a_user),
