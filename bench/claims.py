@@ -305,11 +305,12 @@ def main() -> None:
     results = common.Results(args.results, "claims")
     measured: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
     for data in [common.GENERATED] if args.quick else args.data:
+        train = common.load(data).train
         for sparsity in [0.9] if args.quick else args.sparsity:
             for name in args.variants:
                 for seed in range(args.seeds):
                     given = {"users": "embedding", "dim": DIM, "seed": seed}
-                    config = config_for(common.load(data).train, given)
+                    config = config_for(train, given)
                     if args.quick:
                         config = replace(config, epochs=2)
                     what = {

@@ -11,7 +11,6 @@ words for each, and draws a plot each.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -20,11 +19,13 @@ import numpy as np
 from common import MB, Result
 
 from sparserec_np.config import Config
+from sparserec_np.defaults import config_for
 from sparserec_np.trainer import start, train
 
 N_ITEMS = 20_000
 PER_USER = 50
 EPOCHS = 2
+CANDIDATES = 16  # what the data would choose follows its size, and would hide how time grows
 BASE = {"interactions": 1_000_000, "weights": 12, "dim": 256}
 ALONG = {
     "interactions": (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000, 20_000_000, 50_000_000),
@@ -56,7 +57,7 @@ def measure(users: str, interactions: int, weights: int, dim: int) -> Result:
     """
     common.warm_up(users)
     data = common.gathered(max(1, interactions // PER_USER), N_ITEMS, PER_USER)
-    config = Config(users=users, dim=dim)  # type: ignore[arg-type]
+    config = config_for(data, {"users": users, "dim": dim, "candidates": CANDIDATES})
     user_weights = weights * data.n_users if users == "embedding" else 0
     loaded, began = common.settled_bytes(), perf_counter()
     tables = start(data, config, dim, (weights * data.n_items, user_weights))
@@ -141,7 +142,7 @@ def main() -> None:
             point = {**base, along: value}
             if point["interactions"] > args.max:
                 continue
-            config = replace(Config(users=args.users), dim=point["dim"]).to_dict()
+            config = Config(users=args.users, dim=point["dim"], candidates=CANDIDATES).to_dict()
             what = {"users": args.users, **point, "config": config}
             result = results.measure(
                 what, lambda point=point: common.fresh(measure, users=args.users, **point)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import common
@@ -22,6 +21,7 @@ from common import MB, Result
 from sparserec_np import SparseRec, modelfile
 from sparserec_np.budget import plan_budget
 from sparserec_np.config import Config
+from sparserec_np.defaults import config_for
 from sparserec_np.interactions import Interactions, read
 from sparserec_np.split import hold_out
 from sparserec_np.trainer import start, train
@@ -70,7 +70,6 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
         epochs: Epochs of the training; None: those of the defaults, and a whole fit that chooses
             its epoch is measured as well.
     """
-    config = Config(users=users, dim=DIM)  # type: ignore[arg-type]
     common.warm_up(users)
     peaks: dict[str, int] = {}
     seconds: dict[str, float] = {}
@@ -78,6 +77,7 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
     data = read(paths)
     seconds["read"] = time.perf_counter() - began
     peaks["read"] = common.peak_bytes() - before - bytes_of(data)
+    config = config_for(data, {"users": users, "dim": DIM})
     plan = plan_budget(data, config, sparsity=SPARSITY, max_size=None, labels=None)
     loaded = common.settled_bytes()
 
@@ -171,7 +171,7 @@ def main() -> None:
                 return common.fresh(by_stage, paths=paths, users=users, epochs=epochs)
 
             for users in args.users:
-                config = replace(Config(users=users), dim=DIM).to_dict()
+                config = Config(users=users, dim=DIM).to_dict()
                 what = {"data": name, "sparsity": SPARSITY, "epochs": epochs, "config": config}
                 found = results.measure(what, lambda users=users, run=measure: run(users))
                 texts.append(report(name, users, found))

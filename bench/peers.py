@@ -18,8 +18,11 @@ from statistics import median
 import common
 from common import Result
 
+from sparserec_np.defaults import config_for
+
 PEER_DIMS = {"als": (64, 256), "bpr": (64,)}
-OURS = "history"
+USERS = ("history", "embedding")
+OURS = "history"  # the user model that is hurried
 SIZE = "1MB"
 SCHEDULES = (1, 2, 3, 4, 6, 8, 12, 16)  # epochs that a hurried fit may be laid out for
 TRIPLES_DIM, TRIPLES_A_ROW = 256, 6.4
@@ -147,7 +150,7 @@ def _median(figures: list[float | None]) -> float | None:
 def training(data: str, tuned: Result, hurried: int, repeats: int, epochs: int | None) -> Result:
     """Time, memory, size and quality of fits, each in a fresh process."""
     runs: dict[str, Callable[[], Result]] = {}
-    for users in ("history", "embedding"):
+    for users in USERS:
         runs[f"ours, {users}, chooses its epoch"] = lambda users=users: common.fresh(
             train_ours, data=data, users=users, epochs=epochs, compiled=True, started=time.time()
         )
@@ -167,8 +170,10 @@ def training(data: str, tuned: Result, hurried: int, repeats: int, epochs: int |
 
 def shortest_schedule(results: common.Results, data: str, wanted: float, quick: bool) -> int:
     """Find the shortest schedule whose NDCG@20 on valid is that of the best peer."""
+    train = common.load(data).train
     for epochs in SCHEDULES[:1] if quick else SCHEDULES:
-        what = {"section": "schedule", "data": data, "users": OURS, "epochs": epochs, "size": SIZE}
+        config = config_for(train, {"users": OURS, "epochs": epochs}).to_dict()
+        what = {"section": "schedule", "data": data, "size": SIZE, "config": config}
         found = results.measure(
             what,
             lambda epochs=epochs: common.fresh(valid_ndcg, data=data, users=OURS, epochs=epochs),
@@ -301,7 +306,11 @@ def measure(results: common.Results, data: str, repeats: int, quick: bool) -> st
     tuned = tune_peers(results, data, quick)
     wanted = max(one["valid_ndcg@20"] for one in tuned.values())
     hurried = shortest_schedule(results, data, wanted, quick)
-    common_part = {"data": data, "repeats": repeats, "quick": quick, "size": SIZE}
+    both = common.load(data).both
+    configs = {users: config_for(both, {"users": users}).to_dict() for users in USERS}
+    common_part = {
+        "data": data, "repeats": repeats, "quick": quick, "size": SIZE, "config": configs,
+    }  # fmt: skip
 
     def section(name: str, run: Callable[[], Result]) -> Result:
         return results.measure({"section": name, **common_part}, run)

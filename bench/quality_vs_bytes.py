@@ -25,7 +25,7 @@ from common import Result, Results
 
 from sparserec_np import InputError, SparseRec, evaluate, modelfile, runtime
 from sparserec_np.budget import plan_budget
-from sparserec_np.config import Config
+from sparserec_np.defaults import config_for
 from sparserec_np.evaluation import rank_by_popularity
 from sparserec_np.interactions import align
 from sparserec_np.sizes import parse_size
@@ -116,8 +116,9 @@ def points_of_ours(
     results: Results, data: str, sizes: tuple[str, ...], epochs: int | None
 ) -> Iterator[tuple[str, str, Result]]:
     """Measure ours: name, size asked for, result."""
+    both = common.load(data).both
     for users, name in OURS.items():
-        config = Config(users=users).to_dict()  # type: ignore[arg-type]
+        config = config_for(both, {"users": users}).to_dict()
         for size in sizes:
             what = {"model": name, "data": data, "size": size, "epochs": epochs, "config": config}
             yield (
@@ -225,7 +226,7 @@ def plot(points: dict[str, list[tuple[str, str, Result]]], path: Path) -> None:
 
 def choices(results: Results, data: str, size: str, epochs: int | None) -> str:
     """Measure what the choices in the file cost and save; format it."""
-    config = Config(users="history")
+    config = config_for(common.load(data).both, {})
     what = {"choices": data, "size": size, "epochs": epochs, "config": config.to_dict()}
     same = results.measure(what, lambda: encode_otherwise(data, size, epochs))
     shipped = same["as shipped"]
@@ -268,7 +269,7 @@ def retrained(data: str, size: str, epochs: int | None, option: dict[str, Any]) 
 def encode_otherwise(data: str, size: str, epochs: int | None) -> Result:
     """Train once; encode the same weights in several ways and score each file."""
     parts = common.load(data)
-    config = Config(users="history")
+    config = config_for(parts.both, {})
     if epochs is None:
         epochs = SparseRec(max_size=size).fit(parts.both).best_epoch_
     plan = plan_budget(parts.both, config, sparsity=None, max_size=size, labels=None)
