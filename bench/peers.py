@@ -1,6 +1,6 @@
 """Ours and implicit (ALS, BPR) side by side: training, latency, throughput, memory, size.
 
-    python bench/peers.py [--data gowalla movielens-1m] [--repeats 5]
+    python bench/peers.py [--data gowalla movielens-1m] [--repeats 3]
 
 Everything is measured in turn within one run, medians of repeats after a warm-up. The peers have
 their best hyperparameters on valid.csv; training figures come from fresh processes, reading the
@@ -366,7 +366,7 @@ def measure(results: common.Results, data: str, repeats: int, quick: bool) -> st
 
 def main() -> None:
     parser = common.parser(__doc__, default=("gowalla", "movielens-1m"))
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     results = common.Results(args.results, "peers")
     names = [common.GENERATED] if args.quick else args.data

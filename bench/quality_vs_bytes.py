@@ -217,8 +217,13 @@ def plot(points: dict[str, list[tuple[str, str, Result]]], path: Path) -> None:
         axis.grid(alpha=0.3)
     for axis in axes.flat[len(points) :]:
         axis.remove()
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    drawn = {}
+    for axis in figure.axes:
+        drawn.update(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    names = [name for name in STYLES if name in drawn]
+    figure.legend(
+        [drawn[name] for name in names], names, loc="outside lower center", ncols=5, frameon=False
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)

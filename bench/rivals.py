@@ -226,7 +226,7 @@ def largest(weights: NDArray[np.float32], n_bytes: int) -> sp.csr_matrix:
     size = np.abs(weights)
     if n < size.size:
         bar = np.partition(size, size.size - n, axis=None)[size.size - n]
-        weights = np.where(size >= bar, weights, np.float32(0))
+        weights = np.where(size > bar, weights, np.float32(0))  # so ties never exceed it
     kept = sp.csr_matrix(weights)
     scale = np.float32(np.abs(kept.data).max() / 127)
     kept.data = np.rint(kept.data / scale) * scale
