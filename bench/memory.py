@@ -91,9 +91,10 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
         began = time.perf_counter()
 
     began = time.perf_counter()
-    tables = start(data, config, plan.dim, plan.weights)
+    started = [start(data, config, plan.dim, plan.weights)]
     note("NMF")
-    tables, _, _ = train(tables, data, config, epochs=epochs or config.epochs)
+    # Handed over, as a fit does: nothing else keeps the tables that training starts from.
+    tables, _, _ = train(started.pop(), data, config, epochs=epochs or config.epochs)
     note("train")
     weights = tables.weights
     file = modelfile.encode(plan.arrays(tables, data, None, {}))
