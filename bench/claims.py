@@ -34,7 +34,7 @@ from sparserec_np.kernels import run_batches
 from sparserec_np.nmf import empty_factor
 from sparserec_np.start import starting_rows
 from sparserec_np.state import GROUPS, Items, Rows
-from sparserec_np.trainer import Tables
+from sparserec_np.trainer import EpochRecord, Tables
 from sparserec_np.validation import Validator
 
 DIM = 128
@@ -191,8 +191,14 @@ class Learned:
     """Epochs that each training kept."""
     ndcg: float | None = None
     """NDCG@20 on what was held out."""
+    moved: int = 0
+    """Weights that exploration moved, all epochs together."""
     start_seconds: float = 0.0
     train_seconds: float = 0.0
+
+    def count(self, record: EpochRecord) -> None:
+        """Count what an epoch moved."""
+        self.moved += record.moved
 
 
 def learn(
@@ -213,7 +219,7 @@ def learn(
         tables = stage.start(done.tables, data, stage.config, stage.dim, stage.weights)
         started = perf_counter()
         done.tables, epoch, done.ndcg = trainer.train(
-            tables, data, stage.config, epochs=most, validate=validate
+            tables, data, stage.config, epochs=most, validate=validate, on_epoch=done.count
         )
         done.epochs.append(epoch)
         done.start_seconds += started - began
@@ -253,6 +259,7 @@ def run(data: str, sparsity: float, name: str, config: dict[str, Any]) -> dict[s
         "dim": plan[-1].dim,
         "file_bytes": len(file),
         "epochs": chosen.epochs,
+        "moved": final.moved,
         "start_seconds": final.start_seconds,
         "seconds_an_epoch": final.train_seconds / sum(chosen.epochs),
         "buffer_bytes": 4 * DIM * lines if last.exploration else 0,
@@ -282,7 +289,10 @@ def tables_of(results: dict[tuple[str, float, str], list[dict[str, Any]]]) -> st
                     for cost in ("seconds_an_epoch", "peak_bytes")
                 )
                 buffer = runs[0]["buffer_bytes"] / common.MB
-                costs.append(f"{epoch:.2f} s / {peak / common.MB:.0f} MB / {buffer:.1f} MB")
+                moved = runs[0]["moved"] / runs[0]["weights"]
+                costs.append(
+                    f"{epoch:.2f} s / {peak / common.MB:.0f} MB / {buffer:.1f} MB / {moved:.2f}"
+                )
             weights = " / ".join(f"{results[data, s, name][0]['weights']:,}" for s in sparsities)
             quality.append([name, *cells, weights])
             cost.append([name, *costs])
@@ -290,8 +300,8 @@ def tables_of(results: dict[tuple[str, float, str], list[dict[str, Any]]]) -> st
         texts.append(
             f"**{data}**, Recall@20 / NDCG@20 on test (in brackets: spread of NDCG over seeds)\n\n"
             + common.table(quality, ["variant", *heads, "weights"])
-            + f"\n\n**{data}**, seconds an epoch / peak memory of training / "
-            "buffer of gradients\n\n" + common.table(cost, ["variant", *heads])
+            + f"\n\n**{data}**, seconds an epoch / peak memory of training / buffer of gradients / "
+            "moves a weight\n\n" + common.table(cost, ["variant", *heads])
         )
     return "\n\n".join(texts)
 
