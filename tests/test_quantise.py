@@ -49,3 +49,13 @@ def test_error_is_close_to_the_best_there_is(rng: np.random.Generator) -> None:
         levels = fit_levels(values, bits)
         error = np.mean((values - levels[assign(values, levels)]) ** 2)
         assert error < 1.06 * least
+
+
+def test_values_near_few_points_keep_them(rng: np.random.Generator) -> None:
+    """As after a warm start: what was quantised once has moved a little since."""
+    points = np.sort(rng.standard_normal(64)).astype(np.float32)
+    often = rng.choice(64, 50_000, p=np.arange(1, 65) / 2080)
+    values = points[often] + rng.normal(0, 1e-4, often.size).astype(np.float32)
+    levels = fit_levels(values, 6)
+    error = np.mean((values - levels[assign(values, levels)]) ** 2)
+    assert error < 0.01 * np.mean(np.diff(points)) ** 2 / 12
