@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EPOCHS = 4
 """Passes over the interactions, unless told."""
 
-RATE = 0.5
+RATE = 0.3
 """Learning rate unless told, as a share of the one that the model was trained with."""
 
 _OWN = {"dim", "weights", "epochs", "learning_rate", "seed"}  # not taken over from the old model

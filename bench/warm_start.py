@@ -1,0 +1,96 @@
+"""A warm start against training anew: time, and NDCG@20 on test.csv.
+
+    python bench/warm_start.py [--data gowalla] [--users history embedding] [--share 0.05]
+
+Of the interactions in train + valid a share, drawn at random, is new. A model of the others is
+continued with all interactions, and with the new ones alone; both are compared with the old model
+as it is and with a model of everything that is trained anew for as many epochs as the schedule has
+(without the stage that chooses the epoch, which would double its time). All are scored with all
+interactions as histories. Seconds are those of the processor, over all threads, of ``fit`` alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+
+from sparserec_np import SparseRec, runtime
+from sparserec_np.config import Config
+from sparserec_np.evaluation import evaluate
+from sparserec_np.interactions import Interactions, from_pairs
+
+ANEW, OLD, ALL, NEW = "trained anew", "old model as it is", "warm, all", "warm, new ones alone"
+
+
+def part(data: Interactions, chosen: np.ndarray[Any, Any]) -> Interactions:
+    """Take some interactions, with the users and items that they have."""
+    users = data.user_ids.take(data.user_of_entry()[chosen])
+    return from_pairs(users, data.item_ids.take(data.items[chosen]))
+
+
+def measure(
+    data: str, users: str, share: float, dim: int | None, epochs: int
+) -> dict[str, dict[str, float]]:
+    """Train all four; seconds and NDCG@20 of each."""
+    common.warm_up(users)
+    both, test = common.load_for_test(data)
+    is_new = np.random.default_rng(0).random(both.nnz) < share
+    runs: dict[str, tuple[Interactions, dict[str, Any], dict[str, Any]]] = {
+        OLD: (part(both, ~is_new), {"epochs": epochs, "dim": dim}, {}),
+        ANEW: (both, {"epochs": epochs, "dim": dim}, {}),
+    }
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        old = Path(folder) / "old.srec"
+        runs[ALL] = (both, {}, {"warm_start": old})
+        runs[NEW] = (part(both, is_new), {}, {"warm_start": old})
+        for name, (learned, params, how) in runs.items():
+            began = time.process_time()
+            fitted = SparseRec(users=users, **params).fit(learned, **how)
+            seconds = time.process_time() - began
+            path = Path(folder) / "model.srec" if name != OLD else old
+            fitted.save(path)
+            ndcg = evaluate(runtime.load(path), train=both, test=test)["ndcg"]
+            results[name] = {"seconds": seconds, "ndcg": ndcg}
+    return results
+
+
+def main() -> None:
+    parser = common.parser(__doc__, default=["gowalla"])
+    parser.add_argument("--users", nargs="+", default=["history", "embedding"])
+    parser.add_argument("--share", type=float, default=0.05, help="of new interactions")
+    parser.add_argument("--dim", type=int, default=None, help="default: by the data")
+    args = parser.parse_args()
+    epochs = 4 if args.quick else Config.epochs
+    store = common.Results(args.results, "warm_start")
+    rows = []
+    for data in [common.GENERATED] if args.quick else args.data:
+        for users in args.users:
+            what = {
+                "data": data,
+                "users": users,
+                "share": args.share,
+                "dim": args.dim,
+                "epochs": epochs,
+            }
+            found = store.measure(what, lambda what=what: common.fresh(measure, **what))
+            anew = found[ANEW]
+            for name in (ANEW, OLD, ALL, NEW):
+                ndcg = found[name]["ndcg"]
+                time_share = (
+                    "" if name == OLD else f"{found[name]['seconds'] / anew['seconds']:.0%}"
+                )
+                rows.append(
+                    (data, users, name, time_share, f"{ndcg:.4f}", f"{ndcg / anew['ndcg']:.1%}")
+                )
+    headers = ("data", "users", "model", "time", "NDCG@20", "of anew")
+    common.finish("warm_start", common.table(rows, headers), args.write_readme)
+
+
+if __name__ == "__main__":
+    main()
