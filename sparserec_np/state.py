@@ -5,6 +5,7 @@ They are named tuples, which compiled code takes as they are; the arrays in them
 
 from __future__ import annotations
 
+import mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -122,7 +123,7 @@ class Workspace(NamedTuple):
 def workspace(
     rows: Rows, dim: int, candidates: int, pool: int, group_positives: int, group_weights: int
 ) -> Workspace:
-    """Allocate scratch memory; the system gives pages only to what is written.
+    """Allocate scratch memory.
 
     Args:
         rows: The item table.
@@ -133,7 +134,8 @@ def workspace(
         group_weights: Most stored weights of a group's positives, counted once each positive.
 
     Returns:
-        Scratch of ``O(GROUPS * (LANES * dim + pool * LANES + group_weights))`` bytes.
+        Scratch of ``O(GROUPS * (LANES * dim + pool * LANES))`` bytes, and of what is written to
+        ``gradient``, whose length is a bound that is not reached.
     """
     n_items = rows.indptr.size - 1
     longest = int(np.diff(rows.indptr).max(initial=0))
@@ -160,10 +162,16 @@ def workspace(
         by_x=floats(records),
         by_dx=floats(records),
         bias_gradient=floats(records),
-        gradient=floats(capacity),
+        gradient=_untouched(GROUPS, capacity),
         next=np.zeros((GROUPS, records), np.int32),
         first=np.zeros((GROUPS, PARTS), np.int32),
         last=np.zeros((GROUPS, PARTS), np.int32),
         loss=np.zeros(GROUPS),
         triples=np.zeros(GROUPS, np.int64),
     )
+
+
+def _untouched(rows: int, columns: int) -> NDArray[np.float32]:
+    """Map an array whose pages take memory only once they are written; so does no heap."""
+    pages = mmap.mmap(-1, max(4 * rows * columns, 1))
+    return np.frombuffer(pages, np.float32, rows * columns).reshape(rows, columns)

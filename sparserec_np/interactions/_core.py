@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sparserec_np.interactions._report import ReadReport
 
 MAX_INDEX = np.iinfo(np.int32).max
+_COUNTED_AT_A_TIME = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,11 @@ class Interactions:
 
     def item_degrees(self) -> NDArray[np.int64]:
         """Count the users of each item; int64[n_items]."""
-        return np.bincount(self.items, minlength=self.n_items).astype(np.int64, copy=False)
+        degrees = np.zeros(self.n_items, np.int64)
+        for first in range(0, self.nnz, _COUNTED_AT_A_TIME):  # bincount widens what it is given
+            some = self.items[first : first + _COUNTED_AT_A_TIME]
+            degrees += np.bincount(some, minlength=self.n_items)
+        return degrees
 
     def user_of_entry(self) -> NDArray[np.int32]:
         """Give the user number of each entry of ``items``; int32[nnz]."""
