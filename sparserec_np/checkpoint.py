@@ -292,14 +292,14 @@ def _arrays(progress: Progress, identity: dict[str, Any]) -> dict[str, Any]:
         "dim": state.tables.dim,
         "epoch": state.epoch,
         "rate": state.rate,
-        "best": None if best is None else "last" if best is state.tables else "stored",
+        "keeps_best": best is not None,
         "best_epoch": state.best_epoch,
-        "best_quality": None if best is None else state.best_quality,
+        "best_quality": None if state.best_epoch == 0 else state.best_quality,
     }
     text = json.dumps(meta, allow_nan=False)
     arrays: dict[str, Any] = {"meta": np.frombuffer(text.encode(), np.uint8)}
     arrays.update(_table_arrays("last", state.tables))
-    if meta["best"] == "stored" and best is not None:
+    if best is not None:
         arrays.update(_table_arrays("best", best))
     return arrays
 
@@ -319,13 +319,10 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _progress(meta: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Progress:
-    last = _tables("last", meta["dim"], stored)
-    best = None
-    if meta["best"] is not None:
-        best = last if meta["best"] == "last" else _tables("best", meta["dim"], stored)
+    best = _tables("best", meta["dim"], stored) if meta["keeps_best"] else None
     quality = meta["best_quality"]
     state = State(
-        last,
+        _tables("last", meta["dim"], stored),
         meta["epoch"],
         meta["rate"],
         best,

@@ -38,6 +38,7 @@ def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:
         "candidates": _candidates(items, a_user, history),
         "history_exponent": _history_exponent(a_user),
         "initial_norm": 0.3 if history else 0.7,
+        "buffer_rows": 4096 if history else 2048,
     }
     return Config(**{**chosen, **given})
 

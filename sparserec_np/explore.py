@@ -61,11 +61,11 @@ def explore(rows: Rows, growth: Growth, share: float, initial_square: float) -> 
     _forget_stored(rows.indptr, rows.dims, growth.slot, growth.sums)
     sums = growth.sums.reshape(-1).view(np.uint32)
     keys = _prune_keys(rows.indptr, rows.values.view(np.uint32))
-    sampled = np.diff(rows.indptr)[growth.slot >= 0].sum()
+    lengths = np.diff(rows.indptr)
     n = min(
-        int(share * sampled),
-        int(np.count_nonzero(keys != NEVER)),
-        int(np.count_nonzero(sums & ABS)),
+        int(share * lengths[growth.slot >= 0].sum()),
+        int((lengths - 1).clip(0).sum()),  # all but the largest of each row
+        int(np.count_nonzero(growth.sums)),
     )
     if n == 0:
         return rows, 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from sparserec_np.state import Items, Rows
 
 
@@ -54,6 +56,20 @@ class Tables:
             self.dim,
         )
 
+    def snapshot(self) -> Tables:
+        """Copy what a model is made of: as :meth:`copy`, but without Adagrad's sums."""
+        none = np.zeros(0, np.float32)
+        items = self.items
+        return Tables(
+            items._replace(
+                rows=items.rows._replace(values=items.rows.values.copy(), squares=none),
+                bias=items.bias.copy(),
+                bias_squares=none,
+            ),
+            self.users._replace(values=self.users.values.copy(), squares=none),
+            self.dim,
+        )
+
     @property
     def weights(self) -> int:
         """Weights stored in all tables."""
@@ -74,29 +90,35 @@ class State:
     rate: float = 1.0
     """What the learning rate is multiplied by: 1, halved at each divergence."""
     best: Tables | None = None
-    """The tables after the best epoch; None without validation, or before the first epoch."""
+    """The tables after the best epoch, without Adagrad's sums; None without validation, before the
+    first epoch, and where only the number of the epoch is asked for."""
     best_epoch: int = 0
     """Number of that epoch."""
     best_quality: float = -math.inf
     """Its quality."""
 
-    def after(self, tables: Tables, quality: float | None) -> State:
+    def after(self, tables: Tables, quality: float | None, *, keep_best: bool) -> State:
         """Return the state after one more epoch.
 
         Args:
             tables: The tables after it; from now on the state's own.
             quality: What validation says of them, or None without one.
+            keep_best: Whether the tables of the best epoch are wanted, or only its number.
         """
         done = replace(self, tables=tables, epoch=self.epoch + 1)
         if quality is None or quality <= self.best_quality:
             return done
-        return replace(done, best=tables, best_epoch=done.epoch, best_quality=quality)
+        best = tables.snapshot() if keep_best else None
+        return replace(done, best=best, best_epoch=done.epoch, best_quality=quality)
 
     def result(self) -> tuple[Tables, int, float | None]:
-        """Return the best tables, their epoch and quality; without validation the last ones."""
-        if self.best is None:
+        """Return the best tables, their epoch and quality; without validation the last ones.
+
+        Where the best tables were not kept, the last ones stand in for them.
+        """
+        if self.best_epoch == 0:
             return self.tables, self.epoch, None
-        return self.best, self.best_epoch, self.best_quality
+        return self.best or self.tables, self.best_epoch, self.best_quality
 
 
 def _copy_rows(rows: Rows) -> Rows:

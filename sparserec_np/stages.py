@@ -97,7 +97,8 @@ class Fit:
             epochs=chosen[0] if chosen else config.epochs,
             validate=validate,
             on_epoch=self._record,
-            on_state=lambda state: self._note(Progress(name, chosen, state, tuple(self.records))),
+            on_state=self._noting(name, chosen),
+            keep_best=name == "train",
             stage=name,
             afresh=lambda: self.begin(interactions),
         )
@@ -114,6 +115,11 @@ class Fit:
         if self.on_epoch is not None:
             self.on_epoch(record)
 
-    def _note(self, progress: Progress) -> None:
-        if self.checkpoints is not None:
-            self.checkpoints.note(progress)
+    def _noting(
+        self, stage: str, chosen: tuple[int, float | None] | None
+    ) -> Callable[[State], None] | None:
+        """Make what hands states to the checkpoints; None without checkpoints."""
+        checkpoints = self.checkpoints
+        if checkpoints is None:
+            return None
+        return lambda state: checkpoints.note(Progress(stage, chosen, state, tuple(self.records)))

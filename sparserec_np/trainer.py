@@ -117,14 +117,15 @@ def train(
     on_state: Callable[[State], None] | None = None,
     stage: str = "train",
     afresh: Callable[[], Tables] | None = None,
+    keep_best: bool = True,
 ) -> tuple[Tables, int, float | None]:
     """Train, and keep the best epoch if there is something to judge it by.
 
-    An epoch that diverges is taken back and done again with half the learning rate. If that does
-    not help, the state before it was no good either, and the training starts again.
+    A training that diverges starts again with half the learning rate: no copy of an earlier state
+    has to be held for that, and what comes out does not depend on when states are asked for.
 
     Args:
-        begin: Where to start, or to go on; not changed.
+        begin: Where to start, or to go on; changed.
         interactions: What to learn from.
         config: Hyperparameters; ``config.epochs`` is what the schedule is laid out for.
         epochs: Epochs to do at most.
@@ -133,37 +134,38 @@ def train(
         on_state: Called with the state before the first epoch and after each one; what it is given
             never changes.
         stage: Name of what is done, for the records.
-        afresh: Makes the tables to start again from; None: epochs are taken back one by one alone.
+        afresh: Makes the tables to start again from; None: a divergence is an error at once.
+        keep_best: Whether the tables of the best epoch are wanted; False: its number is enough.
 
     Returns:
         The tables after the best epoch, its number and its quality; without ``validate``, after
         the last one, and None.
 
     Raises:
-        InputError: The training diverged again and again.
+        InputError: The training diverged, again and again if it could start again.
     """
     state = begin if isinstance(begin, State) else State(begin)
     del begin  # the state alone keeps the arrays, and lets go of them
-    run = _Run(state.tables.copy(), interactions, config)
+    run = _Run(state.tables, interactions, config)
     if on_state is not None:
+        state = replace(state, tables=state.tables.copy())
         on_state(state)
     began = time.perf_counter()
-    diverged_in = -1
     while state.epoch < epochs and not _out_of_patience(state, config):
         before = time.perf_counter()
         try:
             loss, triples, moved = run.epoch(state.epoch, state.rate)
         except _DivergedError as error:
-            again, diverged_in = state.epoch == diverged_in, state.epoch
-            state = _slowed(state, config, error)
-            if again and state.epoch > 0 and afresh is not None:
-                _log.warning("that did not help: starting again from the first epoch")
-                state = State(afresh(), rate=state.rate)
-            run.go_to(state.tables.copy())
+            rate = _slowed(state, config, error, can_start_again=afresh is not None)
+            assert afresh is not None  # or _slowed had raised
+            state = State(afresh(), rate=rate)
+            run.go_to(state.tables)
             continue
         seconds = time.perf_counter() - before
         quality = None if validate is None else validate(run.tables)
-        state = state.after(run.tables.copy(), quality)
+        tables = run.tables if on_state is None else run.tables.copy()
+        state = state.after(tables, quality, keep_best=keep_best)
+        del tables
         if on_epoch is not None:
             on_epoch(
                 EpochRecord(
@@ -183,34 +185,34 @@ def train(
 
 
 def _out_of_patience(state: State, config: Config) -> bool:
-    return state.best is not None and state.epoch - state.best_epoch >= config.patience
+    return state.best_epoch > 0 and state.epoch - state.best_epoch >= config.patience
 
 
 class _DivergedError(Exception):
     """An epoch went wrong; its text says how."""
 
 
-def _slowed(state: State, config: Config, error: _DivergedError) -> State:
-    """Halve the learning rate.
+def _slowed(state: State, config: Config, error: _DivergedError, *, can_start_again: bool) -> float:
+    """Halve the learning rate: return what it is multiplied by from now on.
 
     Raises:
-        InputError: That was done often enough.
+        InputError: That was done often enough, or the training cannot start again.
     """
     epoch, rate = state.epoch + 1, 0.5 * state.rate
-    if rate < 0.5**_HALVINGS:
+    if not can_start_again or rate < 0.5**_HALVINGS:
+        tried = f", and {_HALVINGS} times half the learning rate did not help"
         raise InputError(
-            f"the training diverged in epoch {epoch} ({error}), and {_HALVINGS} times half the "
-            f"learning rate did not help: lower learning_rate (now {config.learning_rate:g}) or "
-            f"initial_norm (now {config.initial_norm:g})"
+            f"the training diverged in epoch {epoch} ({error}){tried if can_start_again else ''}: "
+            f"lower learning_rate (now {config.learning_rate:g}) or initial_norm (now "
+            f"{config.initial_norm:g})"
         ) from None
     _log.warning(
-        "the training diverged in epoch %d (%s): back to the state before it, with half the "
-        "learning rate (%g)",
+        "the training diverged in epoch %d (%s): starting again with half the learning rate (%g)",
         epoch,
         error,
         rate * config.learning_rate,
     )
-    return replace(state, rate=rate)
+    return rate
 
 
 class _Run:
@@ -240,6 +242,7 @@ class _Run:
     def go_to(self, tables: Tables) -> None:
         """Go on with other tables, whose rows may have other lengths."""
         self.tables = tables
+        self._scratch: Workspace | None = None  # let go of it before there is a new one
         self._scratch = self._workspace()
 
     def epoch(self, epoch: int, rate: float) -> tuple[float, int, int]:

@@ -12,7 +12,7 @@ from sparserec_np.retrieval import Scorer, Vectors, rank_all
 from sparserec_np.trainer import Tables
 
 K = 20
-MAX_USERS = 10_000
+MAX_USERS = 6_000
 """Users that are scored at most, drawn by the seed: enough for the choice of an epoch, and a cost
 that does not grow with the data."""
 

@@ -59,14 +59,14 @@ def test_a_resumed_fit_ends_in_the_same_bytes(users, stage, epoch, tmp_path):
 
 def test_a_fit_with_validation_data_resumes_past_its_best_epoch(tmp_path):
     data, held = make_interactions(0), make_interactions(1)
-    whole = SparseRec(**SMALL, epochs=12).fit(data, valid=held)
+    whole = SparseRec(**SMALL, epochs=12, learning_rate=0.5).fit(data, valid=held)
     last = whole.history_[-1].epoch
     assert last > whole.best_epoch_
     with pytest.raises(KeyboardInterrupt):
-        SparseRec(**SMALL, epochs=12).fit(
+        SparseRec(**SMALL, epochs=12, learning_rate=0.5).fit(
             data, valid=held, checkpoint=tmp_path / "at", on_epoch=stop_after(last)
         )
-    resumed = SparseRec(**SMALL, epochs=12).fit(
+    resumed = SparseRec(**SMALL, epochs=12, learning_rate=0.5).fit(
         data, valid=held, checkpoint=tmp_path / "at", resume=True
     )
     assert file_of(resumed, tmp_path) == file_of(whole, tmp_path)
