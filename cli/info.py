@@ -40,7 +40,7 @@ def info(model: Path, as_json: bool) -> None:
 
 def _users(facts: dict[str, Any]) -> str:
     if facts["users"] == "history":
-        return "served by their histories: no user is in the file"
+        return "served by their histories: no user is in the file, and no interaction"
     return f"{facts['n_users']:,}, a row of weights each"
 
 

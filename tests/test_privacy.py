@@ -104,4 +104,4 @@ def test_not_a_byte_depends_on_the_names_of_the_users(data, tmp_path):
 def test_info_says_so(data, tmp_path):
     file_of("history", data, tmp_path)
     shown = CliRunner().invoke(app, ["info", str(tmp_path / "history.srec")])
-    assert "no user is in the file" in shown.stdout
+    assert "no user is in the file, and no interaction" in shown.stdout
