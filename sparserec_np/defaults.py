@@ -38,7 +38,8 @@ def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:
         "candidates": _candidates(items, a_user, history),
         "history_exponent": _history_exponent(a_user),
         "initial_norm": 0.3 if history else 0.7,
-        "buffer_rows": 4096 if history else 2048,
+        "pool": 2048 if history else 1024,
+        "buffer_rows": 4096 if history else 1024,
     }
     return Config(**{**chosen, **given})
 

@@ -48,7 +48,7 @@ def explore(rows: Rows, growth: Growth, share: float, initial_square: float) -> 
     """Move weights to where the summed gradient asks for them.
 
     Args:
-        rows: The table.
+        rows: The table, without an empty row.
         growth: Gradients summed since its rows were sampled; its sums at stored positions are lost.
         share: How many weights to move, as a share of those that the sampled rows store. Pruned are
             the smallest of the whole table, but never the largest of a row; grown are positions of
@@ -60,24 +60,30 @@ def explore(rows: Rows, growth: Growth, share: float, initial_square: float) -> 
     """
     _forget_stored(rows.indptr, rows.dims, growth.slot, growth.sums)
     sums = growth.sums.reshape(-1).view(np.uint32)
-    keys = _prune_keys(rows.indptr, rows.values.view(np.uint32))
-    lengths = np.diff(rows.indptr)
     n = min(
-        int(share * lengths[growth.slot >= 0].sum()),
-        int((lengths - 1).clip(0).sum()),  # all but the largest of each row
+        int(share * _weights_of_sampled(rows.indptr, growth.slot)),
+        rows.values.size - rows.indptr.size + 1,  # all but the largest of each row
         int(np.count_nonzero(growth.sums)),
     )
-    if n == 0:
+    if n <= 0:
         return rows, 0
-    below, ties_below = threshold(keys, n, False)
+    bits = rows.values.view(np.uint32)
+    largest, kept = _hide_largest(rows.indptr, bits)
+    below, ties_below = threshold(bits, n, False)
+    _show_largest(bits, largest, kept)
     above, ties_above = threshold(sums, n, True)
-    return (
-        _rebuild(
-            rows, keys, below, ties_below, growth.slot, growth.sums.view(np.uint32), above,
-            ties_above, np.float32(initial_square),
-        ),
-        n,
-    )  # fmt: skip
+    moved = _rebuild(
+        rows,
+        largest,
+        below,
+        ties_below,
+        growth.slot,
+        growth.sums.view(np.uint32),
+        above,
+        ties_above,
+        np.float32(initial_square),
+    )
+    return moved, n
 
 
 @njit(cache=True)
@@ -89,23 +95,38 @@ def _forget_stored(indptr, dims, slot, sums):
 
 
 @njit(cache=True)
-def _prune_keys(indptr, bits):
-    """Magnitudes as integers; the first largest of each row is out of reach."""
-    keys = bits & ABS
-    for row in range(indptr.size - 1):
-        if indptr[row] == indptr[row + 1]:
-            continue
-        best = indptr[row]
-        for e in range(indptr[row] + 1, indptr[row + 1]):
-            if keys[e] > keys[best]:
-                best = e
-        keys[best] = NEVER
-    return keys
+def _weights_of_sampled(indptr, slot):
+    total = 0
+    for row in range(slot.size):
+        if slot[row] >= 0:
+            total += indptr[row + 1] - indptr[row]
+    return total
 
 
 @njit(cache=True)
-def _rebuild(rows, keys, below, ties_below, slot, sums, above, ties_above, initial_square):
+def _hide_largest(indptr, bits):
+    """Put the first largest weight of each row out of reach; return where it is and what it was."""
+    largest = indptr[:-1].copy()
+    kept = np.empty(largest.size, np.uint32)
+    for row in range(largest.size):
+        for e in range(indptr[row] + 1, indptr[row + 1]):
+            if bits[e] & ABS > bits[largest[row]] & ABS:
+                largest[row] = e
+        kept[row] = bits[largest[row]]
+        bits[largest[row]] = NEVER
+    return largest, kept
+
+
+@njit(cache=True)
+def _show_largest(bits, largest, kept):
+    for row in range(largest.size):
+        bits[largest[row]] = kept[row]
+
+
+@njit(cache=True)
+def _rebuild(rows, largest, below, ties_below, slot, sums, above, ties_above, initial_square):
     n_rows = rows.indptr.size - 1
+    bits = rows.values.view(np.uint32)
     indptr = np.zeros(n_rows + 1, np.int64)
     dims = np.empty_like(rows.dims)
     values = np.empty_like(rows.values)
@@ -118,9 +139,12 @@ def _rebuild(rows, keys, below, ties_below, slot, sums, above, ties_above, initi
         d = 0
         while True:
             while e < stop:
-                if keys[e] < below:
+                key = bits[e] & ABS
+                if e == largest[row]:
+                    break
+                if key < below:
                     e += 1
-                elif keys[e] == below and ties_below > 0:
+                elif key == below and ties_below > 0:
                     ties_below -= 1
                     e += 1
                 else:

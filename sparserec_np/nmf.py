@@ -187,14 +187,14 @@ def factorise(
     Returns:
         ``W`` and ``H``. A row that shares no dimension with what it touches stays empty.
     """
+    degrees = interactions.item_degrees()
+    dim_of_item = _draw_seeds(degrees, dim, rng)  # its scratch is gone before the rest is there
     by_item = _transposed(interactions)
     user_scale = _inverse_root(interactions.user_degrees())
-    degrees = interactions.item_degrees()
     item_scale = _inverse_root(degrees)
     users = empty_factor(interactions.n_users, user_width)
     items = empty_factor(interactions.n_items, item_width)
     gram = np.zeros((dim, dim), np.float32)
-    dim_of_item = _draw_seeds(degrees, dim, rng)
     _seed_users(interactions.indptr, interactions.items, dim_of_item, item_scale, users)
     for sweep in range(sweeps):
         if sweep:

@@ -51,8 +51,9 @@ def starting_rows(
         np.zeros(budget, np.float32),
         np.full(budget, initial_square, np.float32),
     )
-    _fill(factor.dims, factor.values, chosen, dim, seed, rows.indptr, rows.dims, rows.values)
-    power = float(np.square(rows.values, dtype=np.float64).sum())
+    power = _fill(
+        factor.dims, factor.values, chosen, dim, seed, rows.indptr, rows.dims, rows.values
+    )
     if power > 0:
         rows.values[:] *= np.float32(norm / np.sqrt(power / n_rows))
     return rows
@@ -99,6 +100,8 @@ def _level_up(lengths, dim, missing):
 
 @njit(cache=True)
 def _fill(factor_dims, factor_values, chosen, dim, seed, indptr, dims, values):
+    """Fill the table in; return the sum of the squared values."""
+    power = 0.0
     taken = np.zeros(dim, np.bool_)
     value_at = np.zeros(dim, np.float32)
     for row in range(indptr.size - 1):
@@ -122,5 +125,7 @@ def _fill(factor_dims, factor_values, chosen, dim, seed, indptr, dims, values):
         dims[indptr[row] : n].sort()
         for e in range(indptr[row], n):
             values[e] = value_at[dims[e]]
+            power += np.float64(values[e]) ** 2
             taken[dims[e]] = False
             value_at[dims[e]] = 0.0
+    return power

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 # Purposes of random numbers; each has streams of its own.
 _SEEDS, _FILL, _ORDER, _NEGATIVES, _SAMPLE = range(5)
 
-_NMF_ROOM = 2.0  # entries a row in the factors, in budgets a row: the best of them become the mask
+_NMF_ROOM = 1.75  # entries a row in the factors, in budgets a row: the best of them become the mask
 _NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
 
 _USERS_AT_A_TIME = 1024
@@ -319,12 +319,14 @@ class _Run:
     def _explore(self, growing: tuple[Growth, Growth], share: float) -> int:
         """Move weights of both tables; return how many moved."""
         tables, square = self.tables, self._config.initial_square
+        self._scratch = None
+        # In place, one table after the other: so one of them is there twice, and not both.
         rows, moved = explore(tables.items.rows, growing[0], share, square)
-        users = tables.users
+        tables.items = tables.items._replace(rows=rows)
         if not self._history:
-            users, moved_users = explore(users, growing[1], share, square)
+            tables.users, moved_users = explore(tables.users, growing[1], share, square)
             moved += moved_users
-        self.go_to(Tables(tables.items._replace(rows=rows), users, tables.dim))
+        self._scratch = self._workspace()
         return moved
 
     def _share(self, progress: float) -> float:

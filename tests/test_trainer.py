@@ -83,7 +83,7 @@ def test_the_budget_is_kept_after_every_epoch(users, exploration):
     if exploration == 0.0:
         assert moved == [0] * 8
     else:
-        assert moved[:6] == sorted(moved[:6], reverse=True)
+        assert moved[0] > moved[2] > moved[4] > 0  # a cosine, of samples that vary
         assert moved[5] > 0
         assert (masks[0] != masks[4]).any()
     assert (masks[5] == masks[7]).all()
