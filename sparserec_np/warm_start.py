@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 EPOCHS = 4
 """Passes over the interactions, unless told."""
 
-RATE = 0.3
+RATE = 0.15
 """Learning rate unless told, as a share of the one that the model was trained with."""
 
-_OWN = {"dim", "weights", "epochs", "learning_rate", "seed"}  # not taken over from the old model
+_OWN = {"dim", "epochs", "learning_rate", "exploration", "seed"}  # not taken over from the model
 _ROWS_AT_A_TIME = 256  # new rows coded at a time, in a dense array of so many rows
 _WIDEST = 64  # most weights of a new row, whatever the budget
 
@@ -59,11 +59,15 @@ def read_old(path: str | os.PathLike[str], *, users: str, dim: int | None) -> Mo
 
 
 def hyperparameters(old: ModelArrays) -> dict[str, Any]:
-    """Take over the old model's hyperparameters, with a short and gentle schedule."""
+    """Take over the old model's hyperparameters, with a short and gentle schedule.
+
+    The mask stays: in so few epochs a weight that is grown does not make up for one that is pruned.
+    """
     known = Config.__dataclass_fields__
     kept = {name: value for name, value in old.config.items() if name in known.keys() - _OWN}
     rate = old.config.get("learning_rate") or Config.learning_rate
-    return {**kept, "dim": old.dim, "epochs": EPOCHS, "learning_rate": RATE * rate}
+    schedule = {"epochs": EPOCHS, "learning_rate": RATE * rate, "exploration": 0.0}
+    return {**kept, **schedule, "dim": old.dim}
 
 
 def sparsity_of(old: ModelArrays) -> float:
