@@ -19,7 +19,7 @@ from sparserec_np.trainer import Tables
 WEIGHTS_A_ROW = 12
 """Mean number of weights a row where neither size nor sparsity is given."""
 
-MOST_DENSE = 0.5
+MOST_DENSE = 0.25
 """Largest share of the entries that a budget from a size uses, but for the one that each row needs:
 beyond that a table is not sparse, and more weights no longer help."""
 
@@ -123,7 +123,11 @@ def plan_budget(
             text_room=modelfile.text_bytes(config.to_dict(), longest),
         )
         total = min(plan.budget_for(parse_size(max_size)), most)
-        asked = f"a file of {max_size}"
+        asked = (
+            f"a file of {max_size:,} bytes"
+            if isinstance(max_size, int)
+            else f"a file of {max_size}"
+        )
     else:
         total = min(WEIGHTS_A_ROW * rows, most)
         asked = f"the default of {WEIGHTS_A_ROW} weights a row"

@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 EPOCHS = 4
 """Passes over the interactions, unless told."""
 
-RATE = 0.15
-"""Learning rate unless told, as a share of the one that the model was trained with."""
-
-_OWN = {"dim", "epochs", "learning_rate", "exploration", "seed"}  # not taken over from the model
+_OWN = {"dim", "epochs", "exploration", "seed"}  # not taken over from the model
+_SQUARE = 0.3  # what an interaction has about added to Adagrad's sums by the end of a training
 _ROWS_AT_A_TIME = 256  # new rows coded at a time, in a dense array of so many rows
 _WIDEST = 64  # most weights of a new row, whatever the budget
 
@@ -59,15 +57,13 @@ def read_old(path: str | os.PathLike[str], *, users: str, dim: int | None) -> Mo
 
 
 def hyperparameters(old: ModelArrays) -> dict[str, Any]:
-    """Take over the old model's hyperparameters, with a short and gentle schedule.
+    """Take over the old model's hyperparameters, with a short schedule.
 
     The mask stays: in so few epochs a weight that is grown does not make up for one that is pruned.
     """
     known = Config.__dataclass_fields__
     kept = {name: value for name, value in old.config.items() if name in known.keys() - _OWN}
-    rate = old.config.get("learning_rate") or Config.learning_rate
-    schedule = {"epochs": EPOCHS, "learning_rate": RATE * rate, "exploration": 0.0}
-    return {**kept, **schedule, "dim": old.dim}
+    return {**kept, "epochs": EPOCHS, "exploration": 0.0, "dim": old.dim}
 
 
 def sparsity_of(old: ModelArrays) -> float:
@@ -102,7 +98,7 @@ def continue_from(
     Returns:
         The tables. Memory beyond them is ``O(weights + interactions + 256 * dim)``.
     """
-    n_items, n_users, square = interactions.n_items, interactions.n_users, config.initial_square
+    n_items, n_users = interactions.n_items, interactions.n_users
     at = positions_in(old.item_ids, interactions.item_ids)
     weight = _history_weights(old, at, interactions, config)
     matrix = _matrix(interactions)
@@ -114,14 +110,15 @@ def continue_from(
         together = by_item, matrix.multiply(weight).tocsr()
         items = _completed(items, together, _matrix_of(items, n_items, old.dim), budgets[0])
     else:
-        own = _placed(old.user_rows, positions_in(old.user_ids, interactions.user_ids))
+        user_at = positions_in(old.user_ids, interactions.user_ids)
+        own = _placed(old.user_rows, user_at)
         items = _completed(items, (by_item,), _matrix_of(own, n_users, old.dim), budgets[0])
         own = _completed(own, (matrix,), _matrix_of(items, n_items, old.dim), budgets[1])
-        users = _rows(own, n_users, square)
+        users = _rows(own, _squares(interactions.user_degrees(), user_at, config))
     bias = np.full(n_items, np.median(old.item_bias), np.float32)
     bias[at] = old.item_bias
-    bias_squares = np.full(n_items, square, np.float32)
-    return Tables(Items(_rows(items, n_items, square), bias, bias_squares, weight), users, old.dim)
+    squares = _squares(interactions.item_degrees(), at, config)
+    return Tables(Items(_rows(items, squares), bias, squares, weight), users, old.dim)
 
 
 class _Entries(NamedTuple):
@@ -229,13 +226,28 @@ def _coded(rows: NDArray[np.int64], sums: NDArray[np.float32], width: int, norm:
     return _Entries(owners[keep], dims[keep], values[keep])
 
 
-def _rows(entries: _Entries, n_rows: int, square: float) -> Rows:
-    """Sort weights into rows."""
+def _squares(
+    degrees: NDArray[np.int64], old: NDArray[np.int64], config: Config
+) -> NDArray[np.float32]:
+    """Guess Adagrad's sum for each row: old rows take small steps, the more so the more they had.
+
+    Args:
+        degrees: Interactions of each row, of shape [n].
+        old: Numbers of the old rows.
+        config: Hyperparameters.
+    """
+    squares = np.full(degrees.size, config.initial_square, np.float32)
+    squares[old] += _SQUARE * degrees[old]
+    return squares
+
+
+def _rows(entries: _Entries, squares: NDArray[np.float32]) -> Rows:
+    """Sort weights into rows; ``squares`` has Adagrad's sum for each row."""
     order = np.lexsort((entries.dims, entries.rows))
-    lengths = np.bincount(entries.rows, minlength=n_rows)
+    lengths = np.bincount(entries.rows, minlength=squares.size)
     return Rows(
         np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
         entries.dims[order].astype(np.uint16),
         entries.values[order].astype(np.float32),
-        np.full(order.size, square, np.float32),
+        np.repeat(squares, lengths),
     )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np import SparseRec
-from sparserec_np.budget import WEIGHTS_A_ROW, plan_budget
+from sparserec_np.budget import MOST_DENSE, WEIGHTS_A_ROW, plan_budget
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError
 
@@ -35,7 +35,7 @@ def test_sparsity_is_an_exact_number_of_weights(users, sparsity):
 @settings(deadline=None, max_examples=12)
 @given(
     users=st.sampled_from(USERS),
-    size=st.integers(4_500, 30_000),
+    size=st.integers(6_000, 30_000),
     dim=st.sampled_from([96, 256, 1024]),
     bits=st.integers(3, 8),
     labelled=st.booleans(),
@@ -49,7 +49,7 @@ def test_the_file_is_at_most_as_large_as_asked_and_nearly_so(
         users=users, dim=dim, max_size=size, value_bits=bits, epochs=1, sweeps=1, threads=2
     )
     model.fit(DATA, labels=labels).save(path)
-    most = int(0.5 * ROWS[users] * dim)  # a denser table is not sparse
+    most = int(MOST_DENSE * ROWS[users] * dim)  # a denser table is not sparse
     assert path.stat().st_size <= size
     assert path.stat().st_size >= 0.95 * size or model.model_.info()["weights"] == most
 
@@ -86,7 +86,7 @@ def test_impossible_budgets():
 @pytest.mark.parametrize("dim", [1, 2, 13, 64, 4096])
 def test_without_size_and_sparsity_some_weights_a_row(users, dim):
     items, others = plan(Config(users=users, dim=dim)).weights
-    mean = max(1, min(WEIGHTS_A_ROW, int(dim / 2)))
+    mean = max(1, min(WEIGHTS_A_ROW, MOST_DENSE * dim))
     assert items + others == pytest.approx(mean * ROWS[users], rel=0.1)
     assert items >= 400
     assert others >= ROWS[users] - 400
@@ -97,4 +97,4 @@ def test_a_size_is_enough_for_a_table_of_one_column():
 
 
 def test_a_size_beyond_what_the_data_can_use():
-    assert sum(plan(Config(dim=64), max_size="1GB").weights) == 400 * 64 // 2
+    assert sum(plan(Config(dim=64), max_size="1GB").weights) == int(MOST_DENSE * 400 * 64)
