@@ -310,6 +310,7 @@ def main() -> None:
     parser = common.parser(__doc__, default=("gowalla", "movielens-1m"))
     parser.add_argument("--sparsity", nargs="+", type=float, default=[0.8, 0.9, 0.95])
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--epochs", type=int, help="length of the schedule, if not the engine's")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each variant")
     args = parser.parse_args()
     results = common.Results(args.results, "claims")
@@ -321,8 +322,8 @@ def main() -> None:
                 for seed in range(args.seeds):
                     given = {"users": "embedding", "dim": DIM, "seed": seed}
                     config = config_for(train, given)
-                    if args.quick:
-                        config = replace(config, epochs=2)
+                    if args.quick or args.epochs:
+                        config = replace(config, epochs=args.epochs or 2)
                     what = {
                         "data": data, "sparsity": sparsity, "name": name,
                         "config": config.to_dict(),

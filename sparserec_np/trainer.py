@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 # Purposes of random numbers; each has streams of its own.
 _SEEDS, _FILL, _ORDER, _NEGATIVES, _SAMPLE = range(5)
 
-_NMF_ROOM = 1.75  # entries a row in the factors, in budgets a row: the best of them become the mask
+_NMF_ROOM = 1.5  # entries a row in the factors, in budgets a row: the best of them become the mask
 _NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
 
 _USERS_AT_A_TIME = 1024
