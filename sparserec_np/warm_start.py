@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 EPOCHS = 4
 """Passes over the interactions, unless told."""
 
-_OWN = {"dim", "epochs", "exploration", "seed"}  # not taken over from the model
+RATE = 0.5
+"""Learning rate unless told, as a share of the one that the model was trained with."""
+
+_OWN = {"dim", "epochs", "learning_rate", "exploration", "seed"}  # not taken over from the model
 _SQUARE = 0.3  # what an interaction has about added to Adagrad's sums by the end of a training
 _ROWS_AT_A_TIME = 256  # new rows coded at a time, in a dense array of so many rows
 _WIDEST = 64  # most weights of a new row, whatever the budget
@@ -57,13 +60,15 @@ def read_old(path: str | os.PathLike[str], *, users: str, dim: int | None) -> Mo
 
 
 def hyperparameters(old: ModelArrays) -> dict[str, Any]:
-    """Take over the old model's hyperparameters, with a short schedule.
+    """Take over the old model's hyperparameters, with a short and gentle schedule.
 
     The mask stays: in so few epochs a weight that is grown does not make up for one that is pruned.
     """
     known = Config.__dataclass_fields__
     kept = {name: value for name, value in old.config.items() if name in known.keys() - _OWN}
-    return {**kept, "epochs": EPOCHS, "exploration": 0.0, "dim": old.dim}
+    rate = old.config.get("learning_rate") or Config.learning_rate
+    schedule = {"epochs": EPOCHS, "learning_rate": RATE * rate, "exploration": 0.0}
+    return {**kept, **schedule, "dim": old.dim}
 
 
 def sparsity_of(old: ModelArrays) -> float:
