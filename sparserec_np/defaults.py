@@ -39,7 +39,7 @@ def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:
         "history_exponent": _history_exponent(a_user),
         "initial_norm": 0.3 if history else 0.7,
         "pool": 2048 if history else 1024,
-        "buffer_rows": 4096 if history else 1024,
+        "buffer_rows": 4096 if history else 512,
     }
     return Config(**{**chosen, **given})
 
