@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -12,9 +14,9 @@ import numpy as np
 import rivals
 from common import Result
 
-from sparserec_np import SparseRec
+from sparserec_np import SparseRec, load, load_compiled
 from sparserec_np.interactions import take_users
-from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
+from sparserec_np.retrieval import top_k
 
 REQUESTS = 300
 K = 10
@@ -30,7 +32,12 @@ class Contestants:
             users: SparseRec(users=users, max_size=size, epochs=epochs).fit(self.known)
             for users in ("embedding", "history")
         }
-        self.models = {users: fit.model_ for users, fit in fits.items()}
+        self.models, self.compiled = {}, {}
+        with tempfile.TemporaryDirectory() as folder:  # the files stay mapped without their names
+            for name, fit in fits.items():
+                path = Path(folder) / f"{name}.srec"
+                fit.save(path)
+                self.models[name], self.compiled[name] = load(path), load_compiled(path)
         self.peer = rivals.fit("als", 64, params, self.known)
         rng = np.random.default_rng(0)
         users = rng.choice(self.known.n_users, min(REQUESTS, self.known.n_users), replace=False)
@@ -46,6 +53,7 @@ class Contestants:
     def requests(self) -> dict[str, Callable[[int], Any]]:
         """One request each, by number; ids are looked up, as a caller would."""
         embedding, history = self.models["embedding"], self.models["history"]
+        fast = self.compiled
         user_ids = self.known.user_ids.take(self.users)
         had = [self.known.item_ids.take(items) for items in self.had]
         given = [self.known.item_ids.take(items) for items in self.histories]
@@ -55,35 +63,13 @@ class Contestants:
                 user=user_ids[n], exclude=had[n], k=K
             ),
             "ours, history of 20, numpy": lambda n: history.recommend(history=given[n], k=K),
-            "ours, embedding, compiled": self._compiled("embedding", self.had),
-            "ours, history of 20, compiled": self._compiled("history", self.histories),
+            "ours, embedding, compiled": lambda n: fast["embedding"].recommend(
+                user=user_ids[n], exclude=had[n], k=K
+            ),
+            "ours, history of 20, compiled": lambda n: fast["history"].recommend(
+                history=given[n], k=K
+            ),
         }
-
-    def _compiled(self, users: str, had: list[Any]) -> Callable[[int], Any]:
-        """One request on the compiled path, its tables decoded beforehand."""
-        model = self.models[users]
-        table, weight = model.items_table(), model.history_weights
-        scorer = Scorer(
-            table.indptr, table.dims, table.values, np.array(model.item_bias, np.float32),
-            np.ones(len(table), np.float32) if weight is None else weight,
-            model.history_exponent, model.dim,
-        )  # fmt: skip
-        history = users == "history"
-        if not history:
-            own = model.users_table()
-            whole = Vectors(own.indptr, own.dims.astype(np.int32), own.values)
-        bounds = [np.array([0, items.size], np.int64) for items in had]
-        first, none = np.zeros(1, np.int64), np.zeros(0, np.float32)
-
-        def request(n: int) -> Any:
-            items = had[n].astype(np.int32)
-            if history:
-                vectors, row = Vectors(bounds[n], items, none), first
-            else:
-                vectors, row = whole, self.users[n : n + 1]
-            return rank_all(scorer, vectors, row, bounds[n], items, history=history, k=K, threads=1)
-
-        return request
 
     def batches(self) -> dict[str, Callable[[], Any]]:
         """Recommendations for all users, on all cores; files are decoded on the way."""

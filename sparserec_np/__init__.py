@@ -4,8 +4,8 @@
 (PEP 562). The names of the light runtime need NumPy alone, the others the extra ``[train]``.
 
 Light: :func:`load`, :class:`Model` and the errors. With ``[train]``: :class:`SparseRec` (the
-estimator), :class:`Interactions`, :func:`read` (files), :func:`evaluate`, :func:`hold_out` and
-:func:`leave_last_out`.
+estimator), :class:`Interactions`, :func:`read` (files), :func:`evaluate`, :func:`hold_out`,
+:func:`leave_last_out` and :func:`load_compiled` (the runtime for servers).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sparserec_np._version import __version__
 from sparserec_np.errors import missing_extra
 
 if TYPE_CHECKING:
+    from sparserec_np.compiled import load_compiled
     from sparserec_np.errors import (
         InputError,
         MissingExtraError,
@@ -44,6 +45,7 @@ __all__ = [
     "hold_out",
     "leave_last_out",
     "load",
+    "load_compiled",
     "read",
 ]
 
@@ -60,6 +62,7 @@ _HOME = {
     "hold_out": "split",
     "leave_last_out": "split",
     "load": "runtime",
+    "load_compiled": "compiled",
     "read": "interactions",
 }
 

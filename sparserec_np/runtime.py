@@ -152,16 +152,13 @@ class Model:
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise InputError(f"k must be a whole number, 1 or more, but is {k!r}")
         known = self._known_history(user, history)
-        scores = self._scores(user, known)
         left_out = known if exclude is None else self._located(exclude)
         if candidates is not None:
-            kept = np.full(len(scores), -np.inf)
-            chosen = self._located(candidates)
-            kept[chosen] = scores[chosen]
-            scores = kept
-        scores[left_out] = -np.inf
-        best = top_k(scores, int(k))
-        return self.item_ids.take(best), scores[best].astype(np.float32)
+            others = np.ones(len(self.item_ids), dtype=np.bool_)
+            others[self._located(candidates)] = False
+            left_out = np.concatenate((left_out, np.flatnonzero(others)))
+        best, scores = self._best(user, known, left_out, min(int(k), len(self.item_ids)))
+        return self.item_ids.take(best), scores.astype(np.float32)
 
     def recommend_batch(
         self,
@@ -214,7 +211,7 @@ class Model:
         """
         if k < 1:
             raise InputError(f"k must be 1 or more, but is {k}")
-        index = self._item_index(item)
+        index = _index(self.item_ids, item, "item")
         rows = self._items.rows(np.array([index]))
         vector = sum_by(rows.dims, rows.values, self.dim)
         norms = self._items.norms
@@ -245,7 +242,7 @@ class Model:
             InputError: As :meth:`recommend`.
         """
         known = self._known_history(user, history)
-        index = self._item_index(item)
+        index = _index(self.item_ids, item, "item")
         row = self._items.rows(np.array([index]))
         target = sum_by(row.dims, row.values, self.dim)
         names: list[Any]
@@ -257,6 +254,7 @@ class Model:
             shares *= self._scale(known)
             names = self.item_ids.take(known)
         else:
+            assert user is not None  # or _known_history had raised
             shares = self._user_vector(user) * target
             names = np.flatnonzero(shares).tolist()
             shares = shares[names]
@@ -332,12 +330,6 @@ class Model:
         found = self.item_ids.locate(items)
         return found[found >= 0]
 
-    def _item_index(self, item: Id) -> int:
-        index = int(self.item_ids.locate([item])[0])
-        if index < 0:
-            raise UnknownIdError(f"the model does not know the item {item!r}")
-        return index
-
     def _known_history(self, user: Id | None, history: IdSequence | None) -> IntArray:
         """Check that the request fits the model; indices of the history's items, ascending."""
         if self.users == "embedding":
@@ -365,31 +357,40 @@ class Model:
             )
         return known
 
-    def _scores(self, user: Id | None, known: IntArray) -> FloatArray:
-        """Score all items: float64 array of shape [n_items], the caller's own."""
-        if self.users == "embedding":
+    def _best(
+        self, user: Id | None, known: IntArray, left_out: IntArray, k: int
+    ) -> tuple[IntArray, FloatArray]:
+        """Rank all items but those left out: at most ``k`` indices, best first, and scores."""
+        if user is not None:
             scores = self._items.dots(self._user_vector(user))
-            scores += self.item_bias
-            return scores
-        rows = self._items.rows(known)
-        values = rows.values
-        if self._history_codes is not None:
-            values = values * self._weights_of(known)[rows.owners]
-        vector = sum_by(rows.dims, values, self.dim)
-        scores = self._items.dots(vector)
-        scores *= self._scale(known)
+        else:
+            rows = self._items.rows(known)
+            values = rows.values
+            if self._history_codes is not None:
+                values = values * self._weights_of(known)[rows.owners]
+            scores = self._items.dots(sum_by(rows.dims, values, self.dim))
+            scores *= self._scale(known)
         scores += self.item_bias
-        return scores
+        scores[left_out] = -np.inf
+        best = top_k(scores, k)
+        return best, scores[best]
 
     def _scale(self, known: IntArray) -> float:
         return float(len(known) ** -self.history_exponent)
 
-    def _user_vector(self, user: Id | None) -> FloatArray:
-        assert self.user_ids is not None
-        index = int(self.user_ids.locate([user])[0])
-        if index < 0:
-            raise UnknownIdError(f"the model does not know the user {user!r}")
-        dims, values = self._file.user_row(index)
+    def _user_vector(self, user: Id) -> FloatArray:
+        dims, values = self._user_row(_index(self.user_ids, user, "user"))
         vector = np.zeros(self.dim)
         vector[dims] = values
         return vector
+
+    def _user_row(self, user: int) -> tuple[IntArray, npt.NDArray[np.float32]]:
+        return self._file.user_row(user)
+
+
+def _index(ids: Ids | None, id_: Id, kind: str) -> int:
+    assert ids is not None
+    index = int(ids.locate([id_])[0])
+    if index < 0:
+        raise UnknownIdError(f"the model does not know the {kind} {id_!r}")
+    return index

@@ -27,6 +27,7 @@ LAYERS = [
     "runtime",
     "runtime_stdlib",
     "export_web",
+    "compiled",
     # what trains
     "interactions",
     "split",
@@ -55,7 +56,7 @@ LAYERS = [
     "cli",
     "__main__",
 ]
-SHIPPED = LAYERS[: LAYERS.index("interactions")]
+SHIPPED = LAYERS[: LAYERS.index("compiled")]
 # __init__ offers names of all modules, but imports them when they are first used; see _HOME there.
 LAZY = "__init__"
 
