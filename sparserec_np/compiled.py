@@ -49,8 +49,10 @@ class CompiledModel(Model):
             scale = self._scale(known)
         else:
             vector, scale = self._user_vector(user), 1.0
-        best, scores = np.empty(k, np.int64), np.empty(k)
-        found = search(*self._by_dimension, self._bias, vector, scale, left_out, best, scores)
+        best, scores, scratch = np.empty(k, np.int64), np.empty(k), np.empty(len(self._bias))
+        found = search(
+            *self._by_dimension, self._bias, vector, scale, left_out, scratch, best, scores
+        )
         return best[:found], scores[:found]
 
     @cached_property
@@ -109,52 +111,54 @@ def compose(indptr, dims, values, weights, known, dim):
 
 
 @njit(cache=True, nogil=True)
-def search(offsets, items, values, bias, vector, scale, left_out, best, best_scores):
+def search(offsets, items, values, bias, vector, scale, left_out, scores, best, best_scores):
     """Score all items by the dimensions of one vector, and keep the best.
+
+    Sums have the precision of ``vector`` and ``scores``.
 
     Args:
         offsets: Where the items of a dimension begin, int64 array of shape [dim + 1].
         items: Items by dimension, int32 array of shape [weights].
         values: Their values there, float32 array of shape [weights].
         bias: float32 array of shape [n_items].
-        vector: float64 array of shape [dim].
-        scale: What the products are multiplied by before the bias is added.
-        left_out: Items that are not ranked, int64 array.
-        best: Filled with items by falling score, equal ones by rising number; int64 array [k].
-        best_scores: Filled with their scores, float64 array of shape [k].
+        vector: float64 or float32 array of shape [dim].
+        scale: What the products are multiplied by before the bias is added, above 0.
+        left_out: Items that are not ranked, array of integers.
+        scores: Scratch memory, array of shape [n_items].
+        best: Filled with items by falling score, equal ones by rising number; shape [k].
+        best_scores: Filled with their scores, shape [k].
 
     Returns:
         How many there are, at most k.
     """
-    scores = np.zeros(bias.size)
+    scores[:] = 0.0
     for d in range(vector.size):
         x = vector[d]
         if x != 0.0:
             for e in range(offsets[d], offsets[d + 1]):
                 scores[items[e]] += values[e] * x
-    for item in range(bias.size):
-        scores[item] = scores[item] * scale + bias[item]
     for item in left_out:
         scores[item] = -np.inf
     found, bar = 0, -np.inf
     for first in range(0, bias.size, _BLOCK):
-        block = scores[first : first + _BLOCK]
+        last = min(first + _BLOCK, bias.size)
         better = False
-        for t in range(block.size):
-            better |= block[t] > bar
+        for item in range(first, last):
+            scores[item] = scores[item] * scale + bias[item]
+            better |= scores[item] > bar
         if not better:
             continue
-        for t in range(block.size):
-            if block[t] > bar:
-                found = _insert(best, best_scores, found, first + t, block[t])
+        for item in range(first, last):
+            if scores[item] > bar:
+                found = insert(best, best_scores, found, item, scores[item])
                 if found == best.size:
                     bar = best_scores[found - 1]
     return found
 
 
 @njit(cache=True, nogil=True)
-def _insert(best, best_scores, found, item, score):
-    """Put an item in its place; return how many there are now."""
+def insert(best, best_scores, found, item, score):
+    """Put an item in its place among the best, after equals; return how many there are now."""
     found = min(found + 1, best.size)
     t = found - 1
     while t > 0 and best_scores[t - 1] < score:

@@ -1,8 +1,15 @@
 """Exact top-k for many users at once, compiled.
 
-Users are served in blocks of ``LANES``: their vectors lie side by side, so each stored weight of an
-item is read once a block and meets all of its users in one vector instruction; the scores of an
-item are compared with each user's k-th best on the spot, so no ``users x items`` array exists.
+Users are served in blocks of ``LANES``, each block in the cheaper of two ways:
+
+- *by dimension*, one user after the other: only the weights at the user's dimensions are touched,
+  and added up in a vector of scores;
+- *by item*, all users at once: their vectors lie side by side, so each weight of an item is read
+  once and meets all of them in one vector instruction; the scores of an item are compared with each
+  user's k-th best on the spot.
+
+No ``users x items`` array exists. Which way is cheaper follows from the data alone, never from the
+number of threads: so do the bits of the scores.
 """
 
 from __future__ import annotations
@@ -13,12 +20,21 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from sparserec_np.compiled import insert, search
 from sparserec_np.interactions import Interactions
 from sparserec_np.state import LANES
 from sparserec_np.trainer import thread_count
 
 if TYPE_CHECKING:
     from sparserec_np.runtime import Model
+
+
+# What takes how long, where a weight and user by dimension takes 1: a weight and block of users by
+# item, with their vectors in the first-level cache or out of it; and an item and user by dimension.
+_CACHED_DIM = 512
+_COST_NEAR, _COST_FAR, _COST_ITEM = 5.0, 12.0, 0.3
+
+_ONE = np.float32(1.0)
 
 
 class Scorer(NamedTuple):
@@ -52,16 +68,6 @@ class Vectors(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _insert(items, scores, item, score):
-    """Put an item in its place among the best, best first; of equal scores the earlier stays."""
-    t = scores.size - 1
-    while t > 0 and scores[t - 1] < score:
-        scores[t], items[t] = scores[t - 1], items[t - 1]
-        t -= 1
-    scores[t], items[t] = score, item
-
-
-@njit(cache=True, nogil=True)
 def _compose_lane(scorer, history, indptr, columns, values, row, lanes, lane):
     if not history:
         for e in range(indptr[row], indptr[row + 1]):
@@ -75,43 +81,95 @@ def _compose_lane(scorer, history, indptr, columns, values, row, lanes, lane):
             lanes[scorer.dims[e], lane] += factor * scorer.values[e]
 
 
+@njit(cache=True, nogil=True)
+def _by_dimension(scorer):
+    """Sort the weights by dimension: where each begins, the items, and the values."""
+    offsets = np.zeros(scorer.dim + 1, np.int64)
+    for d in scorer.dims:
+        offsets[d + 1] += 1
+    for d in range(scorer.dim):
+        offsets[d + 1] += offsets[d]
+    place = offsets[:-1].copy()
+    items = np.empty(scorer.dims.size, np.int32)
+    values = np.empty(scorer.dims.size, np.float32)
+    for item in range(scorer.bias.size):
+        for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
+            d = scorer.dims[e]
+            items[place[d]], values[place[d]] = item, scorer.values[e]
+            place[d] += 1
+    return offsets, items, values
+
+
+@njit(cache=True, nogil=True)
+def _is_by_dimension(offsets, lanes, n_users, n_items):
+    """Whether the way by dimension is the cheaper one for a block of users."""
+    dim = lanes.shape[0]
+    touched = 0  # weights at the dimensions of each user, summed over the users
+    for d in range(dim):
+        active = 0
+        for lane in range(LANES):
+            active += lanes[d, lane] != 0.0
+        touched += active * (offsets[d + 1] - offsets[d])
+    cost = _COST_NEAR if dim <= _CACHED_DIM else _COST_FAR
+    return touched + n_users * n_items * _COST_ITEM < offsets[dim] * cost
+
+
 @njit(cache=True, parallel=True)
-def _top_k(scorer, history, indptr, columns, values, rows, ex_indptr, ex_items, out, out_scores):
+def _top_k(
+    scorer, offsets, items, item_values, history, indptr, columns, values, rows, ex_indptr,
+    ex_items, out, out_scores,
+):  # fmt: skip
     n_users = rows.size
-    n_items = scorer.bias.size
-    k = out.shape[1]
     for block in prange((n_users + LANES - 1) // LANES):
         first = block * LANES
         n = min(LANES, n_users - first)
         lanes = np.zeros((scorer.dim, LANES), np.float32)
-        scores = np.zeros(LANES, np.float32)
-        bar = np.full(LANES, -np.inf, np.float32)  # the k-th best score so far
-        place = np.zeros(LANES, np.int64)  # next item to leave out
         for lane in range(n):
             _compose_lane(scorer, history, indptr, columns, values, rows[first + lane], lanes, lane)
-            place[lane] = ex_indptr[first + lane]
-        for item in range(n_items):
-            for lane in range(LANES):
-                scores[lane] = scorer.bias[item]
-            for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
-                value = scorer.values[e]
-                d = scorer.dims[e]
-                for lane in range(LANES):
-                    scores[lane] += value * lanes[d, lane]
-            better = False
-            for lane in range(LANES):
-                better |= scores[lane] > bar[lane]
-            if not better:
-                continue
+        if _is_by_dimension(offsets, lanes, n, scorer.bias.size):
+            scores = np.empty(scorer.bias.size, np.float32)
             for lane in range(n):
-                if scores[lane] > bar[lane]:
-                    user = first + lane
-                    while place[lane] < ex_indptr[user + 1] and ex_items[place[lane]] < item:
-                        place[lane] += 1
-                    if place[lane] < ex_indptr[user + 1] and ex_items[place[lane]] == item:
-                        continue
-                    _insert(out[user], out_scores[user], item, scores[lane])
-                    bar[lane] = out_scores[user, k - 1]
+                user = first + lane
+                left_out = ex_items[ex_indptr[user] : ex_indptr[user + 1]]
+                search(
+                    offsets, items, item_values, scorer.bias, lanes[:, lane], _ONE, left_out,
+                    scores, out[user], out_scores[user],
+                )  # fmt: skip
+        else:
+            _by_item(scorer, lanes, n, first, ex_indptr, ex_items, out, out_scores)
+
+
+@njit(cache=True, nogil=True)
+def _by_item(scorer, lanes, n, first, ex_indptr, ex_items, out, out_scores):
+    found = np.zeros(LANES, np.int64)
+    bar = np.full(LANES, -np.inf, np.float32)  # the k-th best score so far
+    place = np.zeros(LANES, np.int64)  # next item to leave out
+    place[:n] = ex_indptr[first : first + n]
+    scores = np.zeros(LANES, np.float32)
+    for item in range(scorer.bias.size):
+        for lane in range(LANES):
+            scores[lane] = scorer.bias[item]
+        for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
+            value = scorer.values[e]
+            d = scorer.dims[e]
+            for lane in range(LANES):
+                scores[lane] += value * lanes[d, lane]
+        better = False
+        for lane in range(LANES):
+            better |= scores[lane] > bar[lane]
+        if not better:
+            continue
+        for lane in range(n):
+            if scores[lane] > bar[lane]:
+                user = first + lane
+                while place[lane] < ex_indptr[user + 1] and ex_items[place[lane]] < item:
+                    place[lane] += 1
+                if place[lane] < ex_indptr[user + 1] and ex_items[place[lane]] == item:
+                    continue
+                best = out_scores[user]
+                found[lane] = insert(out[user], best, found[lane], item, scores[lane])
+                if found[lane] == best.size:
+                    bar[lane] = best[-1]
 
 
 def rank_all(
@@ -146,7 +204,8 @@ def rank_all(
     scores = np.full((rows.size, k), -np.inf, np.float32)
     with thread_count(threads):
         _top_k(
-            scorer, history, *vectors, rows, exclude_indptr, exclude_items, out, scores
+            scorer, *_by_dimension(scorer), history, *vectors, rows, exclude_indptr, exclude_items,
+            out, scores,
         )  # fmt: skip
     return out, scores
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PIECE = 16_384  # weights scored at a time: their scratch arrays stay in the second-level cache
 _STREAMS = 2  # passes of the first request
-_BLOCK = 256  # scores whose maximum stands for them in the search for a threshold
+_GROUP = 64  # scores whose maximum stands for them in the search for a threshold
 
 
 class Rows(NamedTuple):
@@ -184,14 +184,12 @@ def top_k(scores: FloatArray, k: int) -> IntArray:
         int64 array of at most ``k`` indices, by falling score, equal ones by rising index; none is
         of a score of -inf.
     """
-    n = len(scores)
-    blocks = n // _BLOCK
-    # Any lower bound of the k-th best score will do: the k-th best block maximum is one.
-    sample = scores[: blocks * _BLOCK].reshape(-1, _BLOCK).max(1) if blocks > 2 * k else scores
+    groups = len(scores) // _GROUP
+    # Any lower bound of the k-th best score will do: the k-th best maximum of groups is one.
+    sample = scores[: groups * _GROUP].reshape(_GROUP, groups).max(0) if groups > 2 * k else scores
     if k < len(sample):
-        threshold = np.partition(sample, len(sample) - k)[len(sample) - k]
-        candidates = np.flatnonzero(scores >= threshold)
+        candidates = np.flatnonzero(scores >= np.partition(sample, len(sample) - k)[-k])
     else:
-        candidates = np.arange(n)
+        candidates = np.arange(len(scores))
     candidates = candidates[scores[candidates] > -np.inf]
     return candidates[np.argsort(-scores[candidates], kind="stable")[:k]]

@@ -8,7 +8,7 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np import runtime
+from sparserec_np import retrieval, runtime
 from sparserec_np.modelfile import encode
 from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
 
@@ -64,6 +64,25 @@ def test_rank_all_for_user_rows_with_many_equal_scores(seed, n_users, n_items, k
         found = np.array(best) >= 0
         assert scores[row, found].tolist() == expected[row][np.array(best)[found]].tolist()
         assert (scores[row, ~found] == -np.inf).all()
+
+
+@pytest.mark.parametrize(("dim", "by_dimension"), [(700, True), (40, True), (3, False)])
+def test_both_ways_rank_alike(rng, dim, by_dimension):
+    n_items, n_users, k = 300, 37, 11
+    scorer = make_scorer(rng, n_items, dim, 0.0, whole=True)
+    table = twins.random_rows(rng, n_users, dim, 3)
+    offsets = retrieval._by_dimension(scorer)[0]
+    lanes = np.zeros((dim, retrieval.LANES), np.float32)
+    lanes[:, :16] = twins.dense(table, dim)[:16].T
+    assert retrieval._is_by_dimension(offsets, lanes, 16, n_items) is by_dimension
+    exclude = [np.sort(rng.choice(n_items, 20, replace=False)).tolist() for _ in range(n_users)]
+    vectors = Vectors(table.indptr, table.dims.astype(np.int32), table.values)
+    rows = np.arange(n_users)
+    items, scores = rank_all(scorer, vectors, rows, *as_rows(exclude), history=False, k=k)
+    expected = dense_scores(scorer, twins.dense(table, dim))
+    for row in range(n_users):
+        assert items[row].tolist() == twins.top_k(expected[row], exclude[row], k)
+        np.testing.assert_allclose(scores[row], expected[row][items[row]], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5])
