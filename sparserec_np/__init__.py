@@ -4,8 +4,9 @@
 (PEP 562). The names of the light runtime need NumPy alone, the others the extra ``[train]``.
 
 Light: :func:`load`, :class:`Model` and the errors. With ``[train]``: :class:`SparseRec` (the
-estimator), :class:`Interactions`, :func:`read` (files), :func:`evaluate`, :func:`hold_out` and
-:func:`leave_last_out`.
+estimator), :class:`Interactions`, :func:`read` (files), :func:`evaluate`, :func:`hold_out`,
+:func:`leave_last_out`, and for the searches of scikit-learn :class:`InteractionSplit` and
+:func:`ranking_scorer`.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
         UnknownIdError,
     )
     from sparserec_np.estimator import SparseRec
-    from sparserec_np.evaluation import evaluate
+    from sparserec_np.evaluation import evaluate, ranking_scorer
     from sparserec_np.interactions import Interactions, read
     from sparserec_np.runtime import Model, load
-    from sparserec_np.split import hold_out, leave_last_out
+    from sparserec_np.split import InteractionSplit, hold_out, leave_last_out
 
 __all__ = [
     "InputError",
+    "InteractionSplit",
     "Interactions",
     "MissingExtraError",
     "Model",
@@ -44,11 +46,13 @@ __all__ = [
     "hold_out",
     "leave_last_out",
     "load",
+    "ranking_scorer",
     "read",
 ]
 
 _HOME = {
     "InputError": "errors",
+    "InteractionSplit": "split",
     "Interactions": "interactions",
     "MissingExtraError": "errors",
     "Model": "runtime",
@@ -60,6 +64,7 @@ _HOME = {
     "hold_out": "split",
     "leave_last_out": "split",
     "load": "runtime",
+    "ranking_scorer": "evaluation",
     "read": "interactions",
 }
 
