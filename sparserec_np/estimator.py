@@ -178,9 +178,7 @@ class SparseRec:
         sparsity, max_size = _plain(self.sparsity), _plain(self.max_size)
         if old is not None and sparsity is None and max_size is None:
             sparsity = warm.sparsity_of(old)
-        plan = plan_budget(
-            interactions, config, sparsity=sparsity, max_size=max_size, labels=texts
-        )
+        plan = plan_budget(interactions, config, sparsity=sparsity, max_size=max_size, labels=texts)
         choose = held is None and self.epochs is None and old is None
         checkpoints = None
         if folder is not None:

@@ -107,7 +107,8 @@ def hold_out(
     rounding, order = np.random.default_rng(seed).spawn(2)
     degrees = interactions.user_degrees()
     if fraction is not None:
-        counts = np.floor(degrees * _fraction(fraction) + rounding.random(len(degrees))).astype(np.int64)
+        share = degrees * _fraction(fraction)
+        counts = np.floor(share + rounding.random(len(degrees))).astype(np.int64)
     else:
         counts = np.full(len(degrees), _positive(n), dtype=np.int64)
     return _split(interactions, counts, lambda start, stop: order.random(stop - start))

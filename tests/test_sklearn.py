@@ -52,7 +52,6 @@ CHECKED = {
     "check_estimator_cloneable",
     "check_estimator_repr",
     "check_estimator_sparse_array",
-    "check_estimator_sparse_container",
     "check_estimator_sparse_matrix",
     "check_estimator_sparse_tag",
     "check_estimator_tags_renamed",
@@ -115,15 +114,17 @@ def test_every_check_of_scikit_learn_is_done_or_named_with_the_reason(generated)
 @pytest.mark.parametrize("name", sorted(CHECKED))
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_check_of_scikit_learn(generated, name):
-    for found, estimator, check in generated:
-        if found == name:
-            check(clone(estimator))
+    found = [(estimator, check) for known, estimator, check in generated if known == name]
+    if not found:
+        pytest.skip("the installed scikit-learn has no such check")
+    for estimator, check in found:
+        check(clone(estimator))
 
 
 def test_the_checks_that_are_not_meant_do_fail(generated):
     for name, estimator, check in generated:
         if name in NOT_MEANT:
-            with pytest.raises(BaseException):  # noqa: B017, PT011 -- SkipTest is one, too
+            with pytest.raises(Exception):  # noqa: B017 -- each fails, or is skipped, in its own way
                 check(clone(estimator))
 
 
