@@ -50,6 +50,7 @@ LAYERS = [
     "sizes",
     "budget",
     "estimator",
+    "adapters",
     "demo",
     # what people type
     "cli",
