@@ -235,6 +235,7 @@ class SparseRec:
         history: IdSequence | None = None,
         k: int = 10,
         exclude: IdSequence | None = None,
+        candidates: IdSequence | None = None,
     ) -> Recommendation:
         """Recommend items to a user of the training data, or to anyone by what they had.
 
@@ -243,6 +244,7 @@ class SparseRec:
             history: Item ids (history models only); exactly one of ``user`` and ``history``.
             k: Items at most.
             exclude: Item ids to leave out; None: what the user had.
+            candidates: Rank these items alone; None: all.
 
         Returns:
             Ids, best first, and their scores: float32 array of the same length.
@@ -253,14 +255,17 @@ class SparseRec:
             UnknownIdError: The user is not in the training data.
         """
         self._check_fitted()
+        how: dict[str, Any] = {"k": k, "exclude": exclude, "candidates": candidates}
         if user is None:
-            return self.model_.recommend(history=history, k=k, exclude=exclude)
+            return self.model_.recommend(history=history, **how)
         if history is not None:
             raise InputError("give either user or history, not both")
         had = self._items_of(user)
         if self.model_.users == "history":
-            return self.model_.recommend(history=had, k=k, exclude=exclude)
-        return self.model_.recommend(user=user, k=k, exclude=had if exclude is None else exclude)
+            return self.model_.recommend(history=had, **how)
+        return self.model_.recommend(
+            user=user, **how | ({"exclude": had} if exclude is None else {})
+        )
 
     def similar_items(self, item: Id, k: int = 10) -> Recommendation:
         """Find the items whose rows point most nearly the same way; see the runtime's method."""
