@@ -5,7 +5,8 @@
 
 Light: :func:`load`, :class:`Model` and the errors. With ``[train]``: :class:`SparseRec` (the
 estimator), :class:`Interactions`, :func:`read` (files), :func:`evaluate`, :func:`hold_out`,
-:func:`leave_last_out` and :func:`load_compiled` (the runtime for servers).
+:func:`leave_last_out`, :func:`load_compiled` (the runtime for servers), and for the searches of
+scikit-learn :class:`InteractionSplit` and :func:`ranking_scorer`.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
         UnknownIdError,
     )
     from sparserec_np.estimator import SparseRec
-    from sparserec_np.evaluation import evaluate
+    from sparserec_np.evaluation import evaluate, ranking_scorer
     from sparserec_np.interactions import Interactions, read
     from sparserec_np.runtime import Model, load
-    from sparserec_np.split import hold_out, leave_last_out
+    from sparserec_np.split import InteractionSplit, hold_out, leave_last_out
 
 __all__ = [
     "InputError",
+    "InteractionSplit",
     "Interactions",
     "MissingExtraError",
     "Model",
@@ -46,11 +48,13 @@ __all__ = [
     "leave_last_out",
     "load",
     "load_compiled",
+    "ranking_scorer",
     "read",
 ]
 
 _HOME = {
     "InputError": "errors",
+    "InteractionSplit": "split",
     "Interactions": "interactions",
     "MissingExtraError": "errors",
     "Model": "runtime",
@@ -63,6 +67,7 @@ _HOME = {
     "leave_last_out": "split",
     "load": "runtime",
     "load_compiled": "compiled",
+    "ranking_scorer": "evaluation",
     "read": "interactions",
 }
 

@@ -25,6 +25,7 @@ from sparserec_np.checkpoint import (
 from sparserec_np.config import Config
 from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError, UnknownIdError
+from sparserec_np.evaluation import ranking_scorer
 from sparserec_np.ids import Id, IdSequence
 from sparserec_np.interactions import Interactions, from_any, positions_in
 from sparserec_np.runtime import Recommendation
@@ -123,6 +124,7 @@ class SparseRec:
     def fit(
         self,
         X: Any,
+        y: Any = None,
         *,
         valid: Any = None,
         labels: Mapping[Any, str] | None = None,
@@ -137,7 +139,9 @@ class SparseRec:
         Args:
             X: :class:`sparserec_np.Interactions`, or anything that
                 :func:`sparserec_np.interactions.from_any` takes: a scipy matrix, a pair of arrays
-                ``(users, items)``, a pandas, polars or Arrow frame, paths of files.
+                ``(users, items)``, an array of two columns, a pandas, polars or Arrow frame, paths
+                of files.
+            y: Not used; scikit-learn's tools hand it over.
             valid: Interactions to choose the best epoch by, of the same kinds.
             labels: Titles or other texts to store with the items, by item id.
             on_epoch: Called after each epoch.
@@ -164,17 +168,17 @@ class SparseRec:
         given = self._given(old)
         Config(**given)  # so that a value out of range is found before the data is read
         interactions = from_any(X)
+        if interactions.nnz == 0:
+            raise InputError("nothing to learn from: there is no interaction in the data")
         if old is not None:
             interactions = warm.widen(interactions, old)
         held = None if valid is None else from_any(valid)
         config = config_for(interactions, given)
         texts = _texts(labels, interactions, old)
-        sparsity = self.sparsity
-        if old is not None and sparsity is None and self.max_size is None:
+        sparsity, max_size = _plain(self.sparsity), _plain(self.max_size)
+        if old is not None and sparsity is None and max_size is None:
             sparsity = warm.sparsity_of(old)
-        plan = plan_budget(
-            interactions, config, sparsity=sparsity, max_size=self.max_size, labels=texts
-        )
+        plan = plan_budget(interactions, config, sparsity=sparsity, max_size=max_size, labels=texts)
         choose = held is None and self.epochs is None and old is None
         checkpoints = None
         if folder is not None:
@@ -192,7 +196,7 @@ class SparseRec:
             progress=checkpoints.load() if checkpoints is not None and resume else None,
         )
         self.history_ = job.records
-        with thread_count(self.threads):
+        with thread_count(_plain(self.threads)):
             tables, epochs, ndcg = job.run(interactions, held, choose=choose)
         self.interactions_ = interactions
         self.best_epoch_ = epochs
@@ -209,7 +213,7 @@ class SparseRec:
         """Hyperparameters that are set: as arguments, or by the model to continue from."""
         names = {field.name for field in fields(Config)}
         given = {
-            name: value
+            name: _plain(value)
             for name, value in self.get_params().items()
             if name in names and value is not None
         }
@@ -231,6 +235,7 @@ class SparseRec:
         history: IdSequence | None = None,
         k: int = 10,
         exclude: IdSequence | None = None,
+        candidates: IdSequence | None = None,
     ) -> Recommendation:
         """Recommend items to a user of the training data, or to anyone by what they had.
 
@@ -239,6 +244,7 @@ class SparseRec:
             history: Item ids (history models only); exactly one of ``user`` and ``history``.
             k: Items at most.
             exclude: Item ids to leave out; None: what the user had.
+            candidates: Rank these items alone; None: all.
 
         Returns:
             Ids, best first, and their scores: float32 array of the same length.
@@ -249,19 +255,38 @@ class SparseRec:
             UnknownIdError: The user is not in the training data.
         """
         self._check_fitted()
+        how: dict[str, Any] = {"k": k, "exclude": exclude, "candidates": candidates}
         if user is None:
-            return self.model_.recommend(history=history, k=k, exclude=exclude)
+            return self.model_.recommend(history=history, **how)
         if history is not None:
             raise InputError("give either user or history, not both")
         had = self._items_of(user)
         if self.model_.users == "history":
-            return self.model_.recommend(history=had, k=k, exclude=exclude)
-        return self.model_.recommend(user=user, k=k, exclude=had if exclude is None else exclude)
+            return self.model_.recommend(history=had, **how)
+        return self.model_.recommend(
+            user=user, **how | ({"exclude": had} if exclude is None else {})
+        )
 
     def similar_items(self, item: Id, k: int = 10) -> Recommendation:
         """Find the items whose rows point most nearly the same way; see the runtime's method."""
         self._check_fitted()
         return self.model_.similar_items(item, k)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Compute NDCG@20 on interactions that were not learned from.
+
+        Args:
+            X: What is to be predicted, of the kinds that :meth:`fit` takes. What was learned from
+                is left out of the rankings, and is the histories of a history model.
+            y: Not used, as in :meth:`fit`.
+
+        Returns:
+            The mean over the users of ``X``; see :func:`sparserec_np.evaluation.evaluate`.
+
+        Raises:
+            InputError: The estimator is not fitted, or ``X`` cannot be used.
+        """
+        return ranking_scorer()(self, X)
 
     def _items_of(self, user: Id) -> list[Any]:
         data = self.interactions_
@@ -277,6 +302,25 @@ class SparseRec:
         if not hasattr(self, "model_"):
             raise InputError("this SparseRec is not fitted yet: call fit first")
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Any:
+        # Asked for by scikit-learn only, which takes a second to import: training does without it.
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        inputs = InputTags(sparse=True, string=True, positive_only=True)
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False), input_tags=inputs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return arguments, arrays and the bytes of the file; the opened model is left out."""
+        return {name: value for name, value in vars(self).items() if name != "model_"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if "_bytes" in state:
+            self.model_ = runtime.load(self._bytes)
+
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters
         changed = [
@@ -285,6 +329,11 @@ class SparseRec:
             if value != defaults[name].default
         ]
         return f"SparseRec({', '.join(changed)})"
+
+
+def _plain(value: Any) -> Any:
+    """Turn a number of NumPy's, as the searches of scikit-learn hand over, into Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _texts(

@@ -12,13 +12,15 @@ the user's test items; a place where no item was recommended is False. They retu
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions, align, take_users
+from sparserec_np.interactions import Interactions, align, from_any, take_users
 from sparserec_np.retrieval import top_k
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ _log = logging.getLogger(__name__)
 Hits = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
 PerUser = npt.NDArray[np.float64]
+
+_METRICS = ("recall", "ndcg", "hit_rate", "mrr", "coverage")
 
 
 def recall(hits: Hits, n_relevant: Counts) -> PerUser:
@@ -194,6 +198,36 @@ def evaluate(
         )
     metrics = score(ranked, relevant, n_relevant, unserved_users=unserved)
     return {**metrics, "model_bytes": model.info()["bytes"]}
+
+
+def ranking_scorer(metric: str = "ndcg", *, k: int = 20) -> Callable[..., float]:
+    """Make a scorer for scikit-learn's searches: ``GridSearchCV(..., scoring=ranking_scorer())``.
+
+    Args:
+        metric: ``"recall"``, ``"ndcg"``, ``"hit_rate"``, ``"mrr"`` or ``"coverage"``.
+        k: Number of ranks that count.
+
+    Returns:
+        ``scorer(estimator, X, y=None) -> float``, which can be pickled: the metric of a fitted
+        :class:`sparserec_np.SparseRec` on the interactions ``X``, by the protocol above. What the
+        estimator learned from is left out of the rankings, so a score on that itself is 0.
+
+    Raises:
+        InputError: There is no such metric, or ``k`` is below 1.
+    """
+    if metric not in _METRICS:
+        raise InputError(f"there is no metric {metric!r}: choose from {', '.join(_METRICS)}")
+    if k < 1:
+        raise InputError(f"k must be at least 1, not {k}")
+    return partial(_score_estimator, metric=metric, k=k)
+
+
+def _score_estimator(estimator: Any, X: Any, y: Any = None, *, metric: str, k: int) -> float:
+    if not hasattr(estimator, "model_"):
+        raise InputError("only a fitted SparseRec has a score: call fit first")
+    learned = estimator.interactions_
+    scores = evaluate(estimator.model_, learned, from_any(X), k=k, threads=estimator.threads)
+    return float(scores[metric])
 
 
 def rank(

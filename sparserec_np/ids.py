@@ -220,7 +220,12 @@ def from_values(values: Iterable[Any]) -> Ids:
     """
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
         return IntIds(np.unique(_int64_or_error(values)))
-    unique = set(values.tolist() if isinstance(values, np.ndarray) else values)
+    try:
+        unique = set(values.tolist() if isinstance(values, np.ndarray) else values)
+    except TypeError:
+        raise InputError(
+            "ids must be integers or strings, but some are lists or the like"
+        ) from None
     types = {type(value) for value in unique}
     if all(issubclass(t, str) for t in types) and types:
         return _from_strings(unique)

@@ -7,20 +7,75 @@ Every user keeps at least one interaction to learn from.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions
+from sparserec_np.interactions import Interactions, from_pairs, ids_of
 
 # Interactions sorted at once: bounds the scratch memory to some 30 bytes each, 30 MB in all, for
 # data of any size (one user with more interactions than this is a block of its own).
 _BLOCK = 1_000_000
 
 Keys: TypeAlias = "Callable[[int, int], npt.NDArray[np.float64]]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InteractionSplit:
+    """Splitter for scikit-learn's searches, over interactions: ``GridSearchCV(..., cv=...)``.
+
+    Each split is a :func:`hold_out` of its own: every user stays in the training part, and rows
+    that repeat a pair of user and item stay together.
+
+    Raises:
+        InputError: A value is out of its range.
+    """
+
+    fraction: float = 0.2
+    """Expected share of each user's interactions to hold out, in (0, 1)."""
+
+    n_splits: int = 1
+    """Number of splits, each drawn anew; at least 1."""
+
+    seed: int = 0
+    """Same seed, same splits."""
+
+    def __post_init__(self) -> None:
+        _fraction(self.fraction)
+        if self.n_splits < 1:
+            raise InputError(f"n_splits must be at least 1, not {self.n_splits}")
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of splits; the arguments are scikit-learn's and not used."""
+        return self.n_splits
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        """Yield the rows of each training and test part.
+
+        Args:
+            X: One interaction a row: an array of two columns, users and items, or a data frame.
+            y: Not used, like ``groups``; scikit-learn hands them over.
+            groups: See ``y``.
+
+        Yields:
+            ``(train, test)``, two ascending arrays that hold every row number of ``X`` once.
+
+        Raises:
+            InputError: ``X`` is no table of interactions.
+        """
+        users, items = ids_of(X)
+        whole = from_pairs(users, items)
+        row_keys = whole.user_ids.locate(users) * whole.n_items + whole.item_ids.locate(items)
+        for seed in np.random.default_rng(self.seed).integers(1 << 62, size=self.n_splits):
+            held = hold_out(whole, fraction=self.fraction, seed=int(seed))[1]
+            held_keys = held.user_of_entry().astype(np.int64) * whole.n_items + held.items
+            in_test = np.isin(row_keys, held_keys)
+            yield np.flatnonzero(~in_test), np.flatnonzero(in_test)
 
 
 def hold_out(
@@ -52,9 +107,8 @@ def hold_out(
     rounding, order = np.random.default_rng(seed).spawn(2)
     degrees = interactions.user_degrees()
     if fraction is not None:
-        if not 0 < fraction < 1:
-            raise InputError(f"fraction must be between 0 and 1, not {fraction}")
-        counts = np.floor(degrees * fraction + rounding.random(len(degrees))).astype(np.int64)
+        share = degrees * _fraction(fraction)
+        counts = np.floor(share + rounding.random(len(degrees))).astype(np.int64)
     else:
         counts = np.full(len(degrees), _positive(n), dtype=np.int64)
     return _split(interactions, counts, lambda start, stop: order.random(stop - start))
@@ -82,6 +136,12 @@ def leave_last_out(interactions: Interactions, *, n: int = 1) -> tuple[Interacti
         raise InputError("leave_last_out needs a time for every interaction, but some are missing")
     counts = np.full(interactions.n_users, _positive(n), dtype=np.int64)
     return _split(interactions, counts, lambda start, stop: -times[start:stop])
+
+
+def _fraction(fraction: float) -> float:
+    if not 0 < fraction < 1:
+        raise InputError(f"fraction must be between 0 and 1, not {fraction}")
+    return fraction
 
 
 def _positive(n: int | None) -> int:

@@ -51,6 +51,7 @@ LAYERS = [
     "sizes",
     "budget",
     "estimator",
+    "adapters",
     "demo",
     # what people type
     "cli",

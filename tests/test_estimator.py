@@ -118,6 +118,12 @@ def test_exclude(fitted):
     assert rest == first[3:]
 
 
+def test_candidates(fitted):
+    everything, _ = fitted.recommend("u0", k=30)
+    some = everything[1:8:2]
+    assert fitted.recommend("u0", k=3, candidates=[*some[::-1], 10**6])[0] == some[:3]
+
+
 def test_whom_to_recommend_to(fitted):
     with pytest.raises(UnknownIdError, match=r"user 'nobody' is not in the training data"):
         fitted.recommend("nobody")

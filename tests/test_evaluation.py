@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np import evaluation
+from sparserec_np import SparseRec, demo, evaluation, hold_out, read
 from sparserec_np.errors import InputError
 from sparserec_np.ids import IntIds
 from sparserec_np.interactions import Interactions
@@ -57,30 +57,56 @@ print(json.dumps({name: float(value) for name, value in scores.items()}))
 """
 
 
-@pytest.fixture(scope="module")
-def rankings():
-    """Random rankings, and the same as ranx and ir-measures take them."""
+DEPTHS = (1, 5, 20)
+
+
+def random_rankings():
+    """Our metrics of random rankings by depth, the rankings, and the test items of each user."""
     ranked, rows = random_case(np.random.default_rng(3), n_users=60, k=20)
+    counts = np.array([len(row) for row in rows])
+    ours = {k: evaluation.score(ranked[:, :k], relevant_items(rows), counts) for k in DEPTHS}
+    lists = [[i for i in row if i >= 0] for row in ranked.tolist()]
+    return ours, lists, rows
+
+
+def recommendations(data: Interactions, users: str):
+    """The same for what a model that has learned from data recommends, one user at a time."""
+    train, test = hold_out(data, fraction=0.2, seed=1)
+    model = SparseRec(users=users, epochs=3).fit(train)
+    ours = {k: evaluation.evaluate(model.model_, train, test, k=k) for k in DEPTHS}
+    served = np.flatnonzero(test.user_degrees())
+    lists = [model.recommend(user, k=20)[0] for user in train.user_ids.take(served)]
+    rows = np.split(test.items, test.indptr[1:-1])
+    return ours, lists, [test.item_ids.take(rows[user]) for user in served]
+
+
+@pytest.fixture(scope="module", params=["random", "film fans", "MovieLens"])
+def rankings(request):
+    """Our metrics, and the rankings and test items as ranx and ir-measures take them."""
+    if request.param == "random":
+        ours, lists, rows = random_rankings()
+    elif request.param == "film fans":
+        ours, lists, rows = recommendations(demo.generate().interactions, "embedding")
+    else:
+        ratings = request.getfixturevalue("data_dir") / "movielens-small" / "ratings.csv"
+        ours, lists, rows = recommendations(read(ratings), "history")
     qrels = {f"u{u}": {f"i{i}": 1 for i in row} for u, row in enumerate(rows)}
     run = {
-        f"u{u}": {f"i{i}": float(20 - rank) for rank, i in enumerate(row) if i >= 0}
-        for u, row in enumerate(ranked.tolist())
+        f"u{u}": {f"i{i}": float(20 - rank) for rank, i in enumerate(row)}
+        for u, row in enumerate(lists)
     }
-    return ranked, rows, qrels, run
+    return ours, qrels, run
 
 
 def check_metrics(rankings, theirs: dict[tuple[str, int], float]) -> None:
-    ranked, rows, _, _ = rankings
-    for k in (1, 5, 20):
-        counts = np.array([len(row) for row in rows])
-        ours = evaluation.score(ranked[:, :k], relevant_items(rows), counts)
+    for k, ours in rankings[0].items():
         for name in METRICS:
-            assert ours[name] == pytest.approx(theirs[name, k], abs=1e-9), (name, k)
+            assert 0 < ours[name] == pytest.approx(theirs[name, k], abs=1e-9), (name, k)
 
 
 def test_metrics_agree_with_ranx(rankings):
     pytest.importorskip("ranx")
-    _, _, qrels, run = rankings
+    _, qrels, run = rankings
     names = {(name, k): f"{name}@{k}" for name in METRICS for k in (1, 5, 20)}
     # As a process of its own, not compiled: compiling ranx takes longer than all other tests here.
     done = subprocess.run(
@@ -97,7 +123,7 @@ def test_metrics_agree_with_ranx(rankings):
 
 def test_metrics_agree_with_ir_measures(rankings):
     ir_measures = pytest.importorskip("ir_measures")
-    _, _, qrels, run = rankings
+    _, qrels, run = rankings
     measures = {
         (name, k): measure @ k
         for name, measure in zip(

@@ -115,7 +115,7 @@ def test_integral_floats_are_integer_ids() -> None:
 
 def test_a_matrix_keeps_its_numbers() -> None:
     matrix = sparse.coo_array(
-        ([1.0, 0.0, -2.0, 3.0, -3.0], ([0, 0, 2, 1, 1], [3, 1, 0, 1, 1])), shape=(4, 5)
+        ([1.0, 0.0, 2.0, 3.0, -3.0], ([0, 0, 2, 1, 1], [3, 1, 0, 1, 1])), shape=(4, 5)
     )
     interactions = from_matrix(matrix)
     assert (interactions.n_users, interactions.n_items) == (4, 5)

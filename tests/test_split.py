@@ -128,3 +128,51 @@ def test_leave_last_out_needs_times():
         split.leave_last_out(make([[0, 1]]))
     with pytest.raises(InputError, match="some are missing"):
         split.leave_last_out(make([[0, 1]], times=[1, float("nan")]))
+
+
+def cut(rows: list[tuple[object, object]], **options) -> list[tuple[list[int], list[int]]]:
+    table = np.empty((len(rows), 2), dtype=object)
+    table[:] = rows
+    splits = split.InteractionSplit(**options).split(table)
+    return [(train.tolist(), test.tolist()) for train, test in splits]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), min_size=1, max_size=40),
+    st.floats(0.01, 0.99),
+    st.integers(1, 3),
+)
+@settings(deadline=None, max_examples=60)
+def test_rows_are_split_by_pair_and_no_user_is_lost(rows, fraction, n_splits):
+    parts = cut(rows, fraction=fraction, n_splits=n_splits)
+    assert len(parts) == n_splits
+    for train, test in parts:
+        assert sorted(train + test) == list(range(len(rows)))
+        assert not {rows[n] for n in train} & {rows[n] for n in test}
+        assert {rows[n][0] for n in train} == {user for user, _ in rows}
+
+
+def test_splits_differ_and_come_again():
+    rows = [(user, item) for user in "abcd" for item in range(20)]
+    first, second = cut(rows, n_splits=2)
+    assert len(first[1]) == len(second[1]) == 16
+    assert first != second
+    assert cut(rows, n_splits=2) == [first, second]
+    assert cut(rows, seed=1) != [first]
+    assert split.InteractionSplit(n_splits=7).get_n_splits(rows) == 7
+
+
+@pytest.mark.parametrize(
+    ("X", "kind"),
+    [([(1, 2)], "list"), (([1], [2]), "tuple"), (make([[0]]), "Interactions"), ("a.csv", "str")],
+)
+def test_only_tables_are_split_by_rows(X, kind):
+    with pytest.raises(InputError, match=f"the rows of a {kind} are no interactions"):
+        next(split.InteractionSplit().split(X))
+
+
+def test_what_a_splitter_refuses():
+    with pytest.raises(InputError, match="between 0 and 1, not 1"):
+        split.InteractionSplit(fraction=1)
+    with pytest.raises(InputError, match="n_splits must be at least 1, not 0"):
+        split.InteractionSplit(n_splits=0)

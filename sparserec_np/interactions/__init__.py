@@ -16,7 +16,7 @@ from sparserec_np.interactions._combine import (
 from sparserec_np.interactions._core import Interactions, drop_rare
 from sparserec_np.interactions._files import read
 from sparserec_np.interactions._frames import from_frame
-from sparserec_np.interactions._memory import from_any, from_matrix, from_pairs
+from sparserec_np.interactions._memory import from_any, from_matrix, from_pairs, ids_of
 from sparserec_np.interactions._report import BadRow, Columns, ReadReport
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "from_frame",
     "from_matrix",
     "from_pairs",
+    "ids_of",
     "merge",
     "positions_in",
     "read",

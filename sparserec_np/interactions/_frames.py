@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -106,8 +107,11 @@ def _take_columns(
         import narwhals as nw
     except ImportError as error:
         raise missing_extra("narwhals", "train", "reading data frames") from error
-    if hasattr(frame, "set_axis"):  # pandas, whose columns may be numbered
+    if hasattr(frame, "set_axis") and hasattr(frame, "columns"):  # pandas: may have numbers there
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    arrow = sys.modules.get("pyarrow")
+    if arrow is not None and isinstance(frame, arrow.RecordBatch):
+        frame = arrow.Table.from_batches([frame])
     try:
         table = nw.from_native(frame)
     except TypeError as error:
@@ -120,6 +124,13 @@ def _take_columns(
     taken = [name for name in dataclasses.astuple(columns) if name is not None]
     table = table.select(list(dict.fromkeys(taken)))
     return (table.collect() if isinstance(table, nw.LazyFrame) else table), columns
+
+
+def frame_ids(frame: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Take the user and the item id of each row; see :func:`ids_of`."""
+    table, columns = _take_columns(frame, ColumnOptions(None, None, None, None), None, False)
+    rows = np.ones(len(table), dtype=bool)
+    return _ids(table[columns.user], rows), _ids(table[columns.item], rows)
 
 
 def _judge(
@@ -168,7 +179,9 @@ def _missing(column: nw.Series[Any]) -> NDArray[np.bool_]:
 
 def _ids(column: nw.Series[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
     """Take the ids of the rows to keep; integers as such, anything else as objects."""
-    if column.dtype.is_numeric():
+    import narwhals as nw
+
+    if column.dtype.is_numeric() and column.dtype not in (nw.Int128, nw.UInt128):
         return column.filter(keep.tolist()).to_numpy()
     values = np.empty(len(column), dtype=object)
     values[:] = column.to_list()

@@ -54,13 +54,15 @@ def from_matrix(matrix: Any) -> Interactions:
     zero are not interactions.
 
     Args:
-        matrix: scipy sparse matrix or array of shape [n_users, n_items], any numeric dtype.
+        matrix: scipy sparse matrix or array of shape [n_users, n_items], of any real dtype, its
+            values not negative: what was disliked is no interaction.
 
     Returns:
         The interactions, without times.
 
     Raises:
-        InputError: Not a two-dimensional sparse matrix, or it holds NaN or infinite values.
+        InputError: Not a two-dimensional sparse matrix, or it holds NaN, infinite, complex or
+            negative values.
     """
     if not _is_sparse(matrix) or len(matrix.shape) != 2:
         raise InputError(
@@ -68,8 +70,15 @@ def from_matrix(matrix: Any) -> Interactions:
             "make one, scipy.sparse.csr_array(X)"
         )
     entries = matrix.tocsr().tocoo()  # by way of CSR, repeated entries are summed
+    if entries.data.dtype.kind not in "biuf":
+        raise InputError(f"Complex data not supported: the matrix is of {entries.data.dtype}")
     if not np.all(np.isfinite(entries.data)):
         raise InputError("the matrix holds NaN or infinite values: remove or replace them first")
+    if np.any(entries.data < 0):
+        raise InputError(
+            "Negative values in data: every entry of the matrix counts as liked, so leave out what "
+            "was disliked"
+        )
     stored = entries.data != 0
     n_users, n_items = matrix.shape
     return assemble(
@@ -103,12 +112,7 @@ def from_any(data: Any) -> Interactions:
     if _is_sparse(data):
         return from_matrix(data)
     if isinstance(data, np.ndarray):
-        if data.ndim != 2 or data.shape[1] != 2:
-            raise InputError(
-                f"an array of shape {data.shape} is neither pairs ([n, 2]: user, item) nor sparse; "
-                "for a dense matrix of users x items give scipy.sparse.csr_array(X)"
-            )
-        return from_pairs(data[:, 0], data[:, 1])
+        return from_pairs(*_two_columns(data))
     if isinstance(data, (list, tuple, dict, set, int, float)) or data is None:
         raise InputError(
             f"cannot make interactions of a {type(data).__name__}: give (users, items), a scipy "
@@ -117,6 +121,30 @@ def from_any(data: Any) -> Interactions:
     from sparserec_np.interactions._frames import from_frame
 
     return from_frame(data)
+
+
+def ids_of(data: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Take the user and the item id of each row of a table of interactions.
+
+    Args:
+        data: A numpy array of two columns or a data frame: what can be cut by rows.
+
+    Returns:
+        The ids of the n rows as they are, missing ones included, two arrays of shape [n].
+
+    Raises:
+        InputError: ``data`` is anything else.
+    """
+    if isinstance(data, np.ndarray):
+        return _two_columns(data)
+    if _is_sparse(data) or isinstance(data, (Interactions, str, Path, list, tuple, dict)):
+        raise InputError(
+            f"the rows of a {type(data).__name__} are no interactions: give an array of two "
+            "columns, users and items, or a data frame"
+        )
+    from sparserec_np.interactions._frames import frame_ids
+
+    return frame_ids(data)
 
 
 def encode(column: NDArray[Any], name: str) -> tuple[Ids, NDArray[np.int64]]:
@@ -139,6 +167,17 @@ def encode(column: NDArray[Any], name: str) -> tuple[Ids, NDArray[np.int64]]:
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     return vocabulary, vocabulary.locate(column)
+
+
+def _two_columns(data: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    if data.ndim != 2 or data.shape[1] != 2:
+        raise InputError(
+            f"an array of shape {data.shape} is neither pairs ([n, 2]: user, item) nor sparse; "
+            "for a dense matrix of users x items give scipy.sparse.csr_array(X)"
+        )
+    if isinstance(data, np.matrix):
+        data = np.asarray(data)
+    return data[:, 0], data[:, 1]
 
 
 def _is_sparse(data: Any) -> bool:
@@ -167,9 +206,13 @@ def _column(values: Any, name: str) -> NDArray[Any]:
     """Turn a column of ids into an array: of integers, of floats, or of objects."""
     if isinstance(values, (str, bytes)):
         raise InputError(f"{name} is one text, not a list of ids")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise InputError(f"{name}: some ids are missing (masked)")
     if isinstance(values, np.ndarray):
-        column = values
+        column = np.asarray(values)
     else:
+        if hasattr(values, "to_pylist"):  # Arrow, which iterates over scalars of its own
+            values = values.to_pylist()
         # numpy would turn [1, "a"] into text, and integers beyond 64 bits into floats.
         listed = list(values)
         integers = all(type(value) is int for value in listed)

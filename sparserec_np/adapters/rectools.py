@@ -1,0 +1,124 @@
+"""A RecTools model, for RecTools' ``cross_validate`` and metrics.
+
+RecTools' ``Recall``, ``HitRate`` and ``MRR`` are ours by definition, its ``NDCG`` is with
+``divide_by_achievable=True``; by default it divides by the DCG of k hits, whoever has how many.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparserec_np.errors import UnknownIdError, missing_extra
+from sparserec_np.estimator import SparseRec
+
+try:
+    from rectools import Columns
+    from rectools.models.base import ModelBase, ModelConfig
+except ModuleNotFoundError as error:
+    raise missing_extra(error.name or "rectools", "rectools", "the adapter to RecTools") from error
+
+_Triplet = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
+
+class SparseRecModelConfig(ModelConfig):
+    """Config of a :class:`SparseRecModel`."""
+
+    estimator: dict[str, Any] = {}  # noqa: RUF012 -- pydantic copies it
+    """Arguments of ``SparseRec``."""
+
+
+class SparseRecModel(ModelBase[SparseRecModelConfig]):
+    """A ``SparseRec`` that RecTools can train and evaluate.
+
+    It learns the external ids, so ``model.estimator.save(path)`` gives a file to ship. With
+    histories, a user is the items of the dataset that is given to ``recommend``; every interaction
+    counts as liked, whatever its weight.
+
+    Args:
+        estimator: What is trained, ``SparseRec()`` if None.
+        verbose: RecTools'; nothing is printed here.
+    """
+
+    recommends_for_warm = False
+    recommends_for_cold = False
+    config_class = SparseRecModelConfig
+
+    def __init__(self, estimator: SparseRec | None = None, verbose: int = 0) -> None:
+        super().__init__(verbose=verbose)
+        self.estimator = SparseRec() if estimator is None else estimator
+
+    def _get_config(self) -> SparseRecModelConfig:
+        given = {n: v for n, v in self.estimator.get_params().items() if v is not None}
+        return SparseRecModelConfig(cls=type(self), estimator=given, verbose=self.verbose)
+
+    @classmethod
+    def _from_config(cls, config: SparseRecModelConfig) -> SparseRecModel:
+        return cls(SparseRec(**config.estimator), verbose=config.verbose)
+
+    def _fit(self, dataset: Any) -> None:
+        table = dataset.interactions.df
+        users = dataset.user_id_map.convert_to_external(table[Columns.User].to_numpy())
+        items = dataset.item_id_map.convert_to_external(table[Columns.Item].to_numpy())
+        self.estimator.fit((users, items))
+
+    def _recommend_u2i(
+        self,
+        user_ids: NDArray[Any],
+        dataset: Any,
+        k: int,
+        filter_viewed: bool,
+        sorted_item_ids_to_recommend: NDArray[Any] | None,
+    ) -> _Triplet:
+        external = dataset.item_id_map.convert_to_external
+        allowed = sorted_item_ids_to_recommend
+        candidates = None if allowed is None else external(allowed)
+        matrix = dataset.get_user_item_matrix(include_weights=False)
+        model = self.estimator.model_
+        found = []
+        for user, name in zip(
+            user_ids, dataset.user_id_map.convert_to_external(user_ids), strict=True
+        ):
+            had = external(matrix.indices[matrix.indptr[user] : matrix.indptr[user + 1]])
+            whom = {"history": had} if model.users == "history" else {"user": name}
+            left_out = had if filter_viewed else []
+            try:
+                best = model.recommend(**whom, k=k, exclude=left_out, candidates=candidates)
+            except UnknownIdError:  # not in what was learned from: no recommendations
+                continue
+            found.append((user, *best))
+        return _triplet(found, dataset)
+
+    def _recommend_i2i(
+        self,
+        target_ids: NDArray[Any],
+        dataset: Any,
+        k: int,
+        sorted_item_ids_to_recommend: NDArray[Any] | None,
+    ) -> _Triplet:
+        external = dataset.item_id_map.convert_to_external
+        allowed = external(
+            dataset.item_id_map.internal_ids
+            if sorted_item_ids_to_recommend is None
+            else sorted_item_ids_to_recommend
+        )
+        wanted = set(allowed.tolist())
+        model = self.estimator.model_
+        found = []
+        for target, name in zip(target_ids, external(target_ids).tolist(), strict=True):
+            ids, cosines = model.similar_items(name, len(model.item_ids))
+            # RecTools expects the item itself in front, and takes it out where it is not wanted.
+            pairs = [(name, 1.0), *zip(ids, cosines.tolist(), strict=True)]
+            best = [pair for pair in pairs if pair[0] in wanted][:k]
+            found.append((target, [i for i, _ in best], np.array([c for _, c in best], np.float32)))
+        return _triplet(found, dataset)
+
+
+def _triplet(found: list[tuple[int, list[Any], NDArray[np.float32]]], dataset: Any) -> _Triplet:
+    """Put the lists of ``(target, ids, scores)`` one after the other, ids as internal numbers."""
+    targets = [target for target, items, _ in found for _ in items]
+    ids = [item for _, items, _ in found for item in items]
+    scores = np.concatenate([np.empty(0, np.float32), *(s for _, _, s in found)])
+    return np.array(targets, np.int64), dataset.item_id_map.convert_to_internal(ids), scores
