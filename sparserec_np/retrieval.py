@@ -202,9 +202,10 @@ def rank_all(
     """
     out = np.full((rows.size, k), -1, np.int32)
     scores = np.full((rows.size, k), -np.inf, np.float32)
+    offsets, items, values = _by_dimension(scorer)
     with thread_count(threads):
         _top_k(
-            scorer, *_by_dimension(scorer), history, *vectors, rows, exclude_indptr, exclude_items,
+            scorer, offsets, items, values, history, *vectors, rows, exclude_indptr, exclude_items,
             out, scores,
         )  # fmt: skip
     return out, scores
