@@ -132,10 +132,15 @@ def encode_monotone(
         ``low`` and ``high``: uint8 arrays of packed_bytes(n, low_bits) and
         unary_bytes(n, universe, low_bits) bytes.
     """
-    wide = keys.astype(np.uint64, copy=False)
-    low = pack_bits(wide & np.uint64((1 << low_bits) - 1), low_bits)
+    low = np.empty(packed_bytes(len(keys), low_bits), dtype=np.uint8)
     bits = np.zeros(8 * unary_bytes(len(keys), universe, low_bits), dtype=np.uint8)
-    bits[(wide >> np.uint64(low_bits)).astype(np.int64) + np.arange(len(keys))] = 1
+    mask = np.uint64((1 << low_bits) - 1)
+    for start in range(0, len(keys), _PACK_PIECE):
+        piece = keys[start : start + _PACK_PIECE].astype(np.uint64)
+        first = start * low_bits // 8
+        low[first : first + packed_bytes(len(piece), low_bits)] = pack_bits(piece & mask, low_bits)
+        ones = (piece >> np.uint64(low_bits)).astype(np.int64)
+        bits[ones + np.arange(start, start + len(piece))] = 1
     return low, np.packbits(bits, bitorder="little")
 
 

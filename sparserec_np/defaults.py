@@ -64,9 +64,11 @@ def _reg(an_item: float, history: bool) -> float:
 def _candidates(items: int, a_user: float, history: bool) -> int:
     """Draw so many that about a third of one of them is something that the user would have taken.
 
-    The hardest of more candidates is ever more often no negative at all.
+    The hardest of more candidates is ever more often no negative at all: so fewer than that where
+    there is little to tell the two apart by, few items or short histories.
     """
-    return int(min(max(items / (3 * a_user), 2), 32 if history else 16))
+    wanted = min(items / (3 * a_user), (items * a_user) ** (2 / 3) / 150)
+    return int(min(max(wanted, 2), 128 if history else 16))
 
 
 def _history_exponent(a_user: float) -> float:

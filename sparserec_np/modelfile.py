@@ -256,14 +256,16 @@ def _encode_table(
 ) -> TableLayout:
     """Encode by dimension (key = dim * rows + row) or by row, with a directory of blocks."""
     n = len(table)
-    rows = np.repeat(np.arange(n), np.diff(table.indptr))
+    keys = np.repeat(np.arange(n), np.diff(table.indptr))
     values = table.values
     if by_dim:
         order = np.argsort(table.dims, kind="stable")
-        keys = table.dims[order].astype(np.int64) * n + rows[order]
+        keys = keys[order]
+        keys += table.dims[order].astype(np.int64) * n
         values = values[order]
     else:
-        keys = rows * table.dim + table.dims
+        keys *= table.dim
+        keys += table.dims
         blocks = table.indptr[np.r_[0:n:ROWS_A_BLOCK, n]]
         out[f"{prefix}.blocks"] = blocks.astype("<u4")
     layout = TableLayout.smallest(n, table.dim, len(keys), value_bits, has_directory=not by_dim)

@@ -16,6 +16,8 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 
 _ITERATIONS = 200
+_MOST = 1 << 20  # values that a codebook is fitted to
+_PIECE = 1 << 16  # values coded at a time
 _GRID = 512  # cells of the grid that the first codebook is found on, at least
 
 
@@ -31,7 +33,8 @@ def fit_levels(values: FloatArray, bits: int) -> FloatArray:
         Values that are at most ``2**bits`` different ones are the levels themselves, the last one
         repeated: quantising twice changes nothing.
     """
-    ordered = np.sort(values.astype(np.float64))
+    # Every so many of the sorted values stand for all of them: the same codebook to the eye.
+    ordered = np.sort(values)[:: -(-len(values) // _MOST) or 1].astype(np.float64)
     distinct = ordered[np.r_[True, ordered[1:] > ordered[:-1]]] if len(ordered) else np.ones(1)
     count = 1 << bits
     if len(distinct) <= count:
@@ -106,4 +109,8 @@ def assign(values: FloatArray, levels: FloatArray) -> npt.NDArray[np.uint8]:
         uint8 array of shape [n], indices into ``levels``.
     """
     middles = (levels[1:].astype(np.float64) + levels[:-1]) / 2
-    return np.searchsorted(middles, values).astype(np.uint8)
+    codes = np.empty(len(values), np.uint8)
+    for start in range(0, len(values), _PIECE):  # in wide types, so a few at a time
+        piece = slice(start, start + _PIECE)
+        codes[piece] = np.searchsorted(middles, values[piece])
+    return codes
