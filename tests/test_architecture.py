@@ -38,6 +38,7 @@ LAYERS = [
     "nmf",
     "start",
     "records",
+    "fit_log",
     "kernels",
     "explore",
     "trainer",
@@ -51,6 +52,7 @@ LAYERS = [
     "budget",
     "estimator",
     "demo",
+    "report",
     # what people type
     "cli",
     "__main__",
