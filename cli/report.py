@@ -24,7 +24,7 @@ from .tables import kilobytes
 @click.option(
     "--examples",
     type=click.IntRange(0, 20),
-    default=3,
+    default=4,
     show_default=True,
     metavar="N",
     help="Users to show, with their ids; 0 for none.",

@@ -186,7 +186,7 @@ def evaluate(
 
 
 class Ranking(NamedTuple):
-    """Rankings to be scored: rows are the users of ``relevant``, items are numbered as the model's."""
+    """Rankings to be scored: a row for each user of ``relevant``, items numbered as the model's."""
 
     ranked: npt.NDArray[np.int32]
     """Item numbers, int32[n_users, k], best first, -1 where no item was recommended."""

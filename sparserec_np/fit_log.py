@@ -11,13 +11,14 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from sparserec_np import atomic
 from sparserec_np.errors import InputError
 from sparserec_np.records import EpochRecord
 
-_NAMES = {field.name for field in dataclasses.fields(EpochRecord)}
-_TEXTS, _MAYBE = {"stage"}, {"ndcg"}
+_TYPES: dict[str, Any] = {"stage": str, "ndcg": (int, float, type(None))}
+_NUMBER = (int, float)
 
 
 def write_log(path: str | os.PathLike[str], records: Sequence[EpochRecord]) -> None:
@@ -55,13 +56,13 @@ def read_log(path: str | os.PathLike[str]) -> list[EpochRecord]:
 
 def _record(path: str | os.PathLike[str], number: int, line: str) -> EpochRecord:
     try:
-        fields = {name: value for name, value in json.loads(line).items() if name in _NAMES}
-        for name, value in fields.items():
-            if name not in _TEXTS and not (value is None and name in _MAYBE):
-                value + 0.0  # noqa: B018 - a TypeError if it is no number
+        known = json.loads(line)
+        fields = {field.name: known[field.name] for field in dataclasses.fields(EpochRecord)}
+    except (ValueError, TypeError, KeyError):
+        fields = {}
+    if fields and all(isinstance(v, _TYPES.get(name, _NUMBER)) for name, v in fields.items()):
         return EpochRecord(**fields)
-    except (ValueError, TypeError, AttributeError):
-        raise InputError(
-            f"{path}, line {number}: is no record of an epoch; give the file that "
-            "sparserec-np fit --log wrote"
-        ) from None
+    raise InputError(
+        f"{path}, line {number}: is no record of an epoch; give the file that sparserec-np fit "
+        "--log wrote"
+    )

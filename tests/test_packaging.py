@@ -36,7 +36,7 @@ def test_the_wheel_holds_every_module_and_data_file(names, project):
         for path in (project / "sparserec_np" / "web").glob("*")
         if path.is_file()
     }
-    expected |= {"sparserec_np/py.typed", "sparserec_np/FORMAT.md"}
+    expected |= {"sparserec_np/py.typed", "sparserec_np/FORMAT.md", "sparserec_np/report/page.html"}
     assert expected <= names
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from sparserec_np.report._figures import Figures
 
-_MODEL, _POPULAR, _INK, _LINE = "#000001", "#000002", "#000003", "#000004"
-_VARIABLES = {_MODEL: "--model", _POPULAR: "--other", _INK: "--ink", _LINE: "--line"}
+_MODEL, _OTHER, _INK, _LINE = "#000001", "#000002", "#000003", "#000004"
+_VARIABLES = {_MODEL: "--model", _OTHER: "--other", _INK: "--ink", _LINE: "--line"}
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sparserec-np",
@@ -29,6 +30,7 @@ _STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.spines.left": False,
     "axes.axisbelow": True,
+    "axes.facecolor": "none",
     "axes.grid": True,
     "axes.grid.axis": "y",
     "grid.color": _LINE,
@@ -42,9 +44,12 @@ _STYLE: dict[str, Any] = {
     "legend.borderaxespad": 0.2,
     "legend.handlelength": 1.2,
 }
-_INCHES = (5.2, 3.0)
+_INCHES = (4.5, 2.8)  # so that 11 pt are 11 px in a window as wide as a phone
 
 Draw = Callable[["Axes"], None]
+Bars: TypeAlias = "tuple[Sequence[dict[str, Any]], list[tuple[str, str, str]], str, str]"
+"""Groups; name, legend and colour of each series; label below; label beside. A label that begins
+with % makes per cent of the values."""
 
 
 def draw(figures: Figures) -> dict[str, str]:
@@ -58,79 +63,58 @@ def draw(figures: Figures) -> dict[str, str]:
     """
     data, quality, weights = figures["data"], figures["quality"], figures["weights"]
     bias, k = figures["bias"]["groups"], figures["metrics"]["k"]
-    charts: dict[str, Draw] = {
-        "users": lambda ax: _bars(ax, data["users"], [("n", "users", _MODEL)], "items they have"),
-        "items": lambda ax: _bars(
-            ax, data["items"], [("n", "items", _MODEL)], "users who have them"
-        ),
-        "activity": lambda ax: _bars(
-            ax,
-            quality["by_activity"],
-            [("ndcg", "model", _MODEL), ("popular_ndcg", "most popular", _POPULAR)],
-            "items that the user has in train",
-            f"NDCG@{k}",
-        ),
-        "popularity": lambda ax: _bars(
-            ax,
+    by_users, by_items = "users of the item in train", "items that the user has in train"
+    bars: dict[str, Bars] = {
+        "users": (data["users"], [("n", "users", _MODEL)], by_items, "users"),
+        "items": (data["items"], [("n", "items", _MODEL)], by_users, "items"),
+        "activity": (quality["by_activity"], _against("ndcg"), by_items, f"NDCG@{k}"),
+        "popularity": (
             quality["by_popularity"],
-            [("found", "model", _MODEL), ("popular_found", "most popular", _POPULAR)],
-            "users of the item in train",
-            f"found in the first {k}",
-            percent=True,
+            _against("found"),
+            by_users,
+            f"% found in the first {k}",
         ),
-        "bias": lambda ax: _bars(
-            ax,
+        "bias": (
             bias,
-            [("model", "recommended", _MODEL), ("test", "really chosen", _POPULAR)],
-            "users of the item in train",
-            "share of all",
-            percent=True,
+            [("model", "recommended", _MODEL), ("test", "really chosen", _OTHER)],
+            by_users,
+            "% of all",
         ),
-        "weights": lambda ax: _bars(
-            ax,
+        "covered": (bias, [("covered", "seen", _MODEL)], by_users, "% of the items"),
+        "weights": (
             weights["by_popularity"],
             [("weights", "weights", _MODEL)],
-            "users of the item in train",
+            by_users,
             "weights an item",
         ),
-        "dimensions": lambda ax: _ranks(ax, weights["by_dimension"]),
     }
     if figures["mask"]:
-        charts["mask"] = lambda ax: _bars(
-            ax,
-            figures["mask"]["by_popularity"],
-            [("moved", "moved", _MODEL)],
-            "users of the item in train",
-            "weights that moved",
-            percent=True,
-        )
+        moved = figures["mask"]["by_popularity"]
+        bars["mask"] = (moved, [("moved", "moved", _MODEL)], by_users, "% of the weights")
+    charts: dict[str, Draw] = {name: partial(_bars, bars=one) for name, one in bars.items()}
+    charts["dimensions"] = partial(_ranks, counts=weights["by_dimension"])
     for number, curve in enumerate(figures["curves"] or ()):
-        charts[f"curve{number}"] = lambda ax, curve=curve: _curve(ax, curve)
-        charts[f"moved{number}"] = lambda ax, curve=curve: _moved(
-            ax, curve, figures["info"]["weights"]
-        )
+        charts[f"curve{number}"] = partial(_curve, curve=curve)
+        charts[f"moved{number}"] = partial(_moved, curve=curve, weights=figures["info"]["weights"])
     return {name: _svg(name, chart) for name, chart in charts.items()}
 
 
-def _bars(
-    ax: Axes,
-    groups: Sequence[dict[str, Any]],
-    series: Sequence[tuple[str, str, str]],
-    xlabel: str,
-    ylabel: str = "",
-    *,
-    percent: bool = False,
-) -> None:
-    """Draw groups as bars; ``series`` are the name of a value, what it is called, its colour."""
+def _against(name: str) -> list[tuple[str, str, str]]:
+    return [(name, "model", _MODEL), (f"popular_{name}", "most popular", _OTHER)]
+
+
+def _bars(ax: Axes, bars: Bars) -> None:
+    groups, series, xlabel, ylabel = bars
     width = 0.8 / len(series)
+    factor = 100 if ylabel.startswith("%") else 1
     for i, (name, label, colour) in enumerate(series):
         places = [g + (i - (len(series) - 1) / 2) * width for g in range(len(groups))]
-        values = [group[name] or 0 for group in groups]
+        values = [factor * (group[name] or 0) for group in groups]
         ax.bar(places, values, width=0.92 * width, color=colour, label=label)
     ax.set_xticks(range(len(groups)), [_short(group["low"]) for group in groups])
     ax.tick_params(axis="x", length=0)
     ax.set_xlabel(f"{xlabel}, from")
-    _value_axis(ax, ylabel or series[0][1], percent)
+    _value_axis(ax, ylabel)
     if len(series) > 1:
         ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
 
@@ -139,49 +123,47 @@ def _ranks(ax: Axes, counts: Sequence[int]) -> None:
     ax.fill_between(range(1, len(counts) + 1), counts, step="mid", color=_MODEL, linewidth=0)
     ax.set_xlim(0.5, len(counts) + 0.5)
     ax.set_xlabel("dimensions, the fullest first")
-    _value_axis(ax, "weights of items", percent=False)
+    _value_axis(ax, "weights of items")
 
 
 def _curve(ax: Axes, curve: dict[str, Any]) -> None:
     """Draw loss and, on an axis of its own, NDCG."""
-    validated = any(value is not None for value in curve["ndcg"])
-    ax.plot(curve["epoch"], curve["loss"], color=_POPULAR, linewidth=2, label="loss")
-    ax.set_xlabel("epoch")
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    _value_axis(ax, "loss", percent=False, from_zero=False)
-    if validated:
-        right = ax.twinx()
-        right.plot(
-            curve["epoch"],
-            [float("nan") if value is None else value for value in curve["ndcg"]],
-            color=_MODEL,
-            linewidth=2,
-            marker="o",
-            markersize=4,
-            label="NDCG@20 on the held-out part",
-        )
-        right.grid(False)
-        _value_axis(right, "NDCG@20", percent=False, from_zero=False)
-        lines = [*ax.get_lines(), *right.get_lines()]
-        ax.legend(handles=lines, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    ax.plot(curve["epoch"], curve["loss"], color=_OTHER, linewidth=2, label="loss")
+    _epoch_axis(ax)
+    _value_axis(ax, "loss", from_zero=False)
+    if all(value is None for value in curve["ndcg"]):
+        return
+    right = ax.twinx()
+    values = [float("nan") if value is None else value for value in curve["ndcg"]]
+    style: Any = {"linewidth": 2, "marker": "o", "markersize": 4}
+    right.plot(curve["epoch"], values, color=_MODEL, label="NDCG@20, held out", **style)
+    right.grid(False)
+    _value_axis(right, "NDCG@20", from_zero=False)
+    lines = [*ax.get_lines(), *right.get_lines()]
+    ax.legend(handles=lines, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
 
 
 def _moved(ax: Axes, curve: dict[str, Any], weights: int) -> None:
-    ax.bar(curve["epoch"], [moved / weights for moved in curve["moved"]], color=_MODEL)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.bar(curve["epoch"], [100 * moved / weights for moved in curve["moved"]], color=_MODEL)
+    _epoch_axis(ax)
+    _value_axis(ax, "% of the weights")
+
+
+def _epoch_axis(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     ax.set_xlabel("epoch")
-    _value_axis(ax, "weights moved", percent=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _value_axis(ax: Axes, label: str, percent: bool, from_zero: bool = True) -> None:
-    from matplotlib.ticker import FuncFormatter
+def _value_axis(ax: Axes, label: str, *, from_zero: bool = True) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     ax.set_ylabel(label)
-    ax.yaxis.get_major_locator().set_params(nbins=5)
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     if from_zero:
         ax.set_ylim(0, None if ax.get_ylim()[1] > 0 else 1)
-    text = (lambda v, _: f"{100 * v:.3g}%") if percent else (lambda v, _: _short(v))
-    ax.yaxis.set_major_formatter(FuncFormatter(text))
 
 
 def _short(value: float) -> str:
@@ -200,11 +182,13 @@ def _svg(name: str, chart: Draw) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+    with matplotlib.rc_context():
+        settings: Any = matplotlib.rcParams
+        settings.update(matplotlib.rcParamsDefault)  # whatever the user has set
+        settings.update(_STYLE)
         figure = Figure(figsize=_INCHES, layout="constrained")
         figure.patch.set_visible(False)
         ax = figure.add_subplot()
-        ax.patch.set_visible(False)
         chart(ax)
         text = StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
@@ -218,9 +202,7 @@ def _for_page(name: str, svg: str) -> str:
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     used = set(re.findall(r"#([\w-]+)[\")]", svg))
-    svg = re.sub(
-        r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg
-    )
+    svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r"(href=\"|url\()#", rf"\1#{name}-", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")

@@ -49,7 +49,7 @@ def figures(
     *,
     k: int = 20,
     log: Sequence[EpochRecord] | None = None,
-    examples: int = 3,
+    examples: int = 4,
     threads: int | None = None,
 ) -> Figures:
     """Work out all that a report shows.
@@ -186,10 +186,12 @@ def _curves(log: Sequence[EpochRecord]) -> list[dict[str, Any]]:
 
 
 def _weights(items: Table, popularity: Ints) -> dict[str, Any]:
-    by_dimension = np.bincount(items.dims, minlength=items.dim)
+    """Where the weights of items are; ``half``: so many dimensions have half of them."""
+    by_dimension = np.sort(np.bincount(items.dims, minlength=items.dim))[::-1]
     return {
         "by_popularity": _groups(popularity, weights=np.diff(items.indptr)),
-        "by_dimension": np.sort(by_dimension)[::-1].tolist(),
+        "by_dimension": by_dimension.tolist(),
+        "half": int(np.searchsorted(by_dimension.cumsum(), by_dimension.sum() / 2)) + 1,
     }
 
 
@@ -267,7 +269,9 @@ def _by_popularity(ranking: Ranking, popular: Ranking, popularity: Ints) -> list
 
 def _bias(ranking: Ranking, popular: Ranking, popularity: Ints) -> dict[str, Any]:
     """Where recommendations go, beside where interactions went."""
-    groups = _groups(popularity)
+    served = np.zeros(len(popularity))
+    served[ranking.ranked[ranking.ranked >= 0]] = 1
+    groups = _groups(popularity, covered=served)
     first = int(octaves(popularity).min())
     means = {}
     for name, items in (
@@ -280,8 +284,7 @@ def _bias(ranking: Ranking, popular: Ranking, popularity: Ints) -> dict[str, Any
         for group, n in zip(groups, counts.tolist(), strict=True):
             group[name] = n / max(len(items), 1)
         means[name] = float(degrees.mean()) if len(items) else 0.0
-    served = ranking.ranked[ranking.ranked >= 0]
-    return {"groups": groups, "mean": means, "items": int(np.unique(served).size)}
+    return {"groups": groups, "mean": means, "items": int(served.sum())}
 
 
 def _titles(model: Model, ids: list[Any]) -> list[str]:
@@ -326,7 +329,8 @@ def _examples(
     served = served[np.argsort(degrees[served], kind="stable")]
     places = [(2 * i + 1) * len(served) // (2 * n) for i in range(n)] if len(served) else []
     meaning = {row["dimension"]: row["items"][:2] for row in dimensions}
-    return [_example(model, ranking, meaning, int(served[place])) for place in dict.fromkeys(places)]
+    chosen = served[list(dict.fromkeys(places))].tolist()
+    return [_example(model, ranking, meaning, user) for user in chosen]
 
 
 def _example(
