@@ -46,12 +46,14 @@ class Explanation(NamedTuple):
 def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> Model:
     """Open a model.
 
-    The file is mapped, not read: processes share its pages. Its header is always checked; what a
-    request needs is decoded and checked at the first one.
+    The file is mapped: processes share its pages. Its header is always checked, the rest when used.
 
     Args:
         source: Path of a model file, or its bytes.
         verify: Read the whole file and compare its checksum, too.
+
+    Returns:
+        The model.
 
     Raises:
         ModelFileError: The file is missing, damaged, or of an unknown version.
@@ -239,6 +241,9 @@ class Model:
             item: Id of the item that was, or might be, recommended.
             user: As for :meth:`recommend`.
             history: As for :meth:`recommend`.
+
+        Returns:
+            The score and what it is made of.
 
         Raises:
             UnknownIdError: The item is unknown, or as :meth:`recommend`.
