@@ -22,7 +22,7 @@ _STYLE = """<style>
 svg.pic{--p-ink:#3d4450;--p-line:#c9ced6;--p-soft:#edf0f4;--p-a:#1565c0;--p-b:#d9881c;--p-c:#1b7f4b}
 @media(prefers-color-scheme:dark){svg.pic{--p-ink:#c3cad4;--p-line:#4a525e;--p-soft:#262c35;\
 --p-a:#64a9f5;--p-b:#e0a84f;--p-c:#5fcf95}}
-svg.pic text{fill:var(--p-ink);font-family:system-ui,sans-serif;font-size:17px}
+svg.pic text{fill:var(--p-ink);font-family:system-ui,sans-serif;font-size:18px}
 svg.pic .a{fill:var(--p-a)}svg.pic .b{fill:var(--p-b)}svg.pic .c{fill:var(--p-c)}
 svg.pic .cell{fill:var(--p-soft)}svg.pic .box{fill:var(--p-soft);stroke:var(--p-line)}
 svg.pic .arrow{fill:none;stroke:var(--p-ink);stroke-width:2}svg.pic .tip{fill:var(--p-ink)}
