@@ -28,7 +28,6 @@ html_static_path = ["static"]
 html_css_files = ["pages.css"]
 html_show_sphinx = False
 html_show_copyright = False
-smartquotes = False  # they would make one dash of the two of an option
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
@@ -59,10 +58,17 @@ def setup(app: Sphinx) -> None:
         no_mail(lines)
 
     app.connect("autodoc-process-docstring", process)
-    for part in ("description", "options"):
-        app.connect(f"sphinx-click-process-{part}", lambda app, context, lines: no_mail(lines))
+    app.connect("sphinx-click-process-options", lambda app, context, lines: no_mail(lines))
+    for part in ("description", "epilog"):
+        app.connect(f"sphinx-click-process-{part}", lambda app, context, lines: help_text(lines))
 
 
 def no_mail(lines: list[str]) -> None:
     """Keep NDCG@20 from becoming an address to send mail to."""
     lines[:] = [re.sub(r"(?<=[A-Za-z])@(?=[\dk])", r"\@", line) for line in lines]
+
+
+def help_text(lines: list[str]) -> None:
+    """Keep the two dashes of an option from becoming one long one."""
+    no_mail(lines)
+    lines[:] = [re.sub(r"(--[a-z][a-z-]*)", r"``\1``", line) for line in lines]

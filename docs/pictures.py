@@ -158,7 +158,7 @@ def nmf() -> str:
         text(130, 212, "three groups of users", "middle"),
         text(130, 234, "with three tastes", "middle"),
         text(378, 300, "knows nothing", "middle"),
-        text(578, 300, "like items, like columns", "middle"),
+        text(578, 300, "like goes with like", "middle"),
     ]
     return picture("A random mask and one from a matrix factorisation", 314, parts)
 
