@@ -149,6 +149,15 @@ def test_weights_and_the_moved_mask(found, model, data):
     assert other["mask"] is None and other["curves"] is None
 
 
+def test_other_items_in_the_same_numbers_are_not_the_data_of_the_fit(fitted, data):
+    train, test = data
+    users = train.user_ids.take(train.user_of_entry())
+    items = train.item_ids.take(train.items)
+    other = from_pairs(users, ["zzz" if item == "a0" else item for item in items])
+    assert (other.n_users, other.n_items, other.nnz) == (train.n_users, train.n_items, train.nnz)
+    assert figures(fitted.model_, other, test, k=5)["mask"] is None
+
+
 def test_without_exploration_no_weight_has_moved(data):
     still = SparseRec(dim=16, sparsity=0.6, epochs=3, exploration=0.0).fit(data[0])
     assert figures(still.model_, *data, k=5)["mask"]["moved"] == 0
@@ -226,8 +235,17 @@ def test_the_page_says_the_figures(page, found, model):
     assert "Çay" in text
 
 
-def test_the_same_figures_make_the_same_page(page, found):
-    assert render(found, name=f"{NASTY}.srec") == page
+def test_the_same_figures_make_the_same_page_whatever_the_users_style(page, found):
+    matplotlib = pytest.importorskip("matplotlib")
+
+    def settings() -> dict[str, Any]:
+        return {name: value for name, value in matplotlib.rcParams.items() if name != "backend"}
+
+    before = settings()
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
+        assert render(found, name=f"{NASTY}.srec") == page
+        assert matplotlib.rcParams["font.size"] == 30
+    assert settings() == before
 
 
 def test_colours_are_the_pages_own(page):

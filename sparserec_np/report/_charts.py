@@ -183,8 +183,8 @@ def _svg(name: str, chart: Draw) -> str:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever the user has set
         settings: Any = matplotlib.rcParams
-        settings.update(matplotlib.rcParamsDefault)  # whatever the user has set
         settings.update(_STYLE)
         figure = Figure(figsize=_INCHES, layout="constrained")
         figure.patch.set_visible(False)

@@ -24,7 +24,7 @@ from sparserec_np.evaluation import (
     recall,
     score,
 )
-from sparserec_np.interactions import Interactions, align, take_users
+from sparserec_np.interactions import Interactions, align, positions_in, take_users
 from sparserec_np.trainer import start, thread_count
 
 if TYPE_CHECKING:
@@ -211,8 +211,11 @@ def _mask(
     """
     facts = info["facts"]
     counts = (facts.get("users"), facts.get("items"), facts.get("interactions"))
-    if counts != (train.n_users, train.n_items, train.nnz) or model.dim != info["config"].get(
-        "dim"
+    known = positions_in(train.item_ids, model.item_ids)
+    if (
+        counts != (train.n_users, train.n_items, train.nnz)
+        or not np.array_equal(known, np.arange(info["n_items"]))
+        or model.dim != info["config"].get("dim")
     ):
         return None
     try:
