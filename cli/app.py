@@ -18,6 +18,7 @@ from .export_web import export_web
 from .fit import fit
 from .info import info
 from .recommend import recommend
+from .report import report
 from .similar import similar
 
 
@@ -42,7 +43,7 @@ def app() -> None:
     """
 
 
-for _command in (fit, evaluate, recommend, similar, info, export_web, demo):
+for _command in (fit, evaluate, recommend, similar, info, report, export_web, demo):
     app.add_command(_command)
 
 

@@ -21,7 +21,7 @@ _WATCHED = 8
     "-o",
     "--output",
     type=MODEL,
-    default=Path("demo.srec"),
+    default="demo.srec",
     show_default=True,
     help="The model file to write.",
 )

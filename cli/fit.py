@@ -68,6 +68,9 @@ from .tables import kilobytes
 @click.option(
     "--labels", metavar="FILE:ID,TITLE", help="Titles to store, as in movies.csv:movieId,title."
 )
+@click.option(
+    "--log", type=MODEL, metavar="FILE", help="Write how each epoch went, for report --log."
+)
 @json_option
 @common_options
 def fit(
@@ -75,6 +78,7 @@ def fit(
     output: Path,
     valid: str | None,
     labels: str | None,
+    log: Path | None,
     checkpoint: str | None,
     checkpoint_every: str,
     resume: bool,
@@ -89,12 +93,15 @@ def fit(
     """
     from sparserec_np.checkpoint import clear
     from sparserec_np.estimator import SparseRec
+    from sparserec_np.fit_log import write_log
     from sparserec_np.modelfile import check_writable
     from sparserec_np.runtime import load
 
     started = time.perf_counter()
     reading, hyperparameters = _apart(options)
-    check_writable(output)
+    for path in (output, log):
+        if path is not None:
+            check_writable(path)
     _check_ranges(hyperparameters)
     _check_checkpoints(checkpoint, checkpoint_every, resume)
     if warm_start is not None:
@@ -114,6 +121,8 @@ def fit(
             warm_start=warm_start,
         )
     estimator.save(output)
+    if log is not None:
+        write_log(log, estimator.history_)
     if checkpoint is not None:
         clear(checkpoint)
     facts = estimator.model_.info()

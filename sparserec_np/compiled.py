@@ -29,7 +29,14 @@ _BLOCK = 64  # scores that are compared with the k-th best at once
 
 
 def load_compiled(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> CompiledModel:
-    """Open a model for fast requests; takes what :func:`sparserec_np.load` takes.
+    """Open a model for fast requests.
+
+    Args:
+        source: Path of a model file, or its bytes.
+        verify: Read the whole file and compare its checksum, too.
+
+    Returns:
+        The model: what :func:`sparserec_np.load` gives, with a faster ``recommend``.
 
     Raises:
         ModelFileError: The file is missing, damaged, or of an unknown version.

@@ -48,7 +48,7 @@ class Config:
     """Items that a group of users draws its candidates from."""
 
     history_exponent: float = 0.5
-    """alpha in ``|H|^-alpha``, what the sum over a history of |H| items is scaled by."""
+    """alpha in ``|H|^-alpha``, what the sum over a history of ``|H|`` items is scaled by."""
 
     degree_exponent: float = 0.2
     """beta in ``degree^-beta``, the weight of an item within a history."""

@@ -36,6 +36,8 @@ from sparserec_np.trainer import EpochRecord, start, thread_count
 class SparseRec:
     """Recommender with sparse embeddings, trained by BPR with dynamic sparse training.
 
+    Source: SparseRec, arXiv 2411.12205.
+
     Args:
         users: ``"history"``: a user is the items it had, so anyone is served and nothing personal
             is in the file. ``"embedding"``: each user has a row of weights of its own.
@@ -49,7 +51,7 @@ class SparseRec:
         learning_rate: See :class:`sparserec_np.config.Config`, as for all that follow.
         reg: L2 penalty.
         candidates: Items that a negative is the best scored of.
-        history_exponent: Scales a history of |H| items by ``|H|^-history_exponent``.
+        history_exponent: Scales a history of ``|H|`` items by ``|H|^-history_exponent``.
         degree_exponent: Weighs an item of a history by ``degree^-degree_exponent``.
         initial_norm: Norm of the rows that training starts from.
         sweeps: Sweeps of the sparse NMF.
@@ -109,7 +111,13 @@ class SparseRec:
         return {name: getattr(self, name) for name in names}
 
     def set_params(self, **params: Any) -> SparseRec:
-        """Change arguments; return the estimator.
+        """Change arguments.
+
+        Args:
+            params: New values by name.
+
+        Returns:
+            The estimator.
 
         Raises:
             InputError: There is no such argument.
@@ -222,6 +230,9 @@ class SparseRec:
     def save(self, path: str | Path) -> None:
         """Write the model file, at once or not at all.
 
+        Args:
+            path: The file.
+
         Raises:
             InputError: The path cannot be written, or the estimator is not fitted.
         """
@@ -268,7 +279,19 @@ class SparseRec:
         )
 
     def similar_items(self, item: Id, k: int = 10) -> Recommendation:
-        """Find the items whose rows point most nearly the same way; see the runtime's method."""
+        """Find the items whose rows point most nearly the same way.
+
+        Args:
+            item: Id of an item.
+            k: Items at most.
+
+        Returns:
+            Ids, most similar first, and their cosines: float32 array of the same length.
+
+        Raises:
+            InputError: ``k`` is below 1, or the estimator is not fitted.
+            UnknownIdError: The item is unknown.
+        """
         self._check_fitted()
         return self.model_.similar_items(item, k)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -179,6 +179,40 @@ def evaluate(
     Raises:
         InputError: No user has a test item, or ``k`` is below 1.
     """
+    ranking = rank_for_test(model, train, test, k=k, threads=threads)
+    metrics = score(
+        ranking.ranked,
+        ranking.relevant,
+        ranking.n_relevant,
+        unserved_users=ranking.unserved_users,
+    )
+    return {**metrics, "model_bytes": model.info()["bytes"]}
+
+
+class Ranking(NamedTuple):
+    """Rankings to be scored: a row for each user of ``relevant``, items numbered as the model's."""
+
+    ranked: npt.NDArray[np.int32]
+    """Item numbers, int32[n_users, k], best first, -1 where no item was recommended."""
+    known: Interactions
+    """What the users have, left out of their rankings."""
+    relevant: Interactions
+    """The test items that the model knows."""
+    n_relevant: Counts
+    """Number of test items of each user, unknown ones included; int64[n_users]."""
+    unserved_users: int
+    """Number of users with test items that have no row, because the model does not know them."""
+
+
+def rank_for_test(
+    model: Model,
+    train: Interactions,
+    test: Interactions,
+    *,
+    k: int,
+    threads: int | None = None,
+) -> Ranking:
+    """Rank all items for each user with test items; arguments and errors as :func:`evaluate`."""
     if k < 1:
         raise InputError(f"k must be at least 1, not {k}")
     wanted = align(test, model.user_ids, model.item_ids)
@@ -196,8 +230,7 @@ def evaluate(
             f"{without:,}",
             f"{len(users) + unserved:,}",
         )
-    metrics = score(ranked, relevant, n_relevant, unserved_users=unserved)
-    return {**metrics, "model_bytes": model.info()["bytes"]}
+    return Ranking(ranked, known, relevant, n_relevant, unserved)
 
 
 def ranking_scorer(metric: str = "ndcg", *, k: int = 20) -> Callable[..., float]:
@@ -261,18 +294,22 @@ def rank(
     return items, scores
 
 
-def rank_by_popularity(train: Interactions, k: int) -> npt.NDArray[np.int32]:
+def rank_by_popularity(
+    train: Interactions, k: int, popularity: Counts | None = None
+) -> npt.NDArray[np.int32]:
     """Rank the items by their number of users: the baseline that any model has to beat.
 
     Args:
         train: What is known of the users; their own items are left out.
         k: Number of items a user.
+        popularity: Number of users of each item, int64[n_items]; None: those of ``train``.
 
     Returns:
         Item numbers, int32[n_users, k], most popular first (of equally popular ones the smaller
         number), -1 where a user has nearly all items.
     """
-    order = np.argsort(-train.item_degrees(), kind="stable").astype(np.int32)
+    popularity = train.item_degrees() if popularity is None else popularity
+    order = np.argsort(-popularity, kind="stable").astype(np.int32)
     ranked = np.full((train.n_users, k), -1, dtype=np.int32)
     for row, start, stop in zip(ranked, train.indptr[:-1], train.indptr[1:], strict=True):
         best = order[: k + stop - start]

@@ -46,12 +46,14 @@ class Explanation(NamedTuple):
 def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> Model:
     """Open a model.
 
-    The file is mapped, not read: processes share its pages. Its header is always checked; what a
-    request needs is decoded and checked at the first one.
+    The file is mapped: processes share its pages. Its header is always checked, the rest when used.
 
     Args:
         source: Path of a model file, or its bytes.
         verify: Read the whole file and compare its checksum, too.
+
+    Returns:
+        The model.
 
     Raises:
         ModelFileError: The file is missing, damaged, or of an unknown version.
@@ -237,6 +239,9 @@ class Model:
             user: As for :meth:`recommend`.
             history: As for :meth:`recommend`.
 
+        Returns:
+            The score and what it is made of.
+
         Raises:
             UnknownIdError: The item is unknown, or as :meth:`recommend`.
             InputError: As :meth:`recommend`.
@@ -246,7 +251,7 @@ class Model:
         row = self._items.rows(np.array([index]))
         target = sum_by(row.dims, row.values, self.dim)
         names: list[Any]
-        if self.users == "history":
+        if user is None:
             rows = self._items.rows(known)
             shares = sum_by(rows.owners, rows.values * target[rows.dims], len(known))
             if self._history_codes is not None:
@@ -254,7 +259,6 @@ class Model:
             shares *= self._scale(known)
             names = self.item_ids.take(known)
         else:
-            assert user is not None  # or _known_history had raised
             shares = self._user_vector(user) * target
             names = np.flatnonzero(shares).tolist()
             shares = shares[names]

@@ -39,6 +39,7 @@ LAYERS = [
     "nmf",
     "start",
     "records",
+    "fit_log",
     "kernels",
     "explore",
     "trainer",
@@ -53,6 +54,7 @@ LAYERS = [
     "estimator",
     "adapters",
     "demo",
+    "report",
     # what people type
     "cli",
     "__main__",

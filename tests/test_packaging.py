@@ -36,17 +36,17 @@ def test_the_wheel_holds_every_module_and_data_file(names, project):
         for path in (project / "sparserec_np" / "web").glob("*")
         if path.is_file()
     }
-    expected |= {"sparserec_np/py.typed", "sparserec_np/FORMAT.md"}
+    expected |= {"sparserec_np/py.typed", "sparserec_np/FORMAT.md", "sparserec_np/report/page.html"}
     assert expected <= names
 
 
-@pytest.mark.xfail(strict=True, reason="the wheel has grown to 180 kB; the aim stays")
+@pytest.mark.xfail(strict=True, reason="the wheel has grown to 202 kB; the aim stays")
 def test_the_wheel_is_below_150_kilobytes(wheel):
     assert wheel.stat().st_size < 150_000
 
 
 def test_the_wheel_does_not_grow_unnoticed(wheel):
-    assert wheel.stat().st_size < 195_000
+    assert wheel.stat().st_size < 215_000
 
 
 def test_the_base_install_needs_numpy_alone(wheel, names):

@@ -97,6 +97,9 @@ def from_any(data: Any) -> Interactions:
             ``(users, items)`` or ``(users, items, times)``, a numpy array of two columns, a data
             frame, or one or several paths.
 
+    Returns:
+        The interactions; repeated pairs count once.
+
     Raises:
         InputError: None of these, or they cannot be used; see :func:`from_matrix`,
             :func:`from_pairs`, :func:`from_frame` and :func:`read`.

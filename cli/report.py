@@ -1,0 +1,69 @@
+"""``sparserec-np report``: a page that says what a model is, how good, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .files import FilesCommand, FilesOption
+from .options import MODEL, common_options, json_option, print_json, read_files, reading_options
+from .tables import kilobytes
+
+
+@click.command(
+    cls=FilesCommand, no_args_is_help=True, short_help="Write a page about a model file."
+)
+@click.argument("model", type=MODEL)
+@click.option("--train", cls=FilesOption, required=True, help="What the model learned from.")
+@click.option("--test", required=True, metavar="FILE", help="What is to be predicted.")
+@click.option("-o", "--output", type=MODEL, required=True, help="The HTML file to write.")
+@click.option("--log", type=MODEL, metavar="FILE", help="What fit --log wrote: learning curves.")
+@click.option("--k", "-k", type=click.IntRange(min=1), default=20, show_default=True, help="Ranks.")
+@click.option(
+    "--examples",
+    type=click.IntRange(0, 20),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Users to show, with their ids; 0 for none.",
+)
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads.")
+@reading_options
+@json_option
+@common_options
+def report(
+    model: Path,
+    train: tuple[str, ...],
+    test: str,
+    output: Path,
+    log: Path | None,
+    k: int,
+    examples: int,
+    threads: int | None,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Write one page about the file MODEL: quality, data, training, and what it has learned.
+
+    The page is a single HTML file that loads nothing, so it can be kept and sent around. It scores
+    the model as evaluate does.
+    """
+    from sparserec_np.atomic import check_writable, write
+    from sparserec_np.fit_log import read_log
+    from sparserec_np.report import check_installed, figures, render
+    from sparserec_np.runtime import load
+
+    check_installed()
+    check_writable(output)
+    records = None if log is None else read_log(log)
+    loaded = load(model)
+    known, wanted = read_files(train, **reading), read_files([test], **reading)
+    found = figures(loaded, known, wanted, k=k, log=records, examples=examples, threads=threads)
+    page = render(found, name=model.name).encode()
+    write(output, page)
+    if as_json:
+        print_json({"report": str(output), "bytes": len(page), **found["metrics"]})
+    else:
+        click.echo(f"{output}: open it in a browser; {kilobytes(len(page))} with all it needs")

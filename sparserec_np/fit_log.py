@@ -1,0 +1,68 @@
+"""The log of a fit: one JSON object a line, each an :class:`EpochRecord`.
+
+It is kept beside the model file, not in it: learning curves are of use to who trains, and every
+byte of the model is carried by everybody.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sparserec_np import atomic
+from sparserec_np.errors import InputError
+from sparserec_np.records import EpochRecord
+
+_TYPES: dict[str, Any] = {"stage": str, "ndcg": (int, float, type(None))}
+_NUMBER = (int, float)
+
+
+def write_log(path: str | os.PathLike[str], records: Sequence[EpochRecord]) -> None:
+    """Write the records of a fit, whole or not at all.
+
+    Args:
+        path: The file, by custom ``.jsonl``.
+        records: One an epoch, as in ``SparseRec.history_``.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    lines = [json.dumps(dataclasses.asdict(record)) for record in records]
+    atomic.write(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def read_log(path: str | os.PathLike[str]) -> list[EpochRecord]:
+    """Read what :func:`write_log` wrote; fields that are not known are ignored.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The records, in the order of the file.
+
+    Raises:
+        InputError: The file cannot be read, or a line is no record; the message names it.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the log cannot be read ({error})") from error
+    return [_record(path, number, line) for number, line in enumerate(text.splitlines(), start=1)]
+
+
+def _record(path: str | os.PathLike[str], number: int, line: str) -> EpochRecord:
+    try:
+        known = json.loads(line)
+        fields = {field.name: known[field.name] for field in dataclasses.fields(EpochRecord)}
+    except (ValueError, TypeError, KeyError):
+        fields = {}
+    if fields and all(isinstance(v, _TYPES.get(name, _NUMBER)) for name, v in fields.items()):
+        return EpochRecord(**fields)
+    raise InputError(
+        f"{path}, line {number}: is no record of an epoch; give the file that sparserec-np fit "
+        "--log wrote"
+    )

@@ -1,0 +1,376 @@
+"""The figures of a report: plain numbers and texts that JSON can hold, no drawing.
+
+Users and items are grouped by octaves of their number of training interactions: 0, 1, 2 to 3, 4 to
+7 and so on. Groups are the same for every data set, and long tails fit in a dozen of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sparserec_np.config import Config
+from sparserec_np.errors import InputError
+from sparserec_np.evaluation import (
+    Ranking,
+    find_hits,
+    ndcg,
+    rank_by_popularity,
+    rank_for_test,
+    recall,
+    score,
+)
+from sparserec_np.interactions import Interactions, align, positions_in, take_users
+from sparserec_np.trainer import start, thread_count
+
+if TYPE_CHECKING:
+    from sparserec_np.arrays import Table
+    from sparserec_np.records import EpochRecord
+    from sparserec_np.runtime import Model
+
+Figures: TypeAlias = "dict[str, Any]"
+Ints: TypeAlias = "npt.NDArray[np.int64]"
+Floats: TypeAlias = "npt.NDArray[np.float64]"
+
+_DIMENSIONS, _TOP_ITEMS = 8, 6
+_RECOMMENDED, _REASONS, _SHOWN = 6, 2, 10
+
+_log = logging.getLogger(__name__)
+
+
+def figures(
+    model: Model,
+    train: Interactions,
+    test: Interactions,
+    *,
+    k: int = 20,
+    log: Sequence[EpochRecord] | None = None,
+    examples: int = 4,
+    threads: int | None = None,
+) -> Figures:
+    """Work out all that a report shows.
+
+    Args:
+        model: The loaded file.
+        train: What the model learned from: left out of the rankings, and the histories.
+        test: What is to be predicted.
+        k: Number of ranks that count.
+        log: The records of the fit, or None.
+        examples: Number of users to show with their recommendations; 0 keeps the page free of ids
+            of users.
+        threads: Number of threads; None for all cores.
+
+    Returns:
+        ``info`` (as :meth:`Model.info`), ``metrics`` (as :func:`sparserec_np.evaluate`) and
+        ``popular`` (the same of a popularity ranking), ``data``, ``curves``, ``weights``, ``mask``,
+        ``quality``, ``bias``, ``dimensions`` and ``examples``.
+
+    Raises:
+        InputError: No user has a test item, or ``k`` is below 1.
+        ModelFileError: The file is damaged.
+    """
+    info = model.info()
+    learned = align(train, None, model.item_ids).interactions
+    popularity = learned.item_degrees()
+    ranking = rank_for_test(model, train, test, k=k, threads=threads)
+    popular = _popular(ranking, popularity, k)
+    items = model.items_table()
+    dimensions = _dimensions(model, items, popularity)
+    return {
+        "info": info,
+        "metrics": {**_score(ranking), "model_bytes": info["bytes"]},
+        "popular": _score(popular),
+        "data": _data(train, test, ranking),
+        "curves": None if not log else _curves(log),
+        "weights": _weights(items, popularity),
+        "mask": _mask(model, info, items, train, popularity, threads),
+        "quality": {
+            "by_activity": _by_activity(ranking, popular),
+            "by_popularity": _by_popularity(ranking, popular, popularity),
+        },
+        "bias": _bias(ranking, popular, popularity),
+        "dimensions": dimensions[:_DIMENSIONS],
+        "examples": _examples(model, ranking, dimensions, examples),
+    }
+
+
+def octaves(degrees: Ints) -> Ints:
+    """Number the group of each count: 0 for 0, 1 for 1, 2 for 2 to 3, 3 for 4 to 7...
+
+    >>> octaves(np.array([0, 1, 2, 3, 4, 1000]))
+    array([ 0,  1,  2,  2,  3, 10])
+    """
+    return np.frexp(degrees.astype(np.float64))[1].astype(np.int64)
+
+
+def _groups(degrees: Ints, **values: npt.ArrayLike) -> list[dict[str, Any]]:
+    """Count the members of each octave, and average their values.
+
+    Args:
+        degrees: What to group by, int64[n].
+        values: Each float64[n].
+
+    Returns:
+        A row an octave, from the first to the last that has members: ``low`` and ``high``, the
+        range of its degrees, ``n``, and the means of the values, None where there is no member.
+    """
+    group = octaves(degrees)
+    counts = np.bincount(group)
+    sums = {name: np.bincount(group, np.asarray(value)) for name, value in values.items()}
+    rows = []
+    for octave in range(int(group.min()) if len(group) else 0, len(counts)):
+        n = int(counts[octave])
+        low, high = (1 << octave) >> 1, (1 << octave) - 1
+        means = {name: float(total[octave]) / n if n else None for name, total in sums.items()}
+        rows.append({"low": low, "high": max(high, low), "n": n, **means})
+    return rows
+
+
+def _score(ranking: Ranking) -> dict[str, Any]:
+    return score(
+        ranking.ranked,
+        ranking.relevant,
+        ranking.n_relevant,
+        unserved_users=ranking.unserved_users,
+    )
+
+
+def _popular(ranking: Ranking, popularity: Ints, k: int) -> Ranking:
+    """Rank by popularity for the same users."""
+    users = np.flatnonzero(ranking.n_relevant)
+    ranked = np.full(ranking.ranked.shape, -1, np.int32)
+    ranked[users] = rank_by_popularity(take_users(ranking.known, users), k, popularity)
+    return ranking._replace(ranked=ranked)
+
+
+def _data(train: Interactions, test: Interactions, ranking: Ranking) -> dict[str, Any]:
+    def counts(part: Interactions) -> dict[str, Any]:
+        users = part.user_degrees()
+        users = users[users > 0]
+        items = part.item_degrees()
+        items = items[items > 0]
+        return {
+            "users": len(users),
+            "items": len(items),
+            "interactions": part.nnz,
+            "items_a_user": float(np.median(users)) if len(users) else 0.0,
+            "users_an_item": float(np.median(items)) if len(items) else 0.0,
+        }
+
+    return {
+        "train": counts(train),
+        "test": counts(test),
+        "unknown": int(ranking.n_relevant.sum()) - ranking.relevant.nnz,
+        "unserved": int((ranking.ranked[ranking.n_relevant > 0, 0] < 0).sum())
+        + ranking.unserved_users,
+        "users": _groups(train.user_degrees()),
+        "items": _groups(train.item_degrees()),
+    }
+
+
+def _curves(log: Sequence[EpochRecord]) -> list[dict[str, Any]]:
+    """One row a stage, in the order in which they were done."""
+    stages = dict.fromkeys(record.stage for record in log)
+    names = ("epoch", "loss", "ndcg", "moved", "seconds")
+    return [
+        {
+            "stage": stage,
+            **{name: [getattr(r, name) for r in log if r.stage == stage] for name in names},
+        }
+        for stage in stages
+    ]
+
+
+def _weights(items: Table, popularity: Ints) -> dict[str, Any]:
+    """Where the weights of items are; ``half``: so many dimensions have half of them."""
+    by_dimension = np.sort(np.bincount(items.dims, minlength=items.dim))[::-1]
+    return {
+        "by_popularity": _groups(popularity, weights=np.diff(items.indptr)),
+        "by_dimension": by_dimension.tolist(),
+        "half": int(np.searchsorted(by_dimension.cumsum(), by_dimension.sum() / 2)) + 1,
+    }
+
+
+def _mask(
+    model: Model,
+    info: dict[str, Any],
+    items: Table,
+    train: Interactions,
+    popularity: Ints,
+    threads: int | None,
+) -> dict[str, Any] | None:
+    """Compare the mask with the one that training started from, made again from data and config.
+
+    Returns:
+        ``moved``, the share of all weights that stand where the start had none, and
+        ``by_popularity``, the same for the items; None if the data is not that of the fit.
+    """
+    facts = info["facts"]
+    counts = (facts.get("users"), facts.get("items"), facts.get("interactions"))
+    known = positions_in(train.item_ids, model.item_ids)
+    if (
+        counts != (train.n_users, train.n_items, train.nnz)
+        or not np.array_equal(known, np.arange(info["n_items"]))
+        or model.dim != info["config"].get("dim")
+    ):
+        return None
+    try:
+        config = Config(**info["config"])
+    except (TypeError, InputError):  # written by a version with other hyperparameters
+        return None
+    users = model.users_table() if model.users == "embedding" else None
+    budgets = (len(items.dims), 0 if users is None else len(users.dims))
+    _log.info("finding the start of the training again, to see what exploration moved")
+    with thread_count(threads):
+        began = start(train, config, model.dim, budgets)
+    moved = _moved(items, began.items.rows.indptr, began.items.rows.dims)
+    total = int(moved.sum())
+    if users is not None:
+        total += int(_moved(users, began.users.indptr, began.users.dims).sum())
+    share = moved / np.maximum(np.diff(items.indptr), 1)
+    return {"moved": total / sum(budgets), "by_popularity": _groups(popularity, moved=share)}
+
+
+def _moved(table: Table, indptr: Ints, dims: npt.NDArray[Any]) -> Ints:
+    """Count the positions of each row that another table of as many rows has not."""
+
+    def keys(indptr: Ints, dims: npt.NDArray[Any]) -> Ints:
+        rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+        return rows * table.dim + dims.astype(np.int64)
+
+    mine = keys(table.indptr, table.dims)
+    new = mine[~np.isin(mine, keys(indptr, dims), assume_unique=True)]
+    return np.bincount(new // table.dim, minlength=len(table)).astype(np.int64)
+
+
+def _by_activity(ranking: Ranking, popular: Ranking) -> list[dict[str, Any]]:
+    counted = ranking.n_relevant > 0
+    n_relevant = ranking.n_relevant[counted]
+    values: dict[str, Floats] = {}
+    for name, one in (("", ranking), ("popular_", popular)):
+        hits = find_hits(one.ranked, one.relevant)[counted]
+        values[f"{name}recall"] = recall(hits, n_relevant)
+        values[f"{name}ndcg"] = ndcg(hits, n_relevant)
+    return _groups(ranking.known.user_degrees()[counted], **values)
+
+
+def _by_popularity(ranking: Ranking, popular: Ranking, popularity: Ints) -> list[dict[str, Any]]:
+    """How many of the test interactions with items of each popularity were found."""
+    relevant = ranking.relevant
+    wanted = relevant.user_of_entry().astype(np.int64) * relevant.n_items + relevant.items
+    found = {}
+    for name, one in (("found", ranking), ("popular_found", popular)):
+        users, places = np.nonzero(find_hits(one.ranked, relevant))
+        hits = users * relevant.n_items + one.ranked[users, places]
+        found[name] = np.isin(wanted, hits).astype(np.float64)
+    return _groups(popularity[relevant.items], **found)
+
+
+def _bias(ranking: Ranking, popular: Ranking, popularity: Ints) -> dict[str, Any]:
+    """Where recommendations go, beside where interactions went."""
+    served = np.zeros(len(popularity))
+    served[ranking.ranked[ranking.ranked >= 0]] = 1
+    groups = _groups(popularity, covered=served)
+    first = int(octaves(popularity).min())
+    means = {}
+    for name, items in (
+        ("test", ranking.relevant.items),
+        ("model", ranking.ranked[ranking.ranked >= 0]),
+        ("popular", popular.ranked[popular.ranked >= 0]),
+    ):
+        degrees = popularity[items]
+        counts = np.bincount(octaves(degrees), minlength=first + len(groups))[first:]
+        for group, n in zip(groups, counts.tolist(), strict=True):
+            group[name] = n / max(len(items), 1)
+        means[name] = float(degrees.mean()) if len(items) else 0.0
+    return {"groups": groups, "mean": means, "items": int(served.sum())}
+
+
+def _titles(model: Model, ids: list[Any]) -> list[str]:
+    labels = model.labels_of(ids)
+    return [str(label or id_) for id_, label in zip(ids, labels, strict=True)]
+
+
+def _dimensions(model: Model, items: Table, popularity: Ints) -> list[dict[str, Any]]:
+    """What each dimension stands for: its strongest items; the most used dimensions first.
+
+    Used is a dimension by the interactions: the sum of ``|v_id|`` over all of them. An item stands
+    for it by ``v_id`` too, damped where few users speak for it: times ``n / (n + 10)``.
+    """
+    rows = np.repeat(np.arange(len(items)), np.diff(items.indptr))
+    degrees = popularity[rows]
+    used = np.bincount(items.dims, np.abs(items.values) * degrees, minlength=items.dim)
+    strength = items.values * (degrees / (degrees + 10.0))
+    order = np.lexsort((-strength, items.dims))
+    starts = np.searchsorted(items.dims[order], np.arange(items.dim + 1))
+    found = []
+    for dim in np.argsort(-used, kind="stable").tolist():
+        entries = order[starts[dim] : starts[dim + 1]]
+        best = entries[:_TOP_ITEMS][items.values[entries[:_TOP_ITEMS]] > 0]
+        found.append(
+            {
+                "dimension": dim,
+                "share": float(used[dim] / max(used.sum(), 1e-12)),
+                "weights": len(entries),
+                "items": _titles(model, model.item_ids.take(rows[best])),
+                "values": [float(value) for value in items.values[best]],
+            }
+        )
+    return found
+
+
+def _examples(
+    model: Model, ranking: Ranking, dimensions: list[dict[str, Any]], n: int
+) -> list[dict[str, Any]]:
+    """Users of low, middling and high activity, at even steps of the ranks: nobody chose them."""
+    degrees = ranking.known.user_degrees()
+    served = np.flatnonzero((ranking.n_relevant > 0) & (ranking.ranked[:, 0] >= 0) & (degrees > 0))
+    served = served[np.argsort(degrees[served], kind="stable")]
+    places = [(2 * i + 1) * len(served) // (2 * n) for i in range(n)] if len(served) else []
+    meaning = {row["dimension"]: row["items"][:2] for row in dimensions}
+    chosen = served[list(dict.fromkeys(places))].tolist()
+    return [_example(model, ranking, meaning, user) for user in chosen]
+
+
+def _example(
+    model: Model, ranking: Ranking, meaning: dict[int, list[str]], user: int
+) -> dict[str, Any]:
+    def row(part: Interactions) -> list[Any]:
+        return model.item_ids.take(part.items[part.indptr[user] : part.indptr[user + 1]])
+
+    (user_id,) = ranking.known.user_ids.take([user])
+    had, wanted = row(ranking.known), set(row(ranking.relevant))
+    history = model.users == "history"
+    asked = {"history": had} if history else {"user": user_id}
+    ids = model.item_ids.take([i for i in ranking.ranked[user][:_RECOMMENDED].tolist() if i >= 0])
+    said: dict[Any, float] = dict.fromkeys(had, 0.0)
+    recommended = []
+    for id_, title in zip(ids, _titles(model, ids), strict=True):
+        why = model.explain(id_, **asked)
+        positive = [(name, share) for name, share in why.parts if share > 0]
+        total = sum(share for _, share in positive)
+        if history:
+            for name, share in positive:
+                said[name] += share
+        reasons = [
+            {
+                "share": share / total,
+                "because": _titles(model, [name]) if history else meaning[name],
+            }
+            for name, share in positive[:_REASONS]
+        ]
+        recommended.append(
+            {"title": title, "score": why.score, "held_out": id_ in wanted, "why": reasons}
+        )
+    shown = sorted(had, key=lambda item: -said[item])[:_SHOWN]
+    return {
+        "user": str(user_id),
+        "n": len(had),
+        "held_out": len(wanted),
+        "had": _titles(model, shown),
+        "recommended": recommended,
+    }
