@@ -49,7 +49,16 @@ class InteractionSplit:
             raise InputError(f"n_splits must be at least 1, not {self.n_splits}")
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        """Return the number of splits; the arguments are scikit-learn's and not used."""
+        """Return the number of splits.
+
+        Args:
+            X: Not used, like ``y`` and ``groups``; scikit-learn hands them over.
+            y: See ``X``.
+            groups: See ``X``.
+
+        Returns:
+            ``n_splits``.
+        """
         return self.n_splits
 
     def split(
@@ -63,7 +72,8 @@ class InteractionSplit:
             groups: See ``y``.
 
         Yields:
-            ``(train, test)``, two ascending arrays that hold every row number of ``X`` once.
+            ``(train, test)``, two ascending intp arrays of shapes [n_train] and [n_test] that hold
+            every row number of ``X`` once.
 
         Raises:
             InputError: ``X`` is no table of interactions.

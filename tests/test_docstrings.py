@@ -64,7 +64,7 @@ def check(function: Any, text: str) -> None:
             assert re.search(rf"^    {argument}: \S", explained, re.MULTILINE), argument
     returns = str(signature.return_annotation)
     if returns != "None" and not one_line and arguments:
-        assert "\nReturns:\n" in text, "no Returns"
+        assert "\nReturns:\n" in text or "\nYields:\n" in text, "no Returns"
     if re.search(r"^\s+raise \w+Error\b", inspect.getsource(function), re.MULTILINE):
         assert "\nRaises:\n" in text, "no Raises"
     if ARRAYS.search(returns):
