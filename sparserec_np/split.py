@@ -72,8 +72,8 @@ class InteractionSplit:
             groups: See ``y``.
 
         Yields:
-            ``(train, test)``, two ascending intp arrays of shapes [n_train] and [n_test] that hold
-            every row number of ``X`` once.
+            ``(train, test)``: ascending row numbers, intp array of shape [n] each; together they
+            hold every row of ``X`` once.
 
         Raises:
             InputError: ``X`` is no table of interactions.
