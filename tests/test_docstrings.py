@@ -30,7 +30,7 @@ NAMES: dict[str, Any] = {
     "write_log": fit_log.write_log,
 }
 ARRAYS = re.compile(r"NDArray|ndarray|Recommendation\b")
-SHAPE = re.compile(r"(int|float|bool)\d*(\[| array| scores)|cosines of|:meth:`recommend`")
+SHAPE = re.compile(r"(int|float|bool)(\d*|p)(\[| array| scores)|cosines of|:meth:`recommend`")
 
 
 def functions() -> Iterator[tuple[str, Any, str]]:
