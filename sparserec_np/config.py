@@ -41,6 +41,10 @@ class Config:
     reg: float = 0.01
     """L2 penalty, added to the gradient of a weight each time its row takes part."""
 
+    reg_exponent: float = 0.3
+    """gamma in ``degree^-gamma``, what the penalty of an item's row is multiplied by, scaled such
+    that its mean over the interactions is ``reg``: rare items have less to hold against noise."""
+
     candidates: int = 16
     """Negatives are the best scored of so many items drawn uniformly; 1: uniform sampling."""
 
@@ -105,6 +109,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "patience": (1, math.inf),
     "learning_rate": (1e-6, 100.0),
     "reg": (0.0, 1e3),
+    "reg_exponent": (0.0, 2.0),
     "candidates": (1, 4096),
     "pool": (16, 1 << 20),
     "history_exponent": (0.0, 2.0),

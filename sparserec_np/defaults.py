@@ -67,8 +67,8 @@ def _candidates(items: int, a_user: float, history: bool) -> int:
     The hardest of more candidates is ever more often no negative at all: so fewer than that where
     there is little to tell the two apart by, few items or short histories.
     """
-    wanted = min(items / (3 * a_user), (items * a_user) ** (2 / 3) / 150)
-    return int(min(max(wanted, 2), 128 if history else 16))
+    wanted = min(items / (3 * a_user), 0.31 * (items * a_user) ** (1 / 3))
+    return int(min(max(wanted, 2), 32 if history else 16))
 
 
 def _history_exponent(a_user: float) -> float:

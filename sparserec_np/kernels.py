@@ -216,8 +216,8 @@ def _visit(g, lane, positives, items, history, step, bits, w, r, end):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _adagrad(rows, e, gradient, step, times):
-    gradient += step.reg * times * rows.values[e]
+def _adagrad(rows, e, gradient, step, reg):
+    gradient += reg * rows.values[e]
     rows.squares[e] += gradient * gradient
     rows.values[e] -= step.learning_rate * gradient / np.sqrt(rows.squares[e])
 
@@ -230,7 +230,7 @@ def _step_user(users, user, dx, positives, step, growth):
         for d in range(dx.size):
             growth.sums[slot, d] -= dx[d]
     for e in range(users.indptr[user], users.indptr[user + 1]):
-        _adagrad(users, e, -dx[users.dims[e]], step, np.float32(positives))
+        _adagrad(users, e, -dx[users.dims[e]], step, step.reg * np.float32(positives))
 
 
 @njit(cache=True, nogil=True)
@@ -294,7 +294,7 @@ def _apply_part(part, n_groups, rows, bias, bias_squares, step, w, growth):
             e0 = rows.indptr[row]
             start = w.start[g, r]
             for e in range(rows.indptr[row + 1] - e0):
-                _adagrad(rows, e0 + e, w.gradient[g, start + e], step, _ONE)
+                _adagrad(rows, e0 + e, w.gradient[g, start + e], step, w.item_reg[row])
             gradient = w.bias_gradient[g, r]
             bias_squares[row] += gradient * gradient
             bias[row] -= step.learning_rate * gradient / np.sqrt(bias_squares[row])

@@ -75,6 +75,7 @@ class Workspace(NamedTuple):
     """Scratch memory, one slice a group (the first axis, G = ``GROUPS``); L = ``LANES``.
 
     Attributes:
+        item_reg: L2 penalty of each item row, float32 array of shape [n_items]; it stays.
         x: User vectors, float32 array of shape [G, L, dim].
         lanes: The same with the users side by side, float32 array of shape [G, dim, L].
         dx: Gradient of the user vectors, float32 array of shape [G, L, dim].
@@ -98,6 +99,7 @@ class Workspace(NamedTuple):
         triples: How many there were, int64 array of shape [G].
     """
 
+    item_reg: NDArray[np.float32]
     x: NDArray[np.float32]
     lanes: NDArray[np.float32]
     dx: NDArray[np.float32]
@@ -121,12 +123,19 @@ class Workspace(NamedTuple):
 
 
 def workspace(
-    rows: Rows, dim: int, candidates: int, pool: int, group_positives: int, group_weights: int
+    rows: Rows,
+    item_reg: NDArray[np.float32],
+    dim: int,
+    candidates: int,
+    pool: int,
+    group_positives: int,
+    group_weights: int,
 ) -> Workspace:
     """Allocate scratch memory.
 
     Args:
         rows: The item table.
+        item_reg: L2 penalty of each of its rows, float32 array of shape [n_items].
         dim: Its columns.
         candidates: Candidates of a negative; with 1 there is no pool.
         pool: Items of a pool.
@@ -148,6 +157,7 @@ def workspace(
         return np.zeros((GROUPS, *shape), np.float32)
 
     return Workspace(
+        item_reg=item_reg,
         x=floats(LANES, dim),
         lanes=floats(dim if hard else 0, LANES),
         dx=floats(LANES, dim),

@@ -224,6 +224,7 @@ class _Run:
         self._history = config.users == "history"
         self._user_degrees = interactions.user_degrees()
         self._item_degrees = interactions.item_degrees()
+        self._item_reg = _item_reg(self._item_degrees, config)
         self._still = (
             no_growth(interactions.n_items, tables.dim),
             no_growth(interactions.n_users, tables.dim),
@@ -345,6 +346,7 @@ class _Run:
         )
         return workspace(
             rows,
+            self._item_reg,
             self.tables.dim,
             self._config.candidates,
             self._config.pool,
@@ -376,6 +378,13 @@ def _history_weights(degrees: NDArray[np.int64], exponent: float) -> NDArray[np.
     weight = np.maximum(degrees, 1).astype(np.float64) ** -exponent
     mean_square = float((weight * weight * degrees).sum()) / max(int(degrees.sum()), 1)
     return np.asarray(weight / math.sqrt(mean_square), np.float32)
+
+
+def _item_reg(degrees: NDArray[np.int64], config: Config) -> NDArray[np.float32]:
+    """``reg * degree^-reg_exponent``, scaled such that its mean over all interactions is reg."""
+    penalty = np.maximum(degrees, 1).astype(np.float64) ** -config.reg_exponent
+    mean = float((penalty * degrees).sum()) / max(int(degrees.sum()), 1)
+    return np.asarray(config.reg / mean * penalty, np.float32)
 
 
 def _generator(seed: int, *purpose: int) -> np.random.Generator:

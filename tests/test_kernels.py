@@ -64,7 +64,8 @@ class Batch:
         assert 1 < n_groups <= GROUPS
         self.groups = [part.tolist() for part in np.split(order, starts[1:n_groups])]
         self.item_growth, self.user_growth = self._growth(33), self._growth(data.n_users)
-        self.scratch = workspace(self.rows, DIM, candidates, POOL, 600, 600 * 5)
+        self.item_reg = rng.uniform(0.0, 0.02, 33).astype(np.float32)
+        self.scratch = workspace(self.rows, self.item_reg, DIM, candidates, POOL, 600, 600 * 5)
         self.loss, self.triples = kernels.run_batches(
             0, 1, starts[: n_groups + 1], order, data.indptr, data.items, *self.items, self.users,
             self.history,
@@ -132,7 +133,7 @@ def test_item_rows_after_their_steps(batch):
     for record in batch.records:
         row = stored[record.row]
         after = values[record.row, row], squares[record.row, row]
-        twins.adagrad(*after, record.gradient[row], LEARNING_RATE, REG)
+        twins.adagrad(*after, record.gradient[row], LEARNING_RATE, batch.item_reg[record.row])
         values[record.row, row], squares[record.row, row] = after
     np.testing.assert_allclose(twins.dense(batch.rows, DIM), values, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(twins.dense(batch.rows, DIM, "squares"), squares, rtol=1e-3)
