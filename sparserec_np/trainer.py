@@ -2,7 +2,7 @@
 
 Everything random is drawn from ``(seed, purpose, epoch)``, never from a generator that is carried
 along, so an epoch can be done again from the state before it: after a crash, after an interrupt, or
-with a smaller step when the training diverged.
+with a smaller step when it diverged.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sparserec_np.interactions import Interactions
 from sparserec_np.kernels import GROUP_POSITIVES, cut_groups, run_batches
 from sparserec_np.nmf import factorise
 from sparserec_np.records import EpochRecord, State, Tables
+from sparserec_np.rollback import DivergedError, LastGood, slowed
 from sparserec_np.start import empty_rows, starting_rows
 from sparserec_np.state import GROUPS, Growth, Items, Step, Workspace, workspace
 
@@ -41,8 +42,8 @@ _NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
 _USERS_AT_A_TIME = 1024
 
 _SLICE = 32  # batches between two looks at the loss; compiled code cannot be interrupted within
-_EXPLODED = 3.0  # mean loss of a slice; healthy training begins near ln 2 and stays below 1.5
-_HALVINGS = 10  # how often the learning rate is halved before giving up
+# Healthy training begins near ln 2 and stays below 1.5: mean losses that no slice and no epoch has.
+_EXPLODED, _SICK = 3.0, 1.5
 
 
 @contextmanager
@@ -121,8 +122,8 @@ def train(
 ) -> tuple[Tables, int, float | None]:
     """Train, and keep the best epoch if there is something to judge it by.
 
-    A training that diverges starts again with half the learning rate: no copy of an earlier state
-    has to be held for that, and what comes out does not depend on when states are asked for.
+    An epoch that diverges is taken back and done again with half the learning rate. If it diverges
+    once more, what it begins with is no good either: the training starts again.
 
     Args:
         begin: Where to start, or to go on; changed.
@@ -134,7 +135,7 @@ def train(
         on_state: Called with the state before the first epoch and after each one; what it is given
             never changes.
         stage: Name of what is done, for the records.
-        afresh: Makes the tables to start again from; None: a divergence is an error at once.
+        afresh: Makes the tables to start again from; None: the last good ones have to do.
         keep_best: Whether the tables of the best epoch are wanted; False: its number is enough.
 
     Returns:
@@ -142,24 +143,29 @@ def train(
         the last one, and None.
 
     Raises:
-        InputError: The training diverged, again and again if it could start again.
+        InputError: The training diverged, again and again.
     """
     state = begin if isinstance(begin, State) else State(begin)
     del begin  # the state alone keeps the arrays, and lets go of them
     run = _Run(state.tables, interactions, config)
+    last_good, diverged = LastGood(), -1
     if on_state is not None:
         state = replace(state, tables=state.tables.copy())
         on_state(state)
     began = time.perf_counter()
     while state.epoch < epochs and not _out_of_patience(state, config):
         before = time.perf_counter()
+        last_good.keep(run.tables)
         try:
             loss, triples, moved = run.epoch(state.epoch, state.rate)
-        except _DivergedError as error:
-            rate = _slowed(state, config, error, can_start_again=afresh is not None)
-            assert afresh is not None  # or _slowed had raised
-            state = State(afresh(), rate=rate)
-            run.go_to(state.tables)
+        except DivergedError as error:
+            rate = slowed(state, config, error)
+            if afresh is not None and state.epoch == diverged:
+                state = State(afresh(), rate=rate)
+            else:
+                diverged = state.epoch
+                state = replace(state, tables=last_good.restore(), rate=rate)
+            run.go_to(state.tables if on_state is None else state.tables.copy())
             continue
         seconds = time.perf_counter() - before
         quality = None if validate is None else validate(run.tables)
@@ -186,33 +192,6 @@ def train(
 
 def _out_of_patience(state: State, config: Config) -> bool:
     return state.best_epoch > 0 and state.epoch - state.best_epoch >= config.patience
-
-
-class _DivergedError(Exception):
-    """An epoch went wrong; its text says how."""
-
-
-def _slowed(state: State, config: Config, error: _DivergedError, *, can_start_again: bool) -> float:
-    """Halve the learning rate: return what it is multiplied by from now on.
-
-    Raises:
-        InputError: That was done often enough, or the training cannot start again.
-    """
-    epoch, rate = state.epoch + 1, 0.5 * state.rate
-    if not can_start_again or rate < 0.5**_HALVINGS:
-        tried = f", and {_HALVINGS} times half the learning rate did not help"
-        raise InputError(
-            f"the training diverged in epoch {epoch} ({error}){tried if can_start_again else ''}: "
-            f"lower learning_rate (now {config.learning_rate:g}) or initial_norm (now "
-            f"{config.initial_norm:g})"
-        ) from None
-    _log.warning(
-        "the training diverged in epoch %d (%s): starting again with half the learning rate (%g)",
-        epoch,
-        error,
-        rate * config.learning_rate,
-    )
-    return rate
 
 
 class _Run:
@@ -257,7 +236,7 @@ class _Run:
             The summed loss, the triples and the weights moved.
 
         Raises:
-            _DivergedError: The tables are of no use any more.
+            DivergedError: The tables are of no use any more.
         """
         config, seed = self._config, self._config.seed
         progress = epoch / config.epochs
@@ -305,11 +284,13 @@ class _Run:
                 *growing,
             )
             if not slice_loss <= _EXPLODED * slice_triples:
-                raise _DivergedError(f"mean loss {slice_loss / max(slice_triples, 1):.3g}")
+                raise DivergedError(f"mean loss {slice_loss / max(slice_triples, 1):.3g}")
             loss += slice_loss
             triples += slice_triples
+        if loss > _SICK * triples:
+            raise DivergedError(f"mean loss {loss / triples:.3g}")
         if not self._is_finite():
-            raise _DivergedError("weights that are no finite numbers")
+            raise DivergedError("weights that are no finite numbers")
         return loss, triples
 
     def _is_finite(self) -> bool:

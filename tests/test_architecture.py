@@ -39,6 +39,7 @@ LAYERS = [
     "nmf",
     "start",
     "records",
+    "rollback",
     "fit_log",
     "kernels",
     "explore",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from sparserec_np import SparseRec, trainer
+from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, from_pairs
+from sparserec_np.rollback import LastGood
 
 USERS = ["history", "embedding"]
 
@@ -33,10 +37,10 @@ def bytes_of(fitted: SparseRec, tmp_path) -> bytes:
 @pytest.mark.parametrize("users", USERS)
 def test_far_too_high_a_rate_is_halved_until_it_works(users, data, tmp_path, caplog):
     fitted = estimator(users, learning_rate=100.0).fit(data)
-    halvings = [record for record in caplog.records if "with half the learning rate" in record.msg]
+    halvings = [record for record in caplog.records if "half the learning rate" in record.msg]
     assert 1 <= len(halvings) <= 10
     assert "the training diverged in epoch 1 (mean loss " in halvings[0].getMessage()
-    assert "half the learning rate (50)" in halvings[0].getMessage()
+    assert "with half the learning rate (50)" in halvings[0].getMessage()
     assert [record.epoch for record in fitted.history_][-3:] == [1, 2, 3]
     assert fitted.history_[-1].loss < 3
     again = estimator(users, learning_rate=100.0, threads=1).fit(data)
@@ -75,7 +79,7 @@ def test_a_divergence_survives_a_resume(data, tmp_path, caplog):
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 def test_a_number_gone_wrong_within_an_epoch_is_undone(poison, data, tmp_path, monkeypatch, caplog):
-    """Poison one weight after the last slice of the second epoch: training starts again."""
+    """Poison one weight after the last slice of the second epoch: the epoch is done again."""
     real, calls = trainer.run_batches, []
 
     def poisoned(*args):
@@ -89,6 +93,30 @@ def test_a_number_gone_wrong_within_an_epoch_is_undone(poison, data, tmp_path, m
     monkeypatch.setattr(trainer, "run_batches", poisoned)
     with caplog.at_level(logging.WARNING):
         fitted = estimator("history").fit(data)
-    assert len(calls) == 2 + 3
+    assert len(calls) == 1 + 2 + 1  # the first epoch is not lost
+    assert [record.epoch for record in fitted.history_] == [1, 2, 3]
     assert "in epoch 2 (weights that are no finite numbers)" in caplog.text
     assert np.isfinite(fitted.model_.items_table().values).all()
+
+
+@pytest.mark.parametrize("users", USERS)
+@pytest.mark.parametrize("has_disk", [True, False])
+def test_the_last_good_tables_come_back(users, has_disk, data, monkeypatch):
+    if not has_disk:
+        monkeypatch.setattr(tempfile, "TemporaryFile", Mock(side_effect=OSError("no space left")))
+    config = config_for(data, {"users": users, "dim": 32})
+    tables = trainer.start(data, config, 32, (900, 900 if users == "embedding" else 0))
+    before, last_good = tables.copy(), LastGood()
+    for _ in range(2):
+        last_good.keep(tables)
+        for array in (tables.items.rows.values, tables.items.bias_squares, tables.users.squares):
+            array[:] = np.nan
+        restored = last_good.restore()
+        for one, other in zip(_arrays(restored), _arrays(before), strict=True):
+            np.testing.assert_array_equal(one, other)
+        tables = restored
+
+
+def _arrays(tables):
+    items, users = tables.items, tables.users
+    return [*items.rows, items.bias, items.bias_squares, items.weight, *users]
