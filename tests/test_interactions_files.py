@@ -260,7 +260,9 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, pairs
     folder = tmp_path_factory.mktemp("written")
     quoted = ['"{}",{}\n'.format(user.replace('"', '""'), item) for user, item in pairs]
     objects = [json.dumps({"user": user, "item": item}) for user, item in pairs]
-    integers = all(user.strip(" ") == str(to_int(user)) for user, _ in pairs)
+    integers = all(
+        to_int(user) is not None and user.strip(" ") == str(to_int(user)) for user, _ in pairs
+    )
     expected = {(to_int(user) if integers else user, item) for user, item in pairs}
     for path in (
         write(folder, "a.csv", "user,item\n" + "".join(quoted)),

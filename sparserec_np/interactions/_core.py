@@ -1,13 +1,13 @@
 """The interaction matrix: which users had to do with which items.
 
-Everything that reads data ends in :func:`assemble`, which turns coded pairs into rows that are
-sorted and free of duplicates.
+Everything that reads data ends in :mod:`sparserec_np.interactions._assemble`, which turns numbered
+pairs into rows that are sorted and free of duplicates.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from sparserec_np.interactions._report import ReadReport
 
-MAX_INDEX = np.iinfo(np.int32).max
 _COUNTED_AT_A_TIME = 1 << 18
 
 
@@ -76,57 +75,6 @@ class Interactions:
         return np.repeat(np.arange(self.n_users, dtype=np.int32), self.user_degrees())
 
 
-def assemble(
-    users: NDArray[Any],
-    items: NDArray[Any],
-    user_ids: Ids,
-    item_ids: Ids,
-    times: NDArray[np.float64] | None = None,
-) -> tuple[Interactions, int]:
-    """Sort coded pairs into rows and collapse the repeated ones.
-
-    Peak memory beyond the arguments: about 20 bytes a pair, 40 with times.
-
-    Args:
-        users: User number of each pair, integer[n], below ``len(user_ids)``.
-        items: Item number of each pair, integer[n], below ``len(item_ids)``.
-        user_ids: Ids of the users, by number.
-        item_ids: Ids of the items, by number.
-        times: Seconds, float64[n]; of a repeated pair the latest is kept.
-
-    Returns:
-        The interactions, and how many repeated pairs were collapsed.
-
-    Raises:
-        InputError: More than 2^31 - 1 users or items.
-    """
-    n_users, n_items = len(user_ids), len(item_ids)
-    for count, what in ((n_users, "users"), (n_items, "items")):
-        if count > MAX_INDEX:
-            raise InputError(f"{count:,} different {what}: at most {MAX_INDEX:,} are possible")
-    # One int64 key a pair sorts users and items at once, and fits: both are below 2^31.
-    keys = users.astype(np.int64)
-    keys *= max(n_items, 1)
-    keys += items
-    if times is None:
-        keys.sort()
-        kept_times = None
-    else:
-        order = np.lexsort((times, keys))
-        keys, kept_times = keys[order], times[order]
-    last_of_pair = np.ones(len(keys), dtype=bool)
-    np.not_equal(keys[1:], keys[:-1], out=last_of_pair[:-1])
-    duplicates = len(keys) - int(np.count_nonzero(last_of_pair))
-    if duplicates:
-        keys = keys[last_of_pair]
-        kept_times = None if kept_times is None else kept_times[last_of_pair]
-    starts = np.arange(n_users + 1, dtype=np.int64) * max(n_items, 1)
-    indptr = np.searchsorted(keys, starts).astype(np.int64, copy=False)
-    keys %= max(n_items, 1)
-    rows = Interactions(indptr, keys.astype(np.int32), user_ids, item_ids, kept_times)
-    return rows, duplicates
-
-
 def drop_rare(
     interactions: Interactions, min_user_interactions: int, min_item_interactions: int
 ) -> Interactions:
@@ -147,11 +95,11 @@ def drop_rare(
     for option, least in (("user", min_user_interactions), ("item", min_item_interactions)):
         if least < 1:
             raise InputError(f"min_{option}_interactions must be at least 1, not {least}")
-    users, items = interactions.user_of_entry(), interactions.items
     keep_user = interactions.user_degrees() >= min_user_interactions
     keep_item = interactions.item_degrees() >= min_item_interactions
     if keep_user.all() and keep_item.all():
         return interactions
+    users, items = interactions.user_of_entry(), interactions.items
     keep = np.ones(len(items), dtype=bool)
     while True:
         kept_before = np.count_nonzero(keep)

@@ -18,9 +18,10 @@ import numpy as np
 
 from sparserec_np.errors import InputError, missing_extra
 from sparserec_np.ids import Ids, IntIds, StrIds
+from sparserec_np.interactions._assemble import BLOCK, Pairs, assemble_blocks
 from sparserec_np.interactions._bad_rows import Rules, Verdict, check_on_bad_rows, refuse
 from sparserec_np.interactions._columns import ColumnOptions, require
-from sparserec_np.interactions._core import Interactions, assemble, drop_rare
+from sparserec_np.interactions._core import Interactions, drop_rare
 from sparserec_np.interactions._paths import InputFile, find_files
 from sparserec_np.interactions._report import EXAMPLES, BadRow, ReadReport
 from sparserec_np.interactions._sources import open_source
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from numpy.typing import NDArray
 
-DEFAULT_MEMORY_LIMIT = "768MB"
-# Rows that DuckDB hands over at once: 32 MB without times, 64 MB with.
-_BLOCK = 1 << 22
+DEFAULT_MEMORY_LIMITS = ("256MB", "1GB")  # the second where the first is too small
 
 
 class _Numbered(NamedTuple):
@@ -64,7 +63,7 @@ def read(
     all files is an integer as Python would write it, else they stay text, verbatim.
 
     Peak memory: ``memory_limit`` for DuckDB, which spills the rest to the folder for temporary
-    files; then, DuckDB closed, some 20 bytes a row (50 with times).
+    files, about as much beside it for its buffers, and the interactions.
 
     Args:
         paths: One or many paths or globs; ``"-"`` is standard input.
@@ -80,7 +79,8 @@ def read(
         on_bad_rows: ``"stop"`` at the first row that cannot be used, or ``"skip"`` such rows and
             report them.
         with_times: Keep the time of each interaction.
-        memory_limit: What DuckDB may use, such as ``"2GB"``; default 768 MB.
+        memory_limit: What DuckDB may use, such as ``"2GB"``; default 256 MB, or 1 GB
+            where that is too small.
         threads: Threads of DuckDB; default one a core. The result does not depend on it.
 
     Returns:
@@ -93,37 +93,60 @@ def read(
     check_on_bad_rows(on_bad_rows)
     options = ColumnOptions(user_col, item_col, rating_col, time_col)
     rules = Rules(min_rating, with_times)
+    limits = (memory_limit,) if memory_limit else DEFAULT_MEMORY_LIMITS
     with tempfile.TemporaryDirectory(prefix="sparserec-read-") as scratch:
         files = find_files(paths, Path(scratch))
-        with _database(scratch, memory_limit, threads) as db:
-            staged = _stage_all(db, files, options, rules)
-            report = _report(db, staged, rules)
-            if report.bad_rows and on_bad_rows == "stop":
-                refuse(report.bad_examples[0])
-            kept = sum(file.kept for file in staged)
-            _check_not_empty(report, kept, min_rating)
-            with _told_plainly("the rows"):
-                user_numbers, user_note = _number(db, "u", "user")
-                item_numbers, item_note = _number(db, "i", "item")
-                joins = f"{user_numbers.join} {item_numbers.join}"
-                users, items, times = _fetch(db, joins, kept, with_times)
-    interactions, duplicates = assemble(users, items, user_numbers.ids, item_numbers.ids, times)
-    notes = tuple(note for note in (user_note, item_note) if note)
-    interactions = replace(interactions, report=replace(report, duplicates=duplicates, notes=notes))
+        for limit in limits:
+            try:
+                with _database(scratch, limit, threads) as db:
+                    interactions = _read(db, files, options, rules, on_bad_rows)
+                break
+            except _NoRoomError as error:
+                if limit == limits[-1]:
+                    raise InputError(str(error)) from error
     return drop_rare(interactions, min_user_interactions, min_item_interactions)
 
 
+class _NoRoomError(Exception):
+    """DuckDB needs more memory than it may use."""
+
+
+def _read(
+    db: DuckDBPyConnection,
+    files: Sequence[InputFile],
+    options: ColumnOptions,
+    rules: Rules,
+    on_bad_rows: str,
+) -> Interactions:
+    staged = _stage_all(db, files, options, rules)
+    report = _report(db, staged, rules)
+    if report.bad_rows and on_bad_rows == "stop":
+        refuse(report.bad_examples[0])
+    kept = sum(file.kept for file in staged)
+    _check_not_empty(report, kept, rules.min_rating)
+    with _told_plainly("the rows"):
+        users, user_note = _number(db, "u", "user")
+        items, item_note = _number(db, "i", "item")
+        interactions, duplicates = assemble_blocks(
+            _fetch(db, f"{users.join} {items.join}", rules.with_times),
+            _count(db, users),
+            users.ids,
+            items.ids,
+            with_times=rules.with_times,
+        )
+    notes = tuple(note for note in (user_note, item_note) if note)
+    return replace(interactions, report=replace(report, duplicates=duplicates, notes=notes))
+
+
 @contextmanager
-def _database(
-    scratch: str, memory_limit: str | None, threads: int | None
-) -> Iterator[DuckDBPyConnection]:
+def _database(scratch: str, memory_limit: str, threads: int | None) -> Iterator[DuckDBPyConnection]:
     """Open a database in memory that spills into ``scratch``."""
     try:
         import duckdb
     except ModuleNotFoundError as error:
         raise missing_extra("duckdb", "train", "reading files") from error
     config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": memory_limit or DEFAULT_MEMORY_LIMIT,
+        "memory_limit": memory_limit,
         "temp_directory": scratch,
         "autoinstall_known_extensions": False,
     }
@@ -155,9 +178,10 @@ def _told_plainly(what: str) -> Iterator[None]:
     except duckdb.Error as error:
         message = re.sub(r"^[A-Za-z ]+ Error: ", "", str(error).split("\n", 1)[0])
         if isinstance(error, duckdb.OutOfMemoryException) or "No space left" in message:
-            raise InputError(
+            raise _NoRoomError(
                 f"{what}: reading needs more memory or temporary disk space than it may use: raise "
-                f"memory_limit (default {DEFAULT_MEMORY_LIMIT}), or point TMPDIR to a larger disk"
+                f"memory_limit (default {DEFAULT_MEMORY_LIMITS[-1]}), or point TMPDIR to a larger "
+                "disk"
             ) from error
         raise InputError(f"{what} cannot be read: {message}") from error
 
@@ -253,25 +277,25 @@ def _string_ids(rows: DuckDBPyConnection) -> StrIds:
     return StrIds(blob, np.cumsum(np.concatenate(lengths)))
 
 
-def _fetch(
-    db: DuckDBPyConnection, joins: str, kept: int, with_times: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64] | None]:
-    """Bring the numbered pairs over, block by block, into arrays made beforehand."""
-    users = np.empty(kept, dtype=np.int32)
-    items = np.empty(kept, dtype=np.int32)
-    times = np.empty(kept, dtype=np.float64) if with_times else None
+def _count(db: DuckDBPyConnection, numbers: _Numbered) -> NDArray[np.int64]:
+    """Count the rows of each user that are interactions; int64[n_users]."""
+    found = db.execute(
+        f"SELECT u.code AS code, count(*) AS n FROM staged AS s {numbers.join} "
+        f"WHERE verdict = {Verdict.KEEP:d} GROUP BY u.code"
+    ).fetchnumpy()
+    counts = np.zeros(len(numbers.ids), dtype=np.int64)
+    counts[found["code"]] = found["n"]
+    return counts
+
+
+def _fetch(db: DuckDBPyConnection, joins: str, with_times: bool) -> Iterator[Pairs]:
+    """Bring the numbered pairs over, block by block."""
     (rows,) = db.execute("SELECT coalesce(max(rowid) + 1, 0) FROM staged").fetchone()  # type: ignore[misc]
-    done = 0
     db.execute("SET preserve_insertion_order = false")  # the pairs are sorted in the end
-    for start in range(0, rows, _BLOCK):
+    for start in range(0, rows, BLOCK):
         block = db.execute(
             f"SELECT u.code AS u, i.code AS i{', t' if with_times else ''} FROM staged AS s "
             f"{joins} WHERE verdict = {Verdict.KEEP:d} "
-            f"AND s.rowid >= {start} AND s.rowid < {start + _BLOCK}"
+            f"AND s.rowid >= {start} AND s.rowid < {start + BLOCK}"
         ).fetchnumpy()
-        end = done + len(block["u"])
-        users[done:end], items[done:end] = block["u"], block["i"]
-        if times is not None:
-            times[done:end] = block["t"]
-        done = end
-    return users, items, times
+        yield Pairs(block["u"], block["i"], block.get("t"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sparserec_np.errors import InputError, missing_extra
+from sparserec_np.interactions._assemble import assemble
 from sparserec_np.interactions._bad_rows import (
     FIRST_BAD,
     Verdict,
@@ -18,7 +19,7 @@ from sparserec_np.interactions._bad_rows import (
     refuse,
 )
 from sparserec_np.interactions._columns import ColumnOptions, choose_columns, require
-from sparserec_np.interactions._core import Interactions, assemble, drop_rare
+from sparserec_np.interactions._core import Interactions, drop_rare
 from sparserec_np.interactions._memory import encode
 from sparserec_np.interactions._report import EXAMPLES, BadRow, Columns, ReadReport
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from sparserec_np.errors import InputError
 from sparserec_np.ids import Ids, IntIds, from_values
-from sparserec_np.interactions._core import Interactions, assemble
+from sparserec_np.interactions._assemble import assemble
+from sparserec_np.interactions._core import Interactions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
