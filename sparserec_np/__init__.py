@@ -4,12 +4,15 @@
 (PEP 562). The names of the light runtime need NumPy alone, the others the extra ``[train]``.
 
 Light: :func:`load`, :class:`Model` and the errors. With ``[train]``: :class:`SparseRec` (the
-estimator), :class:`Interactions`, :func:`read` (files), :func:`evaluate`, :func:`hold_out` and
-:func:`leave_last_out`.
+estimator), :class:`Interactions`, :func:`read` (files), :func:`evaluate`, :func:`hold_out`,
+:func:`leave_last_out` and, with ``[tune]``, :func:`tune`.
+
+Everything is silent unless the program sets up :mod:`logging`; the logger is ``sparserec_np``.
 """
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from sparserec_np.interactions import Interactions, read
     from sparserec_np.runtime import Model, load
     from sparserec_np.split import hold_out, leave_last_out
+    from sparserec_np.tune import tune
 
 __all__ = [
     "InputError",
@@ -45,6 +49,7 @@ __all__ = [
     "leave_last_out",
     "load",
     "read",
+    "tune",
 ]
 
 _HOME = {
@@ -61,7 +66,10 @@ _HOME = {
     "leave_last_out": "split",
     "load": "runtime",
     "read": "interactions",
+    "tune": "tune",
 }
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

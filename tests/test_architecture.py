@@ -50,6 +50,7 @@ LAYERS = [
     "sizes",
     "budget",
     "estimator",
+    "tune",
     "demo",
     # what people type
     "cli",
