@@ -19,6 +19,7 @@ from .fit import fit
 from .info import info
 from .recommend import recommend
 from .similar import similar
+from .tune import tune
 
 
 class App(click.Group):
@@ -42,7 +43,7 @@ def app() -> None:
     """
 
 
-for _command in (fit, evaluate, recommend, similar, info, export_web, demo):
+for _command in (fit, tune, evaluate, recommend, similar, info, export_web, demo):
     app.add_command(_command)
 
 

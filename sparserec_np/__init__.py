@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sparserec_np.interactions import Interactions, read
     from sparserec_np.runtime import Model, load
     from sparserec_np.split import hold_out, leave_last_out
-    from sparserec_np.tune import tune
+    from sparserec_np.tuning import tune
 
 __all__ = [
     "InputError",
@@ -66,7 +66,7 @@ _HOME = {
     "leave_last_out": "split",
     "load": "runtime",
     "read": "interactions",
-    "tune": "tune",
+    "tune": "tuning",
 }
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

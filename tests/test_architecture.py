@@ -50,7 +50,7 @@ LAYERS = [
     "sizes",
     "budget",
     "estimator",
-    "tune",
+    "tuning",
     "demo",
     # what people type
     "cli",

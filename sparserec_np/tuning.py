@@ -99,7 +99,7 @@ class Tuned:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Arguments of :class:`sparserec_np.SparseRec` for the best trial, as JSON can hold them."""
+        """Arguments of :class:`sparserec_np.SparseRec` for the best trial, fit for JSON."""
         return {**self.fixed, **self.best.params}
 
     def to_dict(self) -> dict[str, Any]:
