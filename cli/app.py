@@ -12,7 +12,9 @@ import click
 from sparserec_np._version import __version__
 from sparserec_np.errors import SparseRecError, missing_extra
 
+from .completion import completion
 from .demo import demo
+from .doctor import doctor
 from .evaluate import evaluate
 from .export_web import export_web
 from .fit import fit
@@ -43,7 +45,8 @@ def app() -> None:
     """
 
 
-for _command in (fit, tune, evaluate, recommend, similar, info, export_web, demo):
+_COMMANDS = (fit, tune, evaluate, recommend, similar, info, export_web, demo, doctor, completion)
+for _command in _COMMANDS:
     app.add_command(_command)
 
 

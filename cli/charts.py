@@ -36,7 +36,7 @@ def check_drawing(path: Path) -> None:
 def draw_curve(found: Sequence[Tuned], path: Path) -> None:
     """Draw NDCG@20 against bytes: of the best config of each size, and of the defaults."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullLocator
+    from matplotlib.ticker import NullLocator
 
     from sparserec_np import atomic
 
@@ -61,8 +61,10 @@ def draw_curve(found: Sequence[Tuned], path: Path) -> None:
                 color=colour,
             )
     axes.set_xscale("log")
-    axes.set_xticks(sorted({tuned.best.bytes or 0 for tuned in found}))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda n_bytes, _: kilobytes(int(n_bytes))))
+    axes.set_xticks(
+        [tuned.best.bytes or 0 for tuned in found],
+        [tuned.config.get("max_size") or kilobytes(tuned.best.bytes or 0) for tuned in found],
+    )
     axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.12, y=0.2)
     axes.set_xlabel("size of the model file")

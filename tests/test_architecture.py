@@ -52,6 +52,7 @@ LAYERS = [
     "estimator",
     "tuning",
     "demo",
+    "doctor",
     # what people type
     "cli",
     "__main__",
