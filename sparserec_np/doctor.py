@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import re
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -118,12 +117,17 @@ def _extras(packages: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     return missing
 
 
+def _module(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
 def _cpu() -> dict[str, Any]:
     features: list[str] = []
-    if importlib.util.find_spec("numpy"):
-        import numpy as np
-
-        config: Any = np.show_config(mode="dicts")
+    if (numpy := _module("numpy")) is not None:
+        config = numpy.show_config(mode="dicts") or {}
         simd = config.get("SIMD Extensions", {})
         features = [*simd.get("baseline", []), *simd.get("found", [])]
     return {"machine": platform.machine(), "name": _cpu_name(), "features": features}
@@ -140,18 +144,14 @@ def _cpu_name() -> str:
 
 def _threads() -> dict[str, Any]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    numba = None
-    if importlib.util.find_spec("numba"):
-        from numba import get_num_threads
-
-        numba = get_num_threads()
+    numba = _module("numba")
     set_by = {name: os.environ[name] for name in _THREADS if name in os.environ}
-    return {"cores": os.cpu_count(), "usable": usable, "numba": numba, "environment": set_by}
+    return {"cores": os.cpu_count(), "usable": usable, "numba": numba and numba.get_num_threads(), "environment": set_by}
 
 
 def _caches() -> tuple[dict[str, Any], str | None]:
     """Find where compiled code is kept; say what is wrong with that, if anything is."""
-    if not importlib.util.find_spec("numba"):
+    if _module("numba") is None:
         return {"numba": None}, None
     try:
         from sparserec_np.kernels import run_batches
