@@ -146,7 +146,12 @@ def _threads() -> dict[str, Any]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     numba = _module("numba")
     set_by = {name: os.environ[name] for name in _THREADS if name in os.environ}
-    return {"cores": os.cpu_count(), "usable": usable, "numba": numba and numba.get_num_threads(), "environment": set_by}
+    return {
+        "cores": os.cpu_count(),
+        "usable": usable,
+        "numba": numba and numba.get_num_threads(),
+        "environment": set_by,
+    }
 
 
 def _caches() -> tuple[dict[str, Any], str | None]:

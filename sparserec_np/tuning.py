@@ -7,35 +7,41 @@ What comes out is as good as the defaults on that part or better. The search is 
 from __future__ import annotations
 
 import hashlib
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
 
-from sparserec_np import atomic, modelfile, runtime
+from sparserec_np import modelfile, runtime
 from sparserec_np.budget import Budget, plan_budget
-from sparserec_np.checkpoint import differing, identity
+from sparserec_np.checkpoint import identity
 from sparserec_np.config import MAX_DIM, Config
 from sparserec_np.defaults import config_for
-from sparserec_np.errors import InputError, missing_extra
+from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, from_any
 from sparserec_np.records import EpochRecord, Tables
 from sparserec_np.sizes import parse_size
 from sparserec_np.split import hold_out
 from sparserec_np.stages import HELD_OUT
 from sparserec_np.trainer import start, thread_count, train
+from sparserec_np.trials import (
+    Trial,
+    check_storage,
+    finished,
+    import_optuna,
+    open_study,
+    quiet_optuna,
+    rounded,
+    search,
+)
 from sparserec_np.validation import Validator
 
 if TYPE_CHECKING:
     import optuna
 
-_log = logging.getLogger(__name__)
+__all__ = ["Trial", "Tuned", "check_storage", "tune"]
 
 _SEARCHED = (
     "dim",
@@ -48,31 +54,6 @@ _SEARCHED = (
     "degree_exponent",
     "value_bits",
 )
-_SQLITE = b"SQLite format 3\0"
-_STARTUP = 5  # trials drawn at random, and never pruned, before there is something to learn from
-_WARM_UP = 3  # epochs that every trial may have: the first ones say little
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One set of hyperparameters, and what became of it."""
-
-    number: int
-    """From 0, which are the defaults."""
-    state: str
-    """``"complete"``; ``"pruned"``: fell behind; ``"failed"``: diverged, or has no room."""
-    params: dict[str, Any]
-    """The hyperparameters that are searched."""
-    ndcg: float | None
-    """NDCG@20 on the validation part, of the model as its file holds it; None unless complete."""
-    epochs: int | None
-    """Number of its best epoch."""
-    bytes: int | None
-    """Size of its file."""
-    weights: int | None
-    """Weights stored in it."""
-    seconds: float
-    """How long it took."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +142,7 @@ def tune(
         MissingExtraError: Optuna is not installed.
         KeyboardInterrupt: As it came, where no trial was finished before.
     """
-    _optuna()
+    import_optuna()
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise InputError(f"trials must be a whole number of at least 1, not {trials!r}")
     size = None if max_size is None else parse_size(max_size)
@@ -185,11 +166,11 @@ def tune(
     points = [{name: getattr(config, name) for name in space}]
     if try_first is not None:
         points.append({name: value for name, value in try_first.items() if name in space})
-    with _quiet_optuna(), thread_count(threads):
+    with quiet_optuna(), thread_count(threads):
         name = f"{size} bytes" if size else "no size"
-        study = _study(storage, name, identity(named, interactions, held))
-        interrupted = _search(study, job, space, points, trials, seed, on_trial)
-        found = _finished(study)[:trials]
+        study = open_study(storage, name, identity(named, interactions, held))
+        interrupted = search(study, job, space, points, trials, seed, on_trial)
+        found = finished(study)[:trials]
     given = {**fixed, "max_size": max_size, "sparsity": sparsity, "seed": seed}
     kept = {name: value for name, value in given.items() if value is not None}
     return Tuned(tuple(found), {"users": config.users, **kept}, interrupted)
@@ -239,7 +220,7 @@ class _Job:
             optuna.TrialPruned: It fell behind.
             InputError: It diverged, or its budget does not reach.
         """
-        pruned, learned, last = _optuna().TrialPruned, self._learned, 0
+        pruned, learned, last = import_optuna().TrialPruned, self._learned, 0
 
         def report(record: EpochRecord) -> None:
             nonlocal last
@@ -253,7 +234,7 @@ class _Job:
             if trial.should_prune():
                 raise pruned
 
-        config = replace(self._config, **_rounded(trial.params))
+        config = replace(self._config, **rounded(trial.params))
         plan, validator = self._plan(config), self._validator(config)
 
         def begin() -> Tables:
@@ -312,153 +293,6 @@ def _times(value: float, factor: float) -> optuna.distributions.FloatDistributio
     from optuna.distributions import FloatDistribution
 
     return FloatDistribution(value / factor, value * factor, log=True)
-
-
-def _rounded(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Round to six digits, which people can read; the defaults have no more."""
-    return {
-        name: float(f"{value:.6g}") if isinstance(value, float) else value
-        for name, value in params.items()
-    }
-
-
-def _search(
-    study: optuna.Study,
-    job: _Job,
-    space: Mapping[str, optuna.distributions.BaseDistribution],
-    points: Sequence[Mapping[str, Any]],
-    trials: int,
-    seed: int,
-    on_trial: Callable[[Trial], None] | None,
-) -> bool:
-    """Do the trials that are missing; return whether Ctrl-C ended it before all were done."""
-    import optuna
-
-    failed = optuna.trial.TrialState.FAIL
-    while (number := len(_finished(study))) < trials:
-        # A sampler for each trial, from the number of the trial: so it does not matter whether the
-        # trials before it were done now or by an earlier run.
-        study.sampler = optuna.samplers.TPESampler(
-            seed=int(np.random.default_rng([seed, number]).integers(1 << 31)),
-            n_startup_trials=_STARTUP,
-            multivariate=True,
-            constant_liar=False,
-        )
-        if number < len(points) and not study.get_trials(states=(optuna.trial.TrialState.WAITING,)):
-            study.enqueue_trial(dict(points[number]))
-        trial = study.ask(dict(space))
-        try:
-            study.tell(trial, job(trial))
-        except optuna.TrialPruned:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        except InputError as error:
-            if number == 0:
-                study.tell(trial, state=failed)
-                raise
-            _log.info("trial %d failed: %s", number, error)
-            trial.set_user_attr("failed", str(error))
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        except KeyboardInterrupt:
-            study.tell(trial, state=failed)
-            if number == 0:
-                raise
-            return True
-        if on_trial is not None:
-            on_trial(_finished(study)[-1])
-    return False
-
-
-def _finished(study: optuna.Study) -> list[Trial]:
-    """Trials that came to an end of their own, in order; what was interrupted does not count."""
-    from optuna.trial import TrialState
-
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    return [_as_trial(number, trial) for number, trial in enumerate(done)]
-
-
-def _as_trial(number: int, trial: optuna.trial.FrozenTrial) -> Trial:
-    complete = trial.state.name == "COMPLETE"
-    attrs = trial.user_attrs
-    return Trial(
-        number,
-        "complete" if complete else "failed" if "failed" in attrs else "pruned",
-        _rounded(trial.params),
-        trial.value if complete else None,
-        attrs.get("epochs"),
-        attrs.get("bytes"),
-        attrs.get("weights"),
-        0.0 if trial.duration is None else trial.duration.total_seconds(),
-    )
-
-
-def _study(storage: str | Path | None, name: str, what: dict[str, Any]) -> optuna.Study:
-    """Open the study of a size, new or not.
-
-    Raises:
-        InputError: The storage is none, or it is of a search in other data or with other options.
-    """
-    import optuna
-    from sqlalchemy.exc import SQLAlchemyError
-
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=_WARM_UP)
-    options: dict[str, Any] = {"direction": "maximize", "pruner": pruner}
-    if storage is None:
-        return optuna.create_study(**options)
-    path = Path(storage)
-    check_storage(path)
-    try:
-        opened = optuna.storages.RDBStorage(f"sqlite:///{quote(str(path))}")
-        for there in opened.get_all_studies():
-            if differences := differing(there.user_attrs.get("identity", {}), what):
-                raise InputError(
-                    f"{path}: holds a search of something else: {differences}. Give what was given "
-                    "then, or name another storage"
-                )
-        study = optuna.create_study(storage=opened, study_name=name, load_if_exists=True, **options)
-    except (SQLAlchemyError, RuntimeError) as error:
-        raise InputError(f"{path}: cannot be opened as a storage ({error})") from error
-    study.set_user_attr("identity", what)
-    if done := len(_finished(study)):
-        _log.info("going on after %d trials, from %s", done, path)
-    return study
-
-
-def check_storage(path: str | Path) -> None:
-    """Check that a file can be, or is, a storage of trials.
-
-    Raises:
-        InputError: It cannot be written, or holds something else.
-    """
-    atomic.check_writable(path)
-    file = Path(path)
-    if file.exists():
-        with file.open("rb") as opened:
-            head = opened.read(len(_SQLITE))
-        if head not in (b"", _SQLITE):
-            raise InputError(f"{file}: is no storage of trials; name another file")
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna's own log, and its remarks on what is new in it, off standard error."""
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        try:
-            yield
-        finally:
-            optuna.logging.set_verbosity(before)
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ModuleNotFoundError as error:
-        raise missing_extra("optuna", "tune", "tuning") from error
-    return optuna
 
 
 def _texts(labels: Mapping[Any, str] | None, interactions: Interactions) -> list[str] | None:

@@ -50,6 +50,7 @@ LAYERS = [
     "sizes",
     "budget",
     "estimator",
+    "trials",
     "tuning",
     "demo",
     "doctor",
