@@ -12,7 +12,9 @@ import click
 from sparserec_np._version import __version__
 from sparserec_np.errors import SparseRecError, missing_extra
 
+from .completion import completion
 from .demo import demo
+from .doctor import doctor
 from .evaluate import evaluate
 from .export_web import export_web
 from .fit import fit
@@ -20,6 +22,7 @@ from .info import info
 from .recommend import recommend
 from .report import report
 from .similar import similar
+from .tune import tune
 
 
 class App(click.Group):
@@ -43,7 +46,10 @@ def app() -> None:
     """
 
 
-for _command in (fit, evaluate, recommend, similar, info, report, export_web, demo):
+_COMMANDS = (
+    fit, tune, evaluate, recommend, similar, info, report, export_web, demo, doctor, completion,
+)  # fmt: skip
+for _command in _COMMANDS:
     app.add_command(_command)
 
 

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from .files import FilesCommand, FilesOption
-from .options import MODEL, common_options, json_option, print_json, read_files, reading_options
+from .options import (
+    FILE,
+    MODEL,
+    common_options,
+    json_option,
+    print_json,
+    read_files,
+    reading_options,
+)
 from .tables import kilobytes, print_facts
 
 
@@ -22,7 +30,7 @@ from .tables import kilobytes, print_facts
     required=True,
     help="What is known of the users; left out of the ranking.",
 )
-@click.option("--test", required=True, metavar="FILE", help="What is to be predicted.")
+@click.option("--test", type=FILE, required=True, metavar="FILE", help="What is to be predicted.")
 @click.option("--k", "-k", type=click.IntRange(min=1), default=20, show_default=True, help="Ranks.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads.")
 @reading_options

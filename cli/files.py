@@ -9,12 +9,16 @@ from typing import Any
 
 import click
 
+from .options import FILE
+
 
 class FilesOption(click.Option):
     """An option that takes one file or more; used in a :class:`FilesCommand`."""
 
     def __init__(self, *names: Any, **settings: Any) -> None:
-        super().__init__(*names, **{"multiple": True, "metavar": "FILE...", **settings})
+        super().__init__(
+            *names, **{"multiple": True, "type": FILE, "metavar": "FILE...", **settings}
+        )
 
 
 class FilesCommand(click.Command):

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .configs import check_ranges, merged, read_config
 from .labels import labels_by_id, read_labels
-from .options import MODEL, common_options, json_option, print_json, read_files, reading_options
+from .options import (
+    FILE,
+    MODEL,
+    NO_FILTER,
+    apart,
+    common_options,
+    filter_options,
+    json_option,
+    print_json,
+    read_files,
+    reading_options,
+)
 from .progress import show_epochs
 from .tables import kilobytes
 
 
 @click.command(no_args_is_help=True, short_help="Learn from ratings and write a model file.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
 @click.option("-o", "--output", type=MODEL, required=True, help="The model file to write.")
+@click.option(
+    "--config",
+    type=MODEL,
+    metavar="FILE",
+    help="Hyperparameters, as tune writes them; options given here win.",
+)
 @click.option(
     "--users",
     type=click.Choice(["history", "embedding"]),
@@ -32,7 +49,12 @@ from .tables import kilobytes
 )
 @click.option("--max-size", metavar="SIZE", help="Bytes of the file at most, like 500KB or 1MiB.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the data; else found by itself.")
-@click.option("--valid", metavar="FILE", help="Keep the epoch with the best NDCG@20 on this file.")
+@click.option(
+    "--valid",
+    type=FILE,
+    metavar="FILE",
+    help="Keep the epoch with the best NDCG@20 on this file.",
+)
 @click.option("--seed", type=int, metavar="N", help="Same seed, same file.")
 @click.option(
     "--threads",
@@ -59,12 +81,7 @@ from .tables import kilobytes
 )
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in that folder.")
 @reading_options
-@click.option(
-    "--min-user-interactions", type=int, default=1, metavar="N", help="Leave out users with fewer."
-)
-@click.option(
-    "--min-item-interactions", type=int, default=1, metavar="N", help="Leave out items with fewer."
-)
+@filter_options
 @click.option(
     "--labels", metavar="FILE:ID,TITLE", help="Titles to store, as in movies.csv:movieId,title."
 )
@@ -76,6 +93,7 @@ from .tables import kilobytes
 def fit(
     files: tuple[str, ...],
     output: Path,
+    config: Path | None,
     valid: str | None,
     labels: str | None,
     log: Path | None,
@@ -98,17 +116,19 @@ def fit(
     from sparserec_np.runtime import load
 
     started = time.perf_counter()
-    reading, hyperparameters = _apart(options)
+    reading, hyperparameters = apart(options)
     for path in (output, log):
         if path is not None:
             check_writable(path)
-    _check_ranges(hyperparameters)
+    if config is not None:
+        hyperparameters = merged(read_config(config), hyperparameters)
+    check_ranges(hyperparameters)
     _check_checkpoints(checkpoint, checkpoint_every, resume)
     if warm_start is not None:
         hyperparameters.setdefault("users", load(warm_start).users)
     titles = read_labels(labels) if labels else []
     interactions = read_files(files, **reading)
-    held = read_files([valid], **{**reading, **_NO_FILTER}) if valid else None
+    held = read_files([valid], **{**reading, **NO_FILTER}) if valid else None
     with show_epochs() as on_epoch:
         estimator = SparseRec(**hyperparameters).fit(
             interactions,
@@ -143,39 +163,6 @@ def fit(
         print_json(summary)
     else:
         click.echo(_closing_line(summary))
-
-
-_NO_FILTER = {"min_user_interactions": 1, "min_item_interactions": 1}
-_READING = {
-    "user_col",
-    "item_col",
-    "rating_col",
-    "time_col",
-    "min_rating",
-    "on_bad_rows",
-    "min_user_interactions",
-    "min_item_interactions",
-}
-
-
-def _apart(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of reading, and those hyperparameters that were given (the rest has defaults)."""
-    reading = {name: value for name, value in options.items() if name in _READING}
-    others = {
-        name: value for name, value in options.items() if name not in _READING and value is not None
-    }
-    return reading, others
-
-
-def _check_ranges(hyperparameters: dict[str, Any]) -> None:
-    """Find what is out of range now, not after the reading."""
-    from sparserec_np.config import Config
-    from sparserec_np.sizes import parse_size
-
-    if "max_size" in hyperparameters:
-        parse_size(hyperparameters["max_size"])
-    known = {field.name for field in dataclasses.fields(Config)}
-    Config(**{name: value for name, value in hyperparameters.items() if name in known})
 
 
 def _check_checkpoints(folder: str | None, every: str, resume: bool) -> None:

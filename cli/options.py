@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 MODEL = click.Path(path_type=Path)
+FILE = click.Path()
+"""A file to read; ``-`` and patterns like ``*.csv`` are for the reader to make sense of."""
 
 _READING = (
     click.option("--user-col", metavar="NAME", help="Column of the user ids: name or number."),
@@ -41,6 +43,34 @@ def reading_options(command: Command) -> Command:
     for option in reversed(_READING):
         command = option(command)
     return command
+
+
+_FILTERS = ("min_user_interactions", "min_item_interactions")
+_READ = {"user_col", "item_col", "rating_col", "time_col", "min_rating", "on_bad_rows", *_FILTERS}
+NO_FILTER = dict.fromkeys(_FILTERS, 1)
+"""What the options of :func:`filter_options` are for a file to validate on."""
+
+
+def filter_options(command: Command) -> Command:
+    """Add the options that leave out rare users and items of what is learned from."""
+    for name in reversed(_FILTERS):
+        command = click.option(
+            "--" + name.replace("_", "-"),
+            type=int,
+            default=1,
+            metavar="N",
+            help=f"Leave out {name.split('_')[1]}s with fewer.",
+        )(command)
+    return command
+
+
+def apart(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of reading, and those others that were given."""
+    reading = {name: value for name, value in options.items() if name in _READ}
+    others = {
+        name: value for name, value in options.items() if name not in _READ and value is not None
+    }
+    return reading, others
 
 
 def json_option(command: Command) -> Command:

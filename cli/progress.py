@@ -1,4 +1,4 @@
-"""How training goes, on stderr: a live bar at a terminal, else one line an epoch."""
+"""How training goes, on stderr: live bars at a terminal, else one line an epoch or a trial."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ import click
 from .options import quiet
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from sparserec_np.trainer import EpochRecord
+    from sparserec_np.tuning import Trial
+
+_WIDE = 110  # columns of a terminal where figures have room for full words
 
 OnEpoch = Callable[["EpochRecord"], None]
+OnTrial = Callable[["Trial"], None]
 
 
 @contextmanager
@@ -23,19 +29,45 @@ def show_epochs() -> Iterator[OnEpoch]:
     if quiet():
         yield lambda record: None
     elif sys.stderr.isatty():
-        with _bar() as on_epoch:
-            yield on_epoch
+        with _bars() as progress:
+            epochs = _Epochs(progress)
+            yield epochs
+            epochs.close()
     else:
         yield lambda record: click.echo(_line(record), err=True)
 
 
-def _figures(record: EpochRecord) -> str:
+@contextmanager
+def show_trials(title: str, trials: int) -> Iterator[tuple[OnEpoch, OnTrial]]:
+    """Give the functions to call after each epoch and after each of so many trials."""
+    seen = _Trials(title, trials)
+    if quiet():
+        yield lambda record: None, lambda trial: None
+    elif sys.stderr.isatty():
+        with _bars() as progress:
+            task = progress.add_task(title, total=trials, figures="")
+            epochs = _Epochs(progress)
+
+            def on_trial(trial: Trial) -> None:
+                seen.add(trial)
+                progress.update(task, completed=trial.number + 1, figures=seen.best())
+
+            yield epochs, on_trial
+            epochs.close(hide=True)
+    else:
+        yield (
+            lambda record: None,
+            lambda trial: click.echo(seen.add(trial), err=True),
+        )
+
+
+def _figures(record: EpochRecord, *, short: bool = False) -> str:
     parts = [f"loss {record.loss:.4f}"]
     if record.ndcg is not None:
         parts.append(f"NDCG {record.ndcg:.4f}")
-    parts.append(f"{record.triples_per_second / 1e6:.2f} M triples/s")
+    parts.append(f"{record.triples_per_second / 1e6:.2f} M{'' if short else ' triples'}/s")
     if record.moved:
-        parts.append(f"{record.moved:,} weights moved")
+        parts.append(f"{record.moved:,}{'' if short else ' weights'} moved")
     return "  ".join(parts)
 
 
@@ -43,41 +75,84 @@ def _line(record: EpochRecord) -> str:
     return f"{record.stage}  epoch {record.epoch}/{record.epochs}  {_figures(record)}"
 
 
+class _Trials:
+    """What is known of the trials up to now, in words."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title = title
+        self._total = total
+        self._best = 0.0
+
+    def add(self, trial: Trial) -> str:
+        """Take note of a trial; return a line about it."""
+        if trial.ndcg is None:
+            return f"{self._title}  {trial.number + 1}/{self._total}  {trial.state}"
+        self._best = max(self._best, trial.ndcg)
+        what = "  (the defaults)" if trial.number == 0 else ""
+        return (
+            f"{self._title}  {trial.number + 1}/{self._total}  NDCG {trial.ndcg:.4f}  {self.best()}"
+            f"  {trial.seconds:.1f} s{what}"
+        )
+
+    def best(self) -> str:
+        """Say what the best one is."""
+        return f"best NDCG {self._best:.4f}"
+
+
+class _Epochs:
+    """A bar for each stage."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+        # No total: the bar only moves, until the first epoch is done and a real one takes over.
+        self._start = progress.add_task("find a start", total=None, figures="")
+
+    def __call__(self, record: EpochRecord) -> None:
+        progress, tasks, stage = self._progress, self._tasks, record.stage
+        progress.update(self._start, visible=False)
+        if stage not in tasks:
+            self.close()
+            tasks[stage] = progress.add_task(stage, total=record.epochs, figures="")
+        elif record.epoch == 1:
+            progress.reset(tasks[stage])
+        progress.update(
+            tasks[stage],
+            completed=record.epoch,
+            total=record.epochs,
+            figures=_figures(record, short=progress.console.width < _WIDE),
+        )
+
+    def close(self, *, hide: bool = False) -> None:
+        """Show the last stage as done: many end before the epochs they are laid out for."""
+        for task in self._progress.tasks:
+            if task.id in self._tasks.values():
+                self._progress.update(task.id, total=task.completed, visible=not hide)
+
+
 @contextmanager
-def _bar() -> Iterator[OnEpoch]:
+def _bars() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
-        TaskID,
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
-    tasks: dict[str, TaskID] = {}
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
-        TextColumn("[dim]{task.fields[figures]}"),
+        # The one column that gives way where a terminal is narrow.
+        TextColumn(
+            "[dim]{task.fields[figures]}",
+            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        ),
         console=Console(stderr=True),
+        expand=True,
     ) as progress:
-        # No total: the bar only moves, until the first epoch is done and a real one takes over.
-        start = progress.add_task("find a start", total=None, figures="")
-
-        def on_epoch(record: EpochRecord) -> None:
-            progress.update(start, visible=False)
-            if record.stage not in tasks:
-                tasks[record.stage] = progress.add_task(
-                    record.stage, total=record.epochs, figures=""
-                )
-            progress.update(
-                tasks[record.stage],
-                completed=record.epoch,
-                total=record.epochs,
-                figures=_figures(record),
-            )
-
-        yield on_epoch
+        yield progress

@@ -5,12 +5,16 @@
 
 Light: :func:`load`, :class:`Model` and the errors. With ``[train]``: :class:`SparseRec` (the
 estimator), :class:`Interactions`, :func:`read` (files), :func:`evaluate`, :func:`hold_out`,
-:func:`leave_last_out`, :func:`load_compiled` (the runtime for servers), and for the searches of
-scikit-learn :class:`InteractionSplit` and :func:`ranking_scorer`.
+:func:`leave_last_out`, :func:`load_compiled` (the runtime for servers), for the searches of
+scikit-learn :class:`InteractionSplit` and :func:`ranking_scorer`, and with ``[tune]``
+:func:`tune`.
+
+Everything is silent unless the program sets up :mod:`logging`; the logger is ``sparserec_np``.
 """
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from sparserec_np.interactions import Interactions, read
     from sparserec_np.runtime import Model, load
     from sparserec_np.split import InteractionSplit, hold_out, leave_last_out
+    from sparserec_np.tuning import tune
 
 __all__ = [
     "InputError",
@@ -50,6 +55,7 @@ __all__ = [
     "load_compiled",
     "ranking_scorer",
     "read",
+    "tune",
 ]
 
 _HOME = {
@@ -69,7 +75,10 @@ _HOME = {
     "load_compiled": "compiled",
     "ranking_scorer": "evaluation",
     "read": "interactions",
+    "tune": "tuning",
 }
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from sparserec_np.modelfile import SizePlan
 from sparserec_np.sizes import parse_size
 from sparserec_np.state import Rows
 from sparserec_np.trainer import Tables
+
+_log = logging.getLogger(__name__)
 
 WEIGHTS_A_ROW = 12
 """Mean number of weights a row where neither size nor sparsity is given."""
@@ -139,6 +142,9 @@ def plan_budget(
             "--min-item-interactions"
         )
     item_weights = -(-total * n_items // rows)
+    _log.debug(
+        "budget: %s: %s weights in %s rows x %d columns", asked, f"{total:,}", f"{rows:,}", dim
+    )
     return Budget(config, dim, (item_weights, total - item_weights))
 
 

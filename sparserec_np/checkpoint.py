@@ -153,6 +153,15 @@ def identity(
     return named
 
 
+def differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Name what two identities do not have in common; nothing where they are the same."""
+    return ", ".join(
+        f"{name} was {there.get(name)} and is {here.get(name)}"
+        for name in {**here, **there}
+        if there.get(name) != here.get(name)
+    )
+
+
 def file_checksum(path: str | os.PathLike[str]) -> str:
     """Describe a file of any content in 16 characters."""
     return hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
@@ -247,15 +256,10 @@ class Checkpoints:
     def _check(self, path: Path, meta: dict[str, Any]) -> None:
         if meta["format"] != _FORMAT:
             raise InputError(f"{path}: of a format that this version does not know")
-        there, here = meta["identity"], self._identity
-        differences = [
-            f"{name} was {there.get(name)} and is {here.get(name)}"
-            for name in {**here, **there}
-            if there.get(name) != here.get(name)
-        ]
+        differences = differing(meta["identity"], self._identity)
         if differences:
             raise InputError(
-                f"{path}: a checkpoint of another fit: {', '.join(differences)}. Give what was "
+                f"{path}: a checkpoint of another fit: {differences}. Give what was "
                 "given then, or start anew in another folder"
             )
 

@@ -6,12 +6,15 @@ The rules were found on the validation parts of four data sets, from six interac
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from sparserec_np.config import Config
 from sparserec_np.interactions import Interactions
+
+_log = logging.getLogger(__name__)
 
 
 def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:
@@ -41,7 +44,15 @@ def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:
         "pool": 2048 if history else 1024,
         "buffer_rows": 4096 if history else 512,
     }
+    kept = {name: value for name, value in chosen.items() if name not in given}
+    _log.debug("chosen by facts of the data: %s", _listed(kept))
+    if given:
+        _log.debug("given: %s", _listed(given))
     return Config(**{**chosen, **given})
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _dim(n_items: int, history: bool) -> int:

@@ -31,6 +31,7 @@ from sparserec_np.interactions import Interactions
 
 ROWS_PER_TASK = 256  # rows coded by one task; fixes who owns which scratch vector
 CODING_PASSES = 4  # coordinate-descent passes over the support of a row
+SMALLEST = np.float32(1e-12)  # values up to it count as zero: their squares in G could be zero
 
 
 class Factor(NamedTuple):
@@ -104,7 +105,7 @@ def _code_row(columns, column_scale, row_scale, factor, gram, out, row, scratch)
             values[s] = max(np.float32(0.0), values[s] + rest / local[s, s])
     n = 0
     for s in range(keep):
-        if values[s] > 0.0:
+        if values[s] > SMALLEST:
             out.dims[row, n] = chosen[s]
             values[n] = values[s]
             n += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,6 +14,8 @@ from sparserec_np.records import EpochRecord, State, Tables
 from sparserec_np.split import hold_out
 from sparserec_np.trainer import train
 from sparserec_np.validation import Validator
+
+_log = logging.getLogger(__name__)
 
 HELD_OUT = 0.1
 """Share of each user's interactions held out to choose the epoch, where nothing else is given."""
@@ -86,11 +90,13 @@ class Fit:
         chosen: tuple[int, float | None] | None = None,
     ) -> Result:
         config = self.config
+        _log.debug("stage '%s': %s interactions", name, f"{interactions.nnz:,}")
+        began = time.perf_counter()
         validate = None
         if held is not None:
             exponent = config.history_exponent if config.users == "history" else None
             validate = Validator(interactions, held, exponent, config.seed)
-        return train(
+        result = train(
             self._state(name) or self.begin(interactions),
             interactions,
             config,
@@ -102,6 +108,10 @@ class Fit:
             stage=name,
             afresh=lambda: self.begin(interactions),
         )
+        _, epochs, ndcg = result
+        kept = f"{epochs} epochs" + ("" if ndcg is None else f", the best by NDCG@20 {ndcg:.4f}")
+        _log.debug("stage '%s' done: %s, %.1f s", name, kept, time.perf_counter() - began)
+        return result
 
     def _state(self, stage: str) -> State | None:
         """Take over the state that an earlier run left in this stage, once."""

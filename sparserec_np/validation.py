@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation import find_hits, ndcg
 from sparserec_np.interactions import Interactions, align, take_users
-from sparserec_np.retrieval import Scorer, Vectors, rank_all
+from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
+from sparserec_np.runtime import Model
 from sparserec_np.trainer import Tables
 
 K = 20
@@ -51,7 +52,15 @@ class Validator:
 
     def __call__(self, tables: Tables) -> float:
         """Score the tables."""
-        hits = find_hits(self._rank(tables), self._relevant)
+        return self._score(self._rank(tables))
+
+    def of_file(self, model: Model) -> float:
+        """Score a model file of the same users and items: what rounding costs is in it."""
+        users = self._users if self._exponent is None else self._known
+        return self._score(top_k(model, users, exclude=self._known, k=K)[0])
+
+    def _score(self, ranked: NDArray[np.int32]) -> float:
+        hits = find_hits(ranked, self._relevant)
         return float(ndcg(hits, self._relevant.user_degrees()).mean())
 
     def _rank(self, tables: Tables) -> NDArray[np.int32]:

@@ -54,8 +54,11 @@ LAYERS = [
     "budget",
     "estimator",
     "adapters",
+    "trials",
+    "tuning",
     "demo",
     "report",
+    "doctor",
     # what people type
     "cli",
     "__main__",

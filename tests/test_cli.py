@@ -17,14 +17,7 @@ from sparserec_np.errors import InputError
 QUICK = ["--dim", "16", "--sparsity", "0.5", "--epochs", "8", "--seed", "1"]
 
 
-@pytest.fixture(autouse=True)
-def log_as_it_was():
-    """A command sets the package's log up for its process; other tests must not notice."""
-    logger = logging.getLogger("sparserec_np")
-    level, handlers = logger.level, logger.handlers[:]
-    yield
-    logger.setLevel(level)
-    logger.handlers[:] = handlers
+pytestmark = pytest.mark.usefixtures("log_as_it_was")
 
 
 def run(*args: object) -> Result:

@@ -14,7 +14,8 @@ import pytest
 
 import sparserec_np
 
-COMMANDS = ["fit", "evaluate", "recommend", "similar", "info", "export-web", "demo"]
+COMMANDS = ["fit", "tune", "evaluate", "recommend", "similar", "info", "export-web", "demo"]
+COMMANDS += ["doctor", "completion"]
 PROGRAM = Path(sys.executable).with_name("sparserec-np")
 
 

@@ -61,7 +61,7 @@ def check(function: Any, text: str) -> None:
         assert "Args" in sections, "no Args"
         explained = sections[sections.index("Args") + 1]
         for argument in arguments:
-            assert re.search(rf"^    {argument}: \S", explained, re.MULTILINE), argument
+            assert re.search(rf"^    \**{argument}: \S", explained, re.MULTILINE), argument
     returns = str(signature.return_annotation)
     if returns != "None" and not one_line and arguments:
         assert "\nReturns:\n" in text or "\nYields:\n" in text, "no Returns"

@@ -326,7 +326,7 @@ def test_nothing_is_drawn_on_standard_output(tmp_path: Path) -> None:
     # DuckDB draws a progress bar there once a query takes two seconds.
     from sparserec_np.interactions import _files
 
-    with _files._database(str(tmp_path), None, None) as db:
+    with _files._database(str(tmp_path), "64MB", None) as db:
         assert db.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (False,)
 
 

@@ -53,6 +53,21 @@ def test_gram(rng):
     np.testing.assert_allclose(gram, expected.T @ expected, rtol=1e-5, atol=1e-6)
 
 
+def test_values_whose_squares_vanish_are_not_kept(data):
+    by_item = nmf._transposed(data)
+    factor = empty_factor(data.n_users, 3)
+    factor.dims[:], factor.counts[:] = np.arange(3), 3
+    factor.values[:] = [0.5, 1e-8, 1e-8]
+    gram = np.zeros((3, 3), np.float32)
+    nmf._gram(factor, gram)
+    one, tiny = np.ones(data.n_items, np.float32), np.full(data.n_users, 1e-30, np.float32)
+    coded = empty_factor(data.n_items, 3)
+    nmf._half_sweep(*by_item, one, tiny, factor, gram, coded)
+    kept = np.arange(3) < coded.counts[:, None]
+    assert (coded.values[kept] > 1e-12).all()  # so that no entry of G is zero
+    assert (coded.values[~kept] == 0).all()
+
+
 def test_transposed(data):
     indptr, users = nmf._transposed(data)
     histories = twins.as_histories(data)

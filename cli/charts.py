@@ -1,0 +1,77 @@
+"""Charts, drawn by matplotlib where it is installed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparserec_np.errors import InputError, missing_extra
+
+if TYPE_CHECKING:
+    from sparserec_np.tuning import Tuned
+
+_FORMATS = (".png", ".svg", ".pdf")
+
+
+def check_drawing(path: Path) -> None:
+    """Check that a chart can be drawn to a file.
+
+    Raises:
+        InputError: Its name does not end as a chart's, or it cannot be written.
+        MissingExtraError: matplotlib is not installed.
+    """
+    from sparserec_np import atomic
+
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing_extra("matplotlib", "plot", "--plot") from error
+    if path.suffix.lower() not in _FORMATS:
+        raise InputError(f"--plot {path}: the name must end in {', '.join(_FORMATS)}")
+    atomic.check_writable(path)
+
+
+def draw_curve(found: Sequence[Tuned], path: Path) -> None:
+    """Draw NDCG@20 against bytes: of the best config of each size, and of the defaults."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
+
+    from sparserec_np import atomic
+
+    from .tables import kilobytes
+
+    figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    for trials, label, colour, line, offset in (
+        ([tuned.best for tuned in found], "tuned", "#1f6feb", "o-", 8),
+        ([tuned.default for tuned in found], "defaults", "#6e7781", "s--", -15),
+    ):
+        points = [(trial.bytes or 0, trial.ndcg or 0.0) for trial in trials]
+        axes.plot(*zip(*points, strict=True), line, label=label, color=colour, linewidth=2)
+        for point in points:
+            axes.annotate(
+                f"{point[1]:.4f}",
+                point,
+                (0, offset),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+                color=colour,
+            )
+    axes.set_xscale("log")
+    axes.set_xticks(
+        [tuned.best.bytes or 0 for tuned in found],
+        [tuned.config.get("max_size") or kilobytes(tuned.best.bytes or 0) for tuned in found],
+    )
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.12, y=0.2)
+    axes.set_xlabel("size of the model file")
+    axes.set_ylabel("NDCG@20 on the validation part")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    drawing = io.BytesIO()
+    figure.savefig(drawing, format=path.suffix[1:].lower())
+    atomic.write(path, drawing.getvalue())

@@ -1,0 +1,77 @@
+"""Files of hyperparameters: what ``tune`` writes and ``fit --config`` takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sparserec_np.errors import InputError
+
+_BUDGET = {"max_size", "sparsity"}
+
+
+def write_config(path: Path, config: dict[str, Any]) -> None:
+    """Write hyperparameters as a JSON object, one a line."""
+    from sparserec_np import atomic
+
+    atomic.write(path, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read hyperparameters: arguments of ``SparseRec`` by name.
+
+    Raises:
+        InputError: The file is no JSON object, or a name or a value in it cannot be.
+    """
+    from sparserec_np.estimator import SparseRec
+
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read as JSON ({reason})") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: is no JSON object of hyperparameters, as tune writes it")
+    known = [name for name in SparseRec().get_params() if name != "threads"]
+    for name in config:
+        if name not in known:
+            raise InputError(f"{path}: unknown name {name!r}; there are: {', '.join(known)}")
+    given = {name: value for name, value in config.items() if value is not None}
+    try:
+        check_ranges(given)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return given
+
+
+def merged(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Complete what is given on the command line with what the file says.
+
+    >>> merged({"dim": 64, "max_size": "1MB"}, {"sparsity": 0.9})
+    {'dim': 64, 'sparsity': 0.9}
+    """
+    instead = _BUDGET if _BUDGET & given.keys() else set()  # each of them sets the budget
+    return {**{name: config[name] for name in config if name not in instead}, **given}
+
+
+def check_ranges(hyperparameters: dict[str, Any]) -> None:
+    """Find what is out of range now, not after the reading.
+
+    Raises:
+        InputError: The first one that is.
+    """
+    import dataclasses
+
+    from sparserec_np.config import Config
+    from sparserec_np.sizes import parse_size
+
+    if hyperparameters.keys() >= _BUDGET:
+        raise InputError("give either sparsity or max_size, not both: each sets the budget")
+    if "max_size" in hyperparameters:
+        parse_size(hyperparameters["max_size"])
+    sparsity = hyperparameters.get("sparsity", 0.0)
+    if not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
+        raise InputError(f"sparsity must be a number from 0 to below 1, not {sparsity!r}")
+    known = {field.name for field in dataclasses.fields(Config)}
+    Config(**{name: value for name, value in hyperparameters.items() if name in known})

@@ -1,0 +1,63 @@
+"""``sparserec-np doctor``: what the installation is like, and what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .options import common_options, json_option, print_json
+from .tables import kilobytes, print_facts
+
+
+@click.command(short_help="Show versions, extras, threads and caches, and what is wrong.")
+@json_option
+@common_options
+def doctor(as_json: bool) -> int:
+    """Show what the installation is like: versions, extras, processor, threads, caches.
+
+    The exit code is 1 if something is wrong, with a line on stderr for each such thing.
+    """
+    from sparserec_np.doctor import examine
+
+    found = examine()
+    if as_json:
+        print_json(found)
+    else:
+        print_facts(_facts(found), title=f"sparserec-np {found['version']}")
+        for problem in found["problems"]:
+            click.echo(f"problem: {problem}", err=True)
+    return 1 if found["problems"] else 0
+
+
+def _facts(found: dict[str, Any]) -> list[tuple[str, object]]:
+    cpu, threads, caches = found["cpu"], found["threads"], found["caches"]
+    by_extra: dict[str, list[str]] = {}
+    for name, package in found["packages"].items():
+        extra = package["extras"][0] or "base"
+        text = f"{name} {package['version']}" if package["version"] else f"{name} missing"
+        by_extra.setdefault(extra, []).append(text)
+    missing = {extra: names for extra, names in found["extras"].items() if names}
+    return [
+        ("installed in", found["location"]),
+        ("python", f"{found['python']}, {found['executable']}"),
+        ("platform", found["platform"]),
+        ("processor", f"{cpu['name']} ({cpu['machine']}); {' '.join(cpu['features'])}"),
+        (
+            "threads",
+            f"{threads['usable']} of {threads['cores']} cores, numba {threads['numba'] or 'none'}"
+            + "".join(f", {name}={value}" for name, value in threads["environment"].items()),
+        ),
+        (
+            "compiled code",
+            f"{caches['numba']}: {caches['files']} files, {kilobytes(caches['bytes'])}"
+            if caches["numba"]
+            else "none",
+        ),
+        *(
+            (f"[{extra}]" if extra != "base" else extra, ", ".join(texts))
+            for extra, texts in by_extra.items()
+        ),
+        *((f"for [{extra}]", f"pip install 'sparserec-np[{extra}]'") for extra in missing),
+        ("problems", len(found["problems"]) or "none"),
+    ]

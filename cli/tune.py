@@ -1,0 +1,260 @@
+"""``sparserec-np tune``: search for hyperparameters on a validation part."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .charts import check_drawing, draw_curve
+from .configs import check_ranges, write_config
+from .labels import labels_by_id, read_labels
+from .options import (
+    FILE,
+    MODEL,
+    NO_FILTER,
+    apart,
+    common_options,
+    filter_options,
+    json_option,
+    print_json,
+    read_files,
+    reading_options,
+)
+from .progress import show_trials
+from .tables import kilobytes, print_table
+
+if TYPE_CHECKING:
+    from sparserec_np.interactions import Interactions
+    from sparserec_np.tuning import Tuned
+
+
+@click.command(no_args_is_help=True, short_help="Search for hyperparameters that suit the data.")
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="Sets of hyperparameters to try, for each size; the defaults are the first.",
+)
+@click.option(
+    "--valid",
+    type=FILE,
+    metavar="FILE",
+    help="Score by NDCG@20 on this file; else on a held-out part.",
+)
+@click.option("--max-size", metavar="SIZE", help="Bytes of the model file at most, like 300KB.")
+@click.option(
+    "--sizes", metavar="SIZE,SIZE,...", help="Search for each of these sizes: NDCG against bytes."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=MODEL,
+    metavar="FILE",
+    help="Write the best config as JSON, for fit --config; with --sizes one for each.",
+)
+@click.option("--plot", type=MODEL, metavar="FILE", help="Draw NDCG against bytes, as PNG or SVG.")
+@click.option(
+    "--storage",
+    type=MODEL,
+    metavar="FILE",
+    help="Keep the trials in this SQLite file, and go on from those in it.",
+)
+@click.option(
+    "--users",
+    type=click.Choice(["history", "embedding"]),
+    default="history",
+    show_default=True,
+    help="What stands for a user.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same trials.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads.")
+@reading_options
+@filter_options
+@click.option("--labels", metavar="FILE:ID,TITLE", help="Titles that the model file is to hold.")
+@json_option
+@common_options
+def tune(
+    files: tuple[str, ...],
+    trials: int,
+    valid: str | None,
+    max_size: str | None,
+    sizes: str | None,
+    output: Path | None,
+    plot: Path | None,
+    storage: Path | None,
+    users: str,
+    seed: int,
+    threads: int | None,
+    labels: str | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Search for the hyperparameters that rank best, for the interactions in FILE...
+
+    The first trial is what fit would choose by itself, so what comes out is as good on the
+    validation part or better. Trials that fall behind are given up. Ctrl-C ends the search and
+    keeps what was found.
+    """
+    started = time.perf_counter()
+    if sizes and max_size:
+        raise click.UsageError("Give either --max-size or --sizes")
+    budgets = _split(sizes) if sizes else [max_size]
+    outputs = _outputs(output, budgets)
+    _check(budgets, outputs, plot, storage, seed)
+    reading, _ = apart(options)
+    titles = read_labels(labels) if labels else []
+    interactions = read_files(files, **reading)
+    found, stopped = _search(
+        interactions,
+        budgets,
+        trials=trials,
+        valid=read_files([valid], **{**reading, **NO_FILTER}) if valid else None,
+        labels=labels_by_id(titles, interactions.item_ids),
+        storage=storage,
+        users=users,
+        seed=seed,
+        threads=threads,
+    )
+    for tuned, path in zip(found, outputs, strict=False):
+        write_config(path, tuned.config)
+    if plot is not None:
+        draw_curve(found, plot)
+    if as_json:
+        results = [tuned.to_dict() for tuned in found]
+        seconds = round(time.perf_counter() - started, 3)
+        print_json({**({"sizes": results} if sizes else results[0]), "seconds": seconds})
+    else:
+        (_show_sizes if sizes else _show_best)(found)
+        if outputs:
+            click.echo("Next: " + _next(files, valid, labels, reading, outputs[len(found) - 1]))
+    if stopped:
+        logging.getLogger("sparserec_np.cli").warning("interrupted: this was found by then")
+    return 130 if stopped else 0
+
+
+def _search(
+    interactions: Interactions, budgets: Sequence[str | None], *, trials: int, **options: Any
+) -> tuple[list[Tuned], bool]:
+    """Search for each size, from what suited the one before; return whether Ctrl-C ended it."""
+    from sparserec_np.tuning import tune as search
+
+    found: list[Tuned] = []
+    for budget in budgets:
+        first = found[-1].best.params if found else None
+        try:
+            with show_trials(budget or "trials", trials) as (on_epoch, on_trial):
+                tuned = search(
+                    interactions,
+                    trials=trials,
+                    max_size=budget,
+                    try_first=first,
+                    on_epoch=on_epoch,
+                    on_trial=on_trial,
+                    **options,
+                )
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            return found, True
+        found.append(tuned)
+        if tuned.interrupted:
+            return found, True
+    return found, False
+
+
+def _split(sizes: str) -> list[str]:
+    """Split sizes at commas, the smallest first."""
+    from sparserec_np.sizes import parse_size
+
+    given = [size.strip() for size in sizes.split(",")]
+    return sorted(dict.fromkeys(given), key=parse_size)
+
+
+def _outputs(output: Path | None, budgets: Sequence[str | None]) -> list[Path]:
+    """Name the file of each config: ``best.json``, or ``best-300KB.json`` where there are more."""
+    if output is None:
+        return []
+    if len(budgets) == 1:
+        return [output]
+    return [output.with_name(f"{output.stem}-{size}{output.suffix}") for size in budgets]
+
+
+def _check(
+    budgets: Sequence[str | None],
+    outputs: Sequence[Path],
+    plot: Path | None,
+    storage: Path | None,
+    seed: int,
+) -> None:
+    """Find what cannot be now, not after the search."""
+    from sparserec_np import atomic
+    from sparserec_np.tuning import check_storage
+
+    for budget in budgets:
+        check_ranges({"seed": seed, **({} if budget is None else {"max_size": budget})})
+    for path in outputs:
+        atomic.check_writable(path)
+    if plot is not None:
+        check_drawing(plot)
+    if storage is not None:
+        check_storage(storage)
+
+
+def _show_best(found: Sequence[Tuned]) -> None:
+    (tuned,) = found
+    best, default = tuned.best, tuned.default
+    rows = [(name, f"{default.params[name]:g}", f"{best.params[name]:g}") for name in best.params]
+    print_table(("hyperparameter", "default", "best"), rows)
+    pruned = sum(trial.state != "complete" for trial in tuned.trials)
+    click.echo(
+        f"NDCG@20 {best.ndcg:.4f} in {kilobytes(best.bytes or 0)}, by defaults {default.ndcg:.4f}: "
+        f"trial {best.number + 1} of {len(tuned.trials)}, of which {pruned} were given up"
+    )
+
+
+def _show_sizes(found: Sequence[Tuned]) -> None:
+    top = max(tuned.best.ndcg or 0.0 for tuned in found)
+    rows = [
+        (
+            tuned.config["max_size"],
+            f"{tuned.best.bytes:,}",
+            f"{tuned.best.weights:,}",
+            tuned.default.ndcg,
+            tuned.best.ndcg,
+            f"{(tuned.best.ndcg or 0.0) / top:.0%}",
+        )
+        for tuned in found
+    ]
+    columns = ("size", "bytes", "weights", "NDCG@20 by defaults", "NDCG@20 tuned", "of the best")
+    print_table(columns, rows)
+
+
+def _next(
+    files: Sequence[str],
+    valid: str | None,
+    labels: str | None,
+    reading: dict[str, Any],
+    config: Path,
+) -> str:
+    """Write down the command that learns with a config, reading as the search did."""
+    usual = {**NO_FILTER, "on_bad_rows": "stop"}
+    options = {
+        **{name: value for name, value in reading.items() if value != usual.get(name)},
+        "valid": valid,
+        "labels": labels,
+        "config": config,
+    }
+    words = ["sparserec-np", "fit", *files, "-o", "model.srec"]
+    for name, value in options.items():
+        if value is not None:
+            words += ["--" + name.replace("_", "-"), str(value)]
+    return shlex.join(words)

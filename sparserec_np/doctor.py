@@ -1,0 +1,184 @@
+"""What an installation is like, and what is wrong with it; works where most of it is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from sparserec_np._version import __version__
+
+NAME = "sparserec-np"
+_THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def examine() -> dict[str, Any]:
+    """Look at the installation: versions, extras, threads, processor, caches.
+
+    Returns:
+        As JSON can hold it. ``problems`` has a sentence for each thing that is wrong, with what to
+        do; an extra that is not installed is none.
+    """
+    packages = _packages()
+    caches, cache_problem = _caches()
+    problems = [
+        f"{name} {found['version']} is too old: pip install '{name}>={found['needed']}'"
+        for name, found in packages.items()
+        if found["version"] and not found["new_enough"]
+    ]
+    problems += [_stale(folder) for folder in leftovers(sys.path)]
+    return {
+        "version": __version__,
+        "location": str(Path(__file__).parent),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "packages": packages,
+        "extras": _extras(packages),
+        "cpu": _cpu(),
+        "threads": _threads(),
+        "caches": caches,
+        "problems": [*problems, *([cache_problem] if cache_problem else [])],
+    }
+
+
+def leftovers(path: list[str]) -> list[Path]:
+    """Find folders ``sparserec_np`` without an ``__init__.py`` among those that are searched.
+
+    Python takes such a folder for a package, ahead of a checkout that is installed in place.
+    """
+    folders = [Path(entry, "sparserec_np") for entry in path if entry]
+    return [
+        folder for folder in folders if folder.is_dir() and not (folder / "__init__.py").is_file()
+    ]
+
+
+def _stale(folder: Path) -> str:
+    return (
+        f"{folder} is left over from an earlier installation and hides a checkout that is "
+        f"installed in place: remove it (rm -r '{folder}')"
+    )
+
+
+def _requirements() -> list[tuple[str, str, str]]:
+    """Package, lowest version and extra of each requirement; the extra is empty for the base."""
+    try:
+        lines = metadata.requires(NAME) or []
+    except metadata.PackageNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        name = re.match(r"[\w.-]+", line)
+        lowest = re.search(r">=\s*([\w.]+)", line.partition(";")[0])
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
+        if name and name[0] != NAME:
+            found.append((name[0], lowest[1] if lowest else "0", extra[1] if extra else ""))
+    return found
+
+
+def _packages() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, needed, extra in _requirements():
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            version = None
+        enough = version is not None and _numbers(version) >= _numbers(needed)
+        entry = found.setdefault(
+            name, {"version": version, "needed": needed, "new_enough": enough, "extras": []}
+        )
+        entry["extras"].append(extra)
+    return found
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Turn a version into what compares: its leading numbers.
+
+    >>> _numbers("1.12.0rc1") > _numbers("1.9"), _numbers("2") == _numbers("2.0")
+    (True, True)
+    """
+    numbers = [int(part) for part in re.findall(r"\d+", re.split(r"[a-z+]", version)[0])]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _extras(packages: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """Name what is missing of each extra, by itself: what it takes over from others aside."""
+    missing: dict[str, list[str]] = {}
+    for name, found in packages.items():
+        for extra in found["extras"]:
+            if extra:
+                missing.setdefault(extra, []).extend([] if found["version"] else [name])
+    return missing
+
+
+def _module(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+def _cpu() -> dict[str, Any]:
+    features: list[str] = []
+    if (numpy := _module("numpy")) is not None:
+        config = numpy.show_config(mode="dicts") or {}
+        simd = config.get("SIMD Extensions", {})
+        features = [*simd.get("baseline", []), *simd.get("found", [])]
+    return {"machine": platform.machine(), "name": _cpu_name(), "features": features}
+
+
+def _cpu_name() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor()
+    name = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)
+    return name[1] if name else platform.processor()
+
+
+def _threads() -> dict[str, Any]:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    numba = _module("numba")
+    set_by = {name: os.environ[name] for name in _THREADS if name in os.environ}
+    return {
+        "cores": os.cpu_count(),
+        "usable": usable,
+        "numba": numba and numba.get_num_threads(),
+        "environment": set_by,
+    }
+
+
+def _caches() -> tuple[dict[str, Any], str | None]:
+    """Find where compiled code is kept; say what is wrong with that, if anything is."""
+    if _module("numba") is None:
+        return {"numba": None}, None
+    try:
+        from sparserec_np.kernels import run_batches
+
+        folder = Path(str(run_batches.stats.cache_path))
+    except (ImportError, RuntimeError, AttributeError) as error:
+        return {"numba": None}, (
+            f"compiled code cannot be kept ({error}), so each start takes half a minute longer: "
+            "set NUMBA_CACHE_DIR to a folder that can be written to"
+        )
+    there = folder
+    while not there.exists():
+        there = there.parent
+    files = list(folder.glob("*.nb[ci]"))
+    facts = {
+        "numba": str(folder),
+        "writable": os.access(there, os.W_OK | os.X_OK),
+        "files": len(files),
+        "bytes": sum(file.stat().st_size for file in files),
+    }
+    problem = (
+        f"compiled code cannot be kept in {folder}: set NUMBA_CACHE_DIR to a folder that can be "
+        "written to"
+    )
+    return facts, None if facts["writable"] else problem

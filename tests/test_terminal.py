@@ -1,0 +1,145 @@
+"""What a person at a terminal sees: bars, the log, completion."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PROGRAM = Path(sys.executable).with_name("sparserec-np")
+QUICK = ["--dim", "16", "--sparsity", "0.5"]
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ratings") / "ratings.csv"
+    rng = np.random.default_rng(5)
+    rows = [f"{user},{item}" for user in range(60) for item in rng.permutation(40)[:8]]
+    path.write_text("\n".join(["user,item", *rows]) + "\n")
+    return path
+
+
+def on_a_terminal(*args: object, columns: int = 80) -> str:
+    """Run the command with all its output on a terminal; return what it wrote, colours left out."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    environment.pop("NO_COLOR", None)
+    command = [str(PROGRAM), *map(str, args)]
+    written = b""
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # the terminal's other end is closed
+                break
+            if not part:
+                break
+            written += part
+    os.close(ours)
+    assert process.returncode == 0, written
+    return re.sub(r"\x1b\[[0-9;]*m", "", written.decode())
+
+
+def test_a_fit_shows_bars(ratings, tmp_path):
+    shown = on_a_terminal("fit", ratings, "-o", tmp_path / "m.srec", *QUICK)
+    assert "\x1b[" in shown  # the cursor moves: bars are drawn again in place
+    lines = [line.strip() for line in re.split(r"[\r\n]|\x1b\[[0-9;?]*[A-Za-z]", shown)]
+    choose = [line for line in lines if line.startswith("choose ")]
+    assert re.search(r"━.* \d+/\d+ +(\d\d:\d\d|--:--) loss \d\.\d{4}  NDCG 0\.\d{4}", choose[-1])
+    assert any("moved" in line for line in choose)
+    assert all(len(line) <= 80 for line in choose)
+    train = [line for line in lines if line.startswith("train ")]
+    assert re.search(r"(\d+)/\1 ", train[-1])  # done, though laid out for more epochs
+    assert "epoch " not in shown
+
+
+def test_a_wide_terminal_gets_full_words(ratings, tmp_path):
+    shown = on_a_terminal("fit", ratings, "-o", tmp_path / "m.srec", *QUICK, columns=120)
+    assert "M triples/s" in shown
+    assert "weights moved" in shown
+
+
+def test_a_search_shows_its_trials(ratings):
+    shown = on_a_terminal("tune", ratings, "--trials", 3)
+    assert re.search(r"trials ━+ 3/3 .*best NDCG 0\.\d{4}", shown)
+    assert re.search(r"hyperparameter +default +best", shown)
+
+
+def test_quiet_shows_nothing_but_the_result(ratings, tmp_path):
+    shown = on_a_terminal("fit", ratings, "-o", tmp_path / "m.srec", *QUICK, "-q")
+    assert shown.startswith(f"{tmp_path / 'm.srec'}: ")
+
+
+def test_verbose_says_what_was_chosen_the_budget_and_the_stages(ratings, tmp_path):
+    command = [PROGRAM, "fit", ratings, "-o", tmp_path / "m.srec", *QUICK]
+    plain = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    verbose = subprocess.run([*command, "-v"], capture_output=True, text=True, check=True).stderr
+    for text in (
+        "chosen by facts of the data: learning_rate",
+        "given: users history, dim 16",
+        "budget: sparsity 0.5 of 40 rows x 16 columns: 320 weights",
+        "stage 'choose': ",
+        "stage 'train' done: ",
+    ):
+        assert text in verbose
+        assert text not in plain
+    assert "\x1b" not in plain
+    assert re.search(r"^train  epoch 1/20  loss .* triples/s", plain, flags=re.MULTILINE)
+
+
+def test_the_library_is_silent_and_logs_to_whom_listens():
+    code = """
+import contextlib, logging, sys
+from sparserec_np import InputError, SparseRec
+if sys.argv[1:]:
+    logging.basicConfig(level=logging.WARNING)
+with contextlib.suppress(InputError):  # it diverges, again and again
+    SparseRec(dim=4, learning_rate=90.0, initial_norm=900.0, sparsity=0.0, epochs=2).fit(
+        ([1, 1, 2, 2, 3, 3], [1, 2, 2, 3, 3, 1])
+    )
+"""
+    silent = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (silent.returncode, silent.stdout, silent.stderr) == (0, "", "")
+    heard = subprocess.run([sys.executable, "-c", code, "loud"], capture_output=True, text=True)
+    assert "WARNING:sparserec_np.trainer:the training diverged" in heard.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell):
+    done = subprocess.run([PROGRAM, "completion", shell], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"_SPARSEREC_NP_COMPLETE={shell}_complete" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("tu", ["tune"]), ("fit --max", ["--max-size"]), ("fit --users h", ["history"])],
+)
+def test_completion_in_bash(words, expected):
+    if shutil.which("bash") is None:
+        pytest.skip("there is no bash")
+    script = f"""
+eval "$(sparserec-np completion bash)"
+COMP_WORDS=(sparserec-np {words}) COMP_CWORD={len(words.split())}
+_sparserec_np_completion sparserec-np
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    path = f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "PATH": path}
+    )
+    assert done.stdout.split() == expected, done.stderr
