@@ -4,8 +4,9 @@
 
 Of the interactions in train + valid a share, drawn at random, is new. A model of the others is
 continued with all interactions, and with the new ones alone; both are compared with the old model
-as it is and with a full fit of everything, which chooses its epoch as a fit does. All are scored with all
-interactions as histories. Seconds are those of the processor, over all threads, of ``fit`` alone.
+as it is and with a full fit of everything, which chooses its epoch as a fit does. All are scored
+with all interactions as histories. Seconds are those of the processor, over all threads, of
+``fit`` alone.
 """
 
 from __future__ import annotations

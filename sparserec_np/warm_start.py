@@ -25,13 +25,13 @@ from sparserec_np.state import Items, Rows
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-EPOCHS = 12
+EPOCHS = 4
 """Passes over the interactions, unless told."""
 
-EXPLORATION = 0.3
-"""Share of weights that the first exploration step moves, unless told."""
+RATE = 0.25
+"""Learning rate unless told, as a share of the one that the model was trained with."""
 
-_OWN = {"dim", "epochs", "exploration", "seed"}  # not taken over from the model
+_OWN = {"dim", "epochs", "learning_rate", "exploration", "seed"}  # not taken over from the model
 _SQUARE = 0.3  # what an interaction has about added to Adagrad's sums by the end of a training
 _ROWS_AT_A_TIME = 256  # new rows coded at a time, in a dense array of so many rows
 _WIDEST = 64  # most weights of a new row, whatever the budget
@@ -60,10 +60,17 @@ def read_old(path: str | os.PathLike[str], *, users: str, dim: int | None) -> Mo
 
 
 def hyperparameters(old: ModelArrays) -> dict[str, Any]:
-    """Take over the old model's hyperparameters, with a short and gentle schedule."""
+    """Take over the old model's hyperparameters, with a short and gentle schedule.
+
+    Gentle, because a trained model that is trained on learns the old interactions by heart: more
+    epochs, larger steps or exploration gain where the future is like the past, and lose where tastes
+    move on. The mask stays.
+    """
     known = Config.__dataclass_fields__
     kept = {name: value for name, value in old.config.items() if name in known.keys() - _OWN}
-    return {**kept, "epochs": EPOCHS, "exploration": EXPLORATION, "dim": old.dim}
+    rate = old.config.get("learning_rate") or Config.learning_rate
+    schedule = {"epochs": EPOCHS, "learning_rate": RATE * rate, "exploration": 0.0}
+    return {**kept, **schedule, "dim": old.dim}
 
 
 def sparsity_of(old: ModelArrays) -> float:
