@@ -63,8 +63,8 @@ def hyperparameters(old: ModelArrays) -> dict[str, Any]:
     """Take over the old model's hyperparameters, with a short and gentle schedule.
 
     Gentle, because a trained model that is trained on learns the old interactions by heart: more
-    epochs, larger steps or exploration gain where the future is like the past, and lose where tastes
-    move on. The mask stays.
+    epochs, larger steps or exploration gain where the future is like the past, and lose where
+    tastes move on. The mask stays.
     """
     known = Config.__dataclass_fields__
     kept = {name: value for name, value in old.config.items() if name in known.keys() - _OWN}
