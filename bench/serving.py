@@ -19,6 +19,7 @@ from sparserec_np.interactions import take_users
 from sparserec_np.retrieval import top_k
 
 REQUESTS = 300
+LENGTH = 20  # items of the histories that are asked for: a part of real ones
 K = 10
 
 
@@ -45,9 +46,11 @@ class Contestants:
         part = take_users(self.known, self.users)
         self.rows = [self.x[user] for user in self.users]  # outside of what is measured
         self.had = np.split(part.items, part.indptr[1:-1])
+        long = np.flatnonzero(self.known.user_degrees() >= LENGTH)
+        bounds = self.known.indptr
         self.histories = [
-            np.sort(rng.choice(self.known.n_items, min(20, self.known.n_items), replace=False))
-            for _ in self.users
+            np.sort(rng.choice(self.known.items[bounds[u] : bounds[u + 1]], LENGTH, replace=False))
+            for u in rng.choice(long, self.users.size)
         ]
 
     def requests(self) -> dict[str, Callable[[int], Any]]:
