@@ -39,6 +39,7 @@ LAYERS = [
     "nmf",
     "start",
     "records",
+    "negatives",
     "kernels",
     "explore",
     "trainer",
