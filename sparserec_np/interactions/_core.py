@@ -71,6 +71,24 @@ class Interactions:
             degrees += np.bincount(some, minlength=self.n_items)
         return degrees
 
+    def fingerprint(self, users_before: int = 0) -> int:
+        """Sum up who had what in 64 bits; sums of several ranges of users add up, modulo 2^64.
+
+        Args:
+            users_before: Users of the ranges before this one.
+        """
+        total = 0
+        users = self.user_of_entry()
+        for first in range(0, self.nnz, _COUNTED_AT_A_TIME):
+            some = slice(first, first + _COUNTED_AT_A_TIME)
+            bits = (users[some].astype(np.uint64) + np.uint64(users_before)) << np.uint64(32)
+            bits |= self.items[some].astype(np.uint64)
+            # The mixing of splitmix64, as in randomness.
+            for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+                bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
+            total += int(np.sum(bits, dtype=np.uint64))
+        return total & ((1 << 64) - 1)
+
     def user_of_entry(self) -> NDArray[np.int32]:
         """Give the user number of each entry of ``items``; int32[nnz]."""
         return np.repeat(np.arange(self.n_users, dtype=np.int32), self.user_degrees())
