@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sparserec_np._version import __version__
-from sparserec_np.errors import SparseRecError, missing_extra
+from sparserec_np.errors import ClusterError, SparseRecError, missing_extra
 
 from .demo import demo
 from .evaluate import evaluate
@@ -62,7 +62,7 @@ def run(args: list[str]) -> int:
     except click.ClickException as error:
         return _fail(_with_help(error), 2, debug)
     except SparseRecError as error:
-        return _fail(str(error), 2, debug)
+        return _fail(str(error), 1 if isinstance(error, ClusterError) else 2, debug)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("sparserec_np"):
             raise

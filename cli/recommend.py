@@ -127,9 +127,8 @@ def _to_everybody(
     as_json: bool,
     reading: dict[str, Any],
 ) -> None:
+    from sparserec_np.batch import write_recommendations
     from sparserec_np.modelfile import check_writable
-
-    from .batch import write_recommendations
 
     if output.suffix != ".parquet":
         raise InputError(f"--output {output}: the name must end in .parquet, which is its format")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from sparserec_np.evaluation import ranking_scorer
 from sparserec_np.ids import Id, IdSequence
 from sparserec_np.interactions import Interactions, from_any, positions_in
 from sparserec_np.runtime import Recommendation
-from sparserec_np.stages import Fit
-from sparserec_np.trainer import EpochRecord, start, thread_count
+from sparserec_np.stages import Engine, Fit
+from sparserec_np.trainer import EpochRecord, thread_count
 
 
 class SparseRec:
@@ -133,6 +134,7 @@ class SparseRec:
         checkpoint_every: int | str = 1,
         resume: bool = False,
         warm_start: str | Path | None = None,
+        dask: Any = None,
     ) -> SparseRec:
         """Learn from interactions.
 
@@ -151,6 +153,9 @@ class SparseRec:
                 same to the byte as without the interruption.
             warm_start: A model file to continue from. Its ids stay, its hyperparameters hold where
                 nothing else is given, and few epochs do; see :mod:`sparserec_np.warm_start`.
+            dask: Train on the workers of this cluster, by the address of its scheduler or a
+                ``distributed.Client``; see :mod:`sparserec_np.distributed`. The model is the same
+                to the byte. Paths in ``X`` are then read by the workers.
 
         Returns:
             The estimator.
@@ -159,15 +164,41 @@ class SparseRec:
             InputError: Data or arguments cannot be used, or the training diverged; the message says
                 why.
             KeyboardInterrupt: As it came; the last state is in the folder of checkpoints.
+            ClusterError: The cluster is lost; the last state is there as well.
         """
+        if dask is None:
+            engine: AbstractContextManager[Engine] = nullcontext(Engine())
+        else:
+            from sparserec_np.distributed import training_on
+
+            engine = training_on(dask, threads=_plain(self.threads))
+        with engine as there:
+            return self._fit(
+                there, X, valid, labels, on_epoch, checkpoint, checkpoint_every, resume, warm_start
+            )
+
+    def _fit(
+        self,
+        engine: Engine,
+        X: Any,
+        valid: Any,
+        labels: Mapping[Any, str] | None,
+        on_epoch: Callable[[EpochRecord], None] | None,
+        checkpoint: str | Path | None,
+        checkpoint_every: int | str,
+        resume: bool,
+        warm_start: str | Path | None,
+    ) -> SparseRec:
         if resume and checkpoint is None:
             raise InputError("resume needs the folder of the checkpoints: give checkpoint as well")
         every = parse_every(checkpoint_every)
         folder = None if checkpoint is None else check_folder(checkpoint, resume=resume)
+        if warm_start is not None and type(engine) is not Engine:
+            raise InputError("warm_start continues on one machine: leave out dask")
         old = None if warm_start is None else self._read_old(warm_start)
         given = self._given(old)
         Config(**given)  # so that a value out of range is found before the data is read
-        interactions = from_any(X)
+        interactions = engine.take(X)
         if interactions.nnz == 0:
             raise InputError("nothing to learn from: there is no interaction in the data")
         if old is not None:
@@ -187,13 +218,14 @@ class SparseRec:
         job = Fit(
             config,
             begin=(
-                (lambda data: start(data, config, plan.dim, plan.weights))
+                (lambda data: engine.start(data, config, plan.dim, plan.weights))
                 if old is None
                 else (lambda data: warm.continue_from(old, data, config, plan.weights))
             ),
             on_epoch=on_epoch,
             checkpoints=checkpoints,
             progress=checkpoints.load() if checkpoints is not None and resume else None,
+            engine=engine,
         )
         self.history_ = job.records
         with thread_count(_plain(self.threads)):

@@ -10,7 +10,7 @@ Users are held in consecutive ranges: those of peer 0 come first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,11 @@ class Peers:
             array if r == self.rank else np.frombuffer(others[r], array.dtype).reshape(-1, *row)
             for r in range(self.size)
         ]
+
+    def each(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Give everybody's arrays, by rank, only one of them in memory at a time."""
+        for turn in range(self.size):
+            yield self.gather(array if self.rank == turn else array[:0])[turn]
 
     def joined(self, array: NDArray[Any]) -> NDArray[Any]:
         """Everybody's arrays, one after the other."""

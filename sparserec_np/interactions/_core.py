@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparserec_np.errors import InputError
-from sparserec_np.ids import Ids, IntIds, from_values
+from sparserec_np.ids import Ids, IntIds, StrIds, from_values
+from sparserec_np.peers import ALONE, Peers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,7 +147,10 @@ def assemble(
 
 
 def drop_rare(
-    interactions: Interactions, min_user_interactions: int, min_item_interactions: int
+    interactions: Interactions,
+    min_user_interactions: int,
+    min_item_interactions: int,
+    peers: Peers = ALONE,
 ) -> Interactions:
     """Drop users and items with too few interactions, again and again until none is left.
 
@@ -154,6 +158,7 @@ def drop_rare(
         interactions: What to filter.
         min_user_interactions: Least number of items of a user who stays, at least 1.
         min_item_interactions: Least number of users of an item that stays, at least 1.
+        peers: Who has the other users.
 
     Returns:
         The interactions that stay, with the counts of what was dropped added to the report; the
@@ -167,18 +172,20 @@ def drop_rare(
             raise InputError(f"min_{option}_interactions must be at least 1, not {least}")
     users, items = interactions.user_of_entry(), interactions.items
     keep_user = interactions.user_degrees() >= min_user_interactions
-    keep_item = interactions.item_degrees() >= min_item_interactions
-    if keep_user.all() and keep_item.all():
+    keep_item = peers.sum(interactions.item_degrees()) >= min_item_interactions
+    if peers.total(int(keep_user.all() and keep_item.all())) == peers.size:
         return interactions
     keep = np.ones(len(items), dtype=bool)
     while True:
-        kept_before = np.count_nonzero(keep)
+        kept_before = peers.total(int(np.count_nonzero(keep)))
         keep &= keep_user[users] & keep_item[items]
         keep_user = np.bincount(users[keep], minlength=len(keep_user)) >= min_user_interactions
-        keep_item = np.bincount(items[keep], minlength=len(keep_item)) >= min_item_interactions
-        if np.count_nonzero(keep) == kept_before:
+        of_items = np.bincount(items[keep], minlength=len(keep_item))
+        keep_item = peers.sum(of_items) >= min_item_interactions
+        kept = peers.total(int(np.count_nonzero(keep)))
+        if kept == kept_before:
             break
-    if not keep.any():
+    if not kept:
         raise InputError(
             f"no user has {min_user_interactions} items that {min_item_interactions} users share: "
             "lower min_user_interactions or min_item_interactions"
@@ -215,8 +222,17 @@ def _select(
     )
 
 
+def slice_ids(ids: Ids, first: int, last: int) -> Ids:
+    """Make a vocabulary of the ids of another from one position to another."""
+    if isinstance(ids, StrIds):
+        offsets = ids.offsets[first : last + 1]
+        return StrIds(ids.blob[offsets[0] : offsets[-1]], offsets - offsets[0])
+    assert isinstance(ids, IntIds)
+    return IntIds(ids.values[first:last])
+
+
 def take_ids(ids: Ids, positions: NDArray[np.int64]) -> Ids:
     """Make a vocabulary of some ids of another, given by ascending positions."""
     if isinstance(ids, IntIds):
         return IntIds(ids.values[positions])
-    return from_values(ids.take(positions)) if len(positions) else ids
+    return from_values(ids.take(positions)) if len(positions) else slice_ids(ids, 0, 0)
