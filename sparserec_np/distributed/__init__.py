@@ -5,7 +5,8 @@ Needs the extra ``[dask]``. See ``docs/distributed.md`` for what it costs.
 
 from __future__ import annotations
 
+from sparserec_np.distributed._recommend import recommend_all
 from sparserec_np.distributed._sources import Files
 from sparserec_np.distributed._training import training_on
 
-__all__ = ["Files", "training_on"]
+__all__ = ["Files", "recommend_all", "training_on"]
