@@ -10,7 +10,17 @@ from typing import Any
 import click
 
 from .labels import labels_by_id, read_labels
-from .options import MODEL, common_options, json_option, print_json, read_files, reading_options
+from .options import (
+    MODEL,
+    common_options,
+    dask_option,
+    hush_dask,
+    json_option,
+    print_json,
+    read_files,
+    reading_options,
+    tell_report,
+)
 from .progress import show_epochs
 from .tables import kilobytes
 
@@ -68,6 +78,7 @@ from .tables import kilobytes
 @click.option(
     "--labels", metavar="FILE:ID,TITLE", help="Titles to store, as in movies.csv:movieId,title."
 )
+@dask_option("Train")
 @json_option
 @common_options
 def fit(
@@ -79,6 +90,7 @@ def fit(
     checkpoint_every: str,
     resume: bool,
     warm_start: Path | None,
+    dask: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -100,19 +112,23 @@ def fit(
     if warm_start is not None:
         hyperparameters.setdefault("users", load(warm_start).users)
     titles = read_labels(labels) if labels else []
-    interactions = read_files(files, **reading)
     held = read_files([valid], **{**reading, **_NO_FILTER}) if valid else None
+    data = read_files(files, **reading) if dask is None else _spread(files, reading)
     with show_epochs() as on_epoch:
         estimator = SparseRec(**hyperparameters).fit(
-            interactions,
+            data,
             valid=held,
-            labels=labels_by_id(titles, interactions.item_ids),
+            labels=labels_by_id(titles),
             on_epoch=on_epoch,
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             resume=resume,
             warm_start=warm_start,
+            dask=dask,
         )
+    interactions = estimator.interactions_
+    if dask is not None:
+        tell_report(interactions)
     estimator.save(output)
     if checkpoint is not None:
         clear(checkpoint)
@@ -134,6 +150,14 @@ def fit(
         print_json(summary)
     else:
         click.echo(_closing_line(summary))
+
+
+def _spread(files: tuple[str, ...], reading: dict[str, Any]) -> Any:
+    """Leave the reading to the workers."""
+    from sparserec_np.distributed import Files
+
+    hush_dask()
+    return Files(files, **reading)
 
 
 _NO_FILTER = {"min_user_interactions": 1, "min_item_interactions": 1}

@@ -43,6 +43,13 @@ def reading_options(command: Command) -> Command:
     return command
 
 
+def dask_option(what: str) -> Callable[[Command], Command]:
+    """Add ``--dask``; ``what`` says what the cluster does."""
+    return click.option(
+        "--dask", metavar="ADDRESS", help=f"{what} on this Dask scheduler's workers."
+    )
+
+
 def json_option(command: Command) -> Command:
     """Add ``--json``."""
     return click.option(
@@ -88,6 +95,12 @@ def read_files(files: Sequence[Path | str], **options: Any) -> Interactions:
     from sparserec_np.interactions import read
 
     interactions: Interactions = read(files, **options)
+    tell_report(interactions)
+    return interactions
+
+
+def tell_report(interactions: Interactions) -> None:
+    """Say on stderr what was taken of the files and what was left out."""
     log, report = logging.getLogger("sparserec_np.cli"), interactions.report
     if report is not None:
         log.info("%s", report.summary())
@@ -95,7 +108,12 @@ def read_files(files: Sequence[Path | str], **options: Any) -> Interactions:
             log.warning("%s", note)
         for row in report.bad_examples:
             log.warning("skipped %s", row)
-    return interactions
+
+
+def hush_dask() -> None:
+    """Leave it to our own messages to say what is wrong with a cluster."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    logging.getLogger("tornado").setLevel(logging.CRITICAL)
 
 
 def print_json(value: dict[str, Any]) -> None:

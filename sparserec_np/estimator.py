@@ -155,7 +155,8 @@ class SparseRec:
                 nothing else is given, and few epochs do; see :mod:`sparserec_np.warm_start`.
             dask: Train on the workers of this cluster, by the address of its scheduler or a
                 ``distributed.Client``; see :mod:`sparserec_np.distributed`. The model is the same
-                to the byte. Paths in ``X`` are then read by the workers.
+                to the byte. Paths in ``X`` are then read by the workers, and ``interactions_``
+                has no histories.
 
         Returns:
             The estimator.
@@ -169,13 +170,12 @@ class SparseRec:
         if dask is None:
             engine: AbstractContextManager[Engine] = nullcontext(Engine())
         else:
-            from sparserec_np.distributed import training_on
+            from sparserec_np.distributed._training import training_on
 
             engine = training_on(dask, threads=_plain(self.threads))
+        keep = checkpoint, checkpoint_every, resume
         with engine as there:
-            return self._fit(
-                there, X, valid, labels, on_epoch, checkpoint, checkpoint_every, resume, warm_start
-            )
+            return self._fit(there, X, valid, labels, on_epoch, keep, warm_start)
 
     def _fit(
         self,
@@ -184,11 +184,10 @@ class SparseRec:
         valid: Any,
         labels: Mapping[Any, str] | None,
         on_epoch: Callable[[EpochRecord], None] | None,
-        checkpoint: str | Path | None,
-        checkpoint_every: int | str,
-        resume: bool,
+        keep: tuple[str | Path | None, int | str, bool],
         warm_start: str | Path | None,
     ) -> SparseRec:
+        checkpoint, checkpoint_every, resume = keep
         if resume and checkpoint is None:
             raise InputError("resume needs the folder of the checkpoints: give checkpoint as well")
         every = parse_every(checkpoint_every)

@@ -62,7 +62,7 @@ def check_workers(client: Client) -> None:
     while not client.nthreads():
         if time.monotonic() > deadline:
             raise InputError(
-                f"the Dask scheduler at {client.scheduler.address} has no workers: start some with "
+                f"the Dask scheduler at {_address(client)} has no workers: start some with "
                 "'dask worker ADDRESS'"
             )
         time.sleep(0.2)
@@ -90,14 +90,6 @@ def versions() -> dict[str, str]:
     return {name: __version__ if name == "sparserec-np" else version(name) for name in _SAME}
 
 
-def place() -> tuple[str, int]:
-    """Say on which machine and in which process this runs."""
-    import os
-    import socket
-
-    return socket.gethostname(), os.getpid()
-
-
 def workers(client: Client) -> list[str]:
     """Addresses of the workers, one a process, in a fixed order.
 
@@ -115,8 +107,11 @@ def workers(client: Client) -> list[str]:
 
 def lost_scheduler(client: Client) -> ClusterError:
     """Make the error for a scheduler that does not answer any more."""
-    address = getattr(client.scheduler, "address", "its address")
     return ClusterError(
-        f"the Dask scheduler at {address} is lost: start it and its workers again, or go on "
+        f"the Dask scheduler at {_address(client)} is lost: start it and its workers again, or go on "
         "without --dask; with checkpoints, --resume continues from the last one"
     )
+
+
+def _address(client: Client) -> str:
+    return str(getattr(client.scheduler, "address", "its address"))

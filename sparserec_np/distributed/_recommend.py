@@ -133,7 +133,7 @@ def _on(client: Any, function: Callable[..., Any], calls: list[tuple[Any, ...]])
     """Do calls on a cluster; nothing is kept in the memory of its workers but the results."""
     from asyncio import CancelledError
 
-    from dask import delayed
+    from dask.delayed import delayed
     from distributed.client import FutureCancelledError
 
     from sparserec_np.distributed._cluster import lost_scheduler

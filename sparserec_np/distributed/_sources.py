@@ -123,11 +123,10 @@ def read_together(
     Returns:
         The interactions of the users here, and a report of the files here.
     """
-    least = {
-        name: options.get(name, 1) for name in ("min_user_interactions", "min_item_interactions")
-    }
+    rules = "min_user_interactions", "min_item_interactions"
+    least_items, least_users = (options.get(rule, 1) for rule in rules)
     if paths:
-        here = read(paths, **{**options, **dict.fromkeys(least, 1)})
+        here = read(paths, **{**options, **dict.fromkeys(rules, 1)})
     else:
         none = IntIds(np.zeros(0, np.int64))
         here = Interactions(np.zeros(1, np.int64), np.zeros(0, np.int32), none, none)
@@ -149,7 +148,7 @@ def read_together(
     if report is not None:
         report = replace(report, duplicates=report.duplicates + repeated)
     own = replace(own, report=report or ReadReport((), (), 0, duplicates=repeated))
-    own = drop_rare(own, *least.values(), peers)
+    own = drop_rare(own, least_items, least_users, peers)
     return replace(own, report=None), own.report
 
 

@@ -184,9 +184,9 @@ class Team:
         if any(future.status not in ("finished", "error") for future in futures):
             self._check(None)
             raise WorkersLostError("a Dask worker is lost")
-        for error in errors:
-            if not isinstance(error, (PeerLostError, KilledWorker)):
-                raise error
+        for its_own in errors:
+            if not isinstance(its_own, (PeerLostError, KilledWorker)):
+                raise its_own
         if errors:
             self._check(errors[0])
             raise WorkersLostError("a Dask worker is lost")

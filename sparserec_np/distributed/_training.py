@@ -100,8 +100,9 @@ class DaskEngine(Engine):
         name = _name(data)
         for step in ("tables", "run"):
             self._team.steps.pop(step, None)
-        if name == "whole" and self._team.steps.pop("hold_out", None):
-            self._team.steps.pop("validator", None)
+        if name == "whole" and "hold_out" in self._team.steps:
+            for step in ("hold_out", "validator"):
+                self._team.steps.pop(step, None)
             self._team.call("forget", lambda rank, size: ())
         parts = self._team.call("start", lambda rank, size: (name, config, dim, weights))
         self._tables = _joined(parts, data.n_users, dim)
@@ -162,9 +163,9 @@ class DaskEngine(Engine):
         first = sum(counts[:rank])
         users = tables.users
         indptr = users.indptr[first : first + counts[rank] + 1]
-        entries = slice(indptr[0], indptr[-1])
-        rest = (array[entries] for array in users[1:])
-        return tables.items, Rows(indptr - indptr[0], *rest), tables.dim
+        some = slice(indptr[0], indptr[-1])
+        own = Rows(indptr - indptr[0], users.dims[some], users.values[some], users.squares[some])
+        return tables.items, own, tables.dim
 
     def _spread(self, name: str, facts: list[Facts], whole: Interactions | None = None) -> Spread:
         degrees = np.concatenate([fact.user_degrees for fact in facts])
