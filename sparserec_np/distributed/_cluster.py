@@ -108,8 +108,8 @@ def workers(client: Client) -> list[str]:
 def lost_scheduler(client: Client) -> ClusterError:
     """Make the error for a scheduler that does not answer any more."""
     return ClusterError(
-        f"the Dask scheduler at {_address(client)} is lost: start it and its workers again, or go on "
-        "without --dask; with checkpoints, --resume continues from the last one"
+        f"the Dask scheduler at {_address(client)} is lost: start it and its workers again, or go "
+        "on without --dask; with checkpoints, --resume continues from the last one"
     )
 
 

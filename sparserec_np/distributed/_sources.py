@@ -124,7 +124,7 @@ def read_together(
         The interactions of the users here, and a report of the files here.
     """
     rules = "min_user_interactions", "min_item_interactions"
-    least_items, least_users = (options.get(rule, 1) for rule in rules)
+    least_items_of_user, least_users_of_item = (options.get(rule, 1) for rule in rules)
     if paths:
         here = read(paths, **{**options, **dict.fromkeys(rules, 1)})
     else:
@@ -148,7 +148,7 @@ def read_together(
     if report is not None:
         report = replace(report, duplicates=report.duplicates + repeated)
     own = replace(own, report=report or ReadReport((), (), 0, duplicates=repeated))
-    own = drop_rare(own, least_items, least_users, peers)
+    own = drop_rare(own, least_items_of_user, least_users_of_item, peers)
     return replace(own, report=None), own.report
 
 
