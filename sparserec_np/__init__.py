@@ -20,6 +20,7 @@ from sparserec_np.errors import missing_extra
 if TYPE_CHECKING:
     from sparserec_np.compiled import load_compiled
     from sparserec_np.errors import (
+        ClusterError,
         InputError,
         MissingExtraError,
         ModelFileError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sparserec_np.split import InteractionSplit, hold_out, leave_last_out
 
 __all__ = [
+    "ClusterError",
     "InputError",
     "InteractionSplit",
     "Interactions",
@@ -53,6 +55,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "ClusterError": "errors",
     "InputError": "errors",
     "InteractionSplit": "split",
     "Interactions": "interactions",
