@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparserec_np.batch import Written, write_recommendations, write_table
-from sparserec_np.errors import InputError
+from sparserec_np.errors import ClusterError, InputError
 from sparserec_np.interactions import Interactions, find_files, from_frame, read, take_users
 from sparserec_np.runtime import load
 
@@ -131,18 +131,21 @@ def _here(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[An
 
 def _on(client: Any, function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
     """Do calls on a cluster; nothing is kept in the memory of its workers but the results."""
-    from asyncio import CancelledError
-
     from dask.delayed import delayed
-    from distributed.client import FutureCancelledError
+    from distributed.scheduler import KilledWorker
 
     from sparserec_np.distributed._cluster import lost_scheduler
 
     tasks = [delayed(function, pure=False)(*args) for args in calls]
     try:
         return list(client.gather(client.compute(tasks, retries=_RETRIES)))
-    except (CancelledError, FutureCancelledError, OSError) as error:
-        if client.status == "running" and isinstance(error, OSError):
+    except KilledWorker as error:
+        raise ClusterError(
+            f"{error.allowed_failures + 1} workers died at the same partition: see their logs, "
+            "perhaps they lack memory; smaller files need less"
+        ) from error
+    except Exception as error:
+        if client.status == "running":
             raise
         raise lost_scheduler(client) from error
 

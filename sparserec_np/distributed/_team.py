@@ -11,13 +11,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 from distributed import Client, Future, wait
-from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
 from sparserec_np.distributed._cluster import check_workers, lost_scheduler, workers
@@ -159,7 +157,7 @@ class Team:
         self._finish(futures)
         try:
             return list(self._client.gather(futures))
-        except (OSError, CancelledError, FutureCancelledError, KilledWorker) as error:
+        except Exception as error:  # not of a task: these are done
             self._check(error)
             raise WorkersLostError("a Dask worker is lost") from error
 
@@ -173,11 +171,12 @@ class Team:
         """
         while True:
             try:
-                wait(futures, timeout=_LOOK)
+                with self._client.as_current():
+                    wait(futures, timeout=_LOOK)
                 break
             except TimeoutError:
                 self._check(None)
-            except (OSError, CancelledError, FutureCancelledError) as error:
+            except Exception as error:  # of many kinds, but never that of a task
                 self._check(error)
                 raise WorkersLostError("a Dask worker is lost") from error
         errors = [future.exception() for future in futures if future.status == "error"]
