@@ -66,7 +66,8 @@ def run(args: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("sparserec_np"):
             raise
-        return _fail(str(missing_extra(error.name, "train", "this command")), 2, debug)
+        extra = "dask" if error.name in ("dask", "distributed") else "train"
+        return _fail(str(missing_extra(error.name, extra, "this command")), 2, debug)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", 130, debug)
     except MemoryError as error:

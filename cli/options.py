@@ -112,8 +112,10 @@ def tell_report(interactions: Interactions) -> None:
 
 def hush_dask() -> None:
     """Leave it to our own messages to say what is wrong with a cluster."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    logging.getLogger("tornado").setLevel(logging.CRITICAL)
+    import distributed  # noqa: F401  (which sets its levels, so it comes first)
+
+    for name in ("asyncio", "distributed", "distributed.client", "tornado", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -174,7 +174,8 @@ def _to_folder(
             f"--output {output}: the name must end in .parquet or, for a folder of files and with "
             "--dask in any case, have no ending"
         )
-    hush_dask()
+    if dask is not None:
+        hush_dask()
     return recommend_all(model, files, output, k=k, dask=dask, threads=threads, **reading)
 
 

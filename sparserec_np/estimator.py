@@ -153,10 +153,9 @@ class SparseRec:
                 same to the byte as without the interruption.
             warm_start: A model file to continue from. Its ids stay, its hyperparameters hold where
                 nothing else is given, and few epochs do; see :mod:`sparserec_np.warm_start`.
-            dask: Train on the workers of this cluster, by the address of its scheduler or a
-                ``distributed.Client``; see :mod:`sparserec_np.distributed`. The model is the same
-                to the byte. Paths in ``X`` are then read by the workers, and ``interactions_``
-                has no histories.
+            dask: Train on a cluster, by the address of its scheduler or a ``distributed.Client``;
+                see :mod:`sparserec_np.distributed`. The model is the same to the byte. Paths in
+                ``X`` are then read by the workers, and ``interactions_`` has no histories.
 
         Returns:
             The estimator.

@@ -83,14 +83,15 @@ class Peers:
             add: Adds this peer's part, in place.
         """
         for turn in range(self.size):
-            if turn == self.rank:
+            mine = turn == self.rank
+            if mine:
                 add(total)
             if self.size == 1:
                 return
-            mine = turn == self.rank
-            others = [r for r in range(self.size) if r != self.rank and mine]
-            came = self.exchange({r: as_bytes(total) for r in others})
-            if not mine:
+            whole = turn == self.size - 1
+            to = (r for r in range(self.size) if r != turn and (whole or r == turn + 1))
+            came = self.exchange({r: as_bytes(total) for r in to} if mine else {})
+            if turn in came and not mine:
                 total[...] = np.frombuffer(came[turn], total.dtype).reshape(total.shape)
 
 
