@@ -1,10 +1,10 @@
 """The same job on Dask: the same bytes, at what cost, whatever dies.
 
-    python bench/cluster.py [--data gowalla movielens-1m] [--kills 10] [--only files kills]
+    python bench/cluster.py [--data gowalla movielens-1m] [--kills 10] [--only files overhead kills]
 
 All workers are processes of this machine, so the figures show correctness and overhead, not what
-more machines give. `files`: a fit without Dask and with 1, 2 and 4 workers, with its time and what
-the workers send each other. `kills`: `kill -9` of a worker at a moment drawn uniformly from the
+more machines give. `files`: a fit without Dask and with 1, 2 and 4 workers, and what the workers
+send each other. `overhead`: the time of a fit without Dask and with one worker, in turn. `kills`: `kill -9` of a worker at a moment drawn uniformly from the
 length of a fit, and of a batch recommendation. Ends with status 1 on any difference.
 """
 
@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from threading import Thread
 from typing import Any
 from unittest.mock import patch
@@ -36,6 +37,8 @@ from sparserec_np.distributed._training import DaskEngine
 
 WORKERS = (1, 2, 4)
 EPOCHS = {"history": 20, "embedding": 5}
+SECTIONS = ("files", "overhead", "kills")
+KINDS = ("seconds", "cpu_seconds")
 
 
 @contextmanager
@@ -131,8 +134,6 @@ def files(names: list[str], results: Results, scratch: Path) -> tuple[str, bool]
                         users,
                         n or "no Dask",
                         one["digest"][:12],
-                        f"{one['seconds']:.1f}",
-                        f"{one['seconds'] / found[0]['seconds'] - 1:+.0%}",
                         f"{one['sent_by_the_start'] / MB:.1f}",
                         f"{one['sent_an_epoch'] / MB:.2f}",
                         f"{one['sent_an_epoch'] / one['interactions']:.1f}",
@@ -143,13 +144,34 @@ def files(names: list[str], results: Results, scratch: Path) -> tuple[str, bool]
         "users",
         "workers",
         "file",
-        "seconds",
-        "more",
         "MB sent, start",
         "MB an epoch",
         "bytes an interaction",
     )
     return table(rows, heads), same
+
+
+def overhead(name: str, repeats: int, results: Results, scratch: Path) -> str:
+    """A fit without Dask and one with a single worker, in turn."""
+    path = source(name, scratch)
+    rows: list[tuple[Any, ...]] = []
+
+    def run() -> Result:
+        warm_up("history")
+        runs: dict[str, list[Result]] = {"no Dask": [], "one worker": []}
+        with cluster(1) as client:
+            for _ in range(repeats):
+                runs["no Dask"].append(fit(path, "history", EPOCHS["history"], None))
+                runs["one worker"].append(fit(path, "history", EPOCHS["history"], client))
+        return runs
+
+    runs = results.measure({"overhead": name, "repeats": repeats}, run)
+    plain = {kind: median(one[kind] for one in runs["no Dask"]) for kind in KINDS}
+    for how, measured in runs.items():
+        own = {kind: median(one[kind] for one in measured) for kind in KINDS}
+        cells = (f"{own[kind]:.1f} ({own[kind] / plain[kind] - 1:+.0%})" for kind in KINDS)
+        rows.append((name, how, *cells))
+    return table(rows, ("data", "how", "seconds", "of processors"))
 
 
 def killed(client: Client, work: Callable[[], Any], after: float) -> Any:
@@ -215,15 +237,18 @@ def kills(name: str, n: int, scratch: Path) -> tuple[str, bool]:
 def main() -> None:
     made = parser(__doc__, default=("gowalla", "movielens-1m"))
     made.add_argument("--kills", type=int, default=10)
-    made.add_argument("--only", nargs="+", choices=("files", "kills"), default=("files", "kills"))
+    made.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     args = made.parse_args()
     names = [GENERATED] if args.quick else args.data
     texts, fine = [], True
     with tempfile.TemporaryDirectory() as folder:
+        results = Results(args.results, "cluster")
         if "files" in args.only:
-            text, same = files(names, Results(args.results, "cluster"), Path(folder))
+            text, same = files(names, results, Path(folder))
             texts.append(text)
             fine &= same
+        if "overhead" in args.only:
+            texts.append(overhead(names[0], 1 if args.quick else 3, results, Path(folder)))
         if "kills" in args.only:
             text, same = kills(names[-1], 1 if args.quick else args.kills, Path(folder))
             texts.append(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def test_map_in_arrow(recipe, saved):
     assert [tuple(row.values()) for row in rows] == expected(saved, 4)
 
 
-def test_within_spark(recipe, saved, tmp_path):
+def test_within_spark(recipe, saved, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java")
