@@ -4,8 +4,9 @@
 
 All workers are processes of this machine, so the figures show correctness and overhead, not what
 more machines give. `files`: a fit without Dask and with 1, 2 and 4 workers, and what the workers
-send each other. `overhead`: the time of a fit without Dask and with one worker, in turn. `kills`: `kill -9` of a worker at a moment drawn uniformly from the
-length of a fit, and of a batch recommendation. Ends with status 1 on any difference.
+send each other. `overhead`: the time of a fit without Dask and with one worker, in turn. `kills`:
+`kill -9` of a worker at a moment drawn uniformly from the length of a fit, and of a batch
+recommendation. Ends with status 1 on any difference.
 """
 
 from __future__ import annotations
