@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import twins
 
-from sparserec_np import nmf
+from sparserec_np import InputError, nmf
 from sparserec_np.distributed._mesh import Listener, Mesh, PeerLostError
 from sparserec_np.distributed._sources import cuts, part_of, read_together
 from sparserec_np.explore import explore
@@ -254,7 +254,7 @@ def test_files_read_by_several_are_those_read_by_one(tmp_path: Path, users: str)
     expected = read(files, min_user_interactions=2)
 
     def work(peers: Peers) -> Any:
-        paths = [str(path) for path in files[peers.rank :: 3]] if peers.rank < 3 else []
+        paths = [str(path) for path in files[peers.rank :: 4]]
         return read_together(paths, {"min_user_interactions": 2}, peers)
 
     found = together(4, work)  # one of them has no file
@@ -266,6 +266,24 @@ def test_files_read_by_several_are_those_read_by_one(tmp_path: Path, users: str)
     )
     assert sum(report.duplicates for _, report in found) == expected.report.duplicates
     assert sum(report.dropped_users for _, report in found) == expected.report.dropped_users > 0
+
+
+def test_files_with_nothing_and_files_that_are_not_there(tmp_path):
+    for name, rating in (("low", 1), ("high", 5)):
+        (tmp_path / f"{name}.csv").write_text(f"user,item,rating\n1,1,{rating}\n1,2,{rating}\n")
+
+    def work(least: float, *names: str) -> Callable[[Peers], Any]:
+        paths = [[str(tmp_path / name)] for name in names]
+        return lambda peers: read_together(paths[peers.rank], {"min_rating": least}, peers)
+
+    found = together(2, work(3, "low.csv", "high.csv"))
+    assert sum(own.nnz for own, _ in found) == 2
+    assert [report.below_min_rating for _, report in found] == [2, 0]
+    with pytest.raises(InputError, match="all 2 ratings are below 6"):
+        together(2, work(6, "low.csv", "high.csv"))
+    with pytest.raises((InputError, PeerLostError)) as caught:
+        together(2, work(3, "none.csv", "high.csv"))
+    assert "none.csv: is not to be found on" in str(caught.value)
 
 
 def test_one_alone_has_everything():

@@ -20,8 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparserec_np.batch import Written, write_recommendations, write_table
+from sparserec_np.distributed._sources import check_seen
 from sparserec_np.errors import ClusterError, InputError
-from sparserec_np.interactions import Interactions, find_files, from_frame, read, take_users
+from sparserec_np.interactions import (
+    Interactions,
+    NothingLeftError,
+    find_files,
+    from_frame,
+    read,
+    take_users,
+)
 from sparserec_np.runtime import load
 
 if TYPE_CHECKING:
@@ -168,9 +176,13 @@ def _new_folder(folder: Path) -> Path:
 
 
 def _read(source: Any, options: dict[str, Any]) -> Interactions | None:
-    """Read a path or a frame; None for a frame without rows."""
+    """Read a path or a frame; None if nothing is in it."""
     if isinstance(source, str):
-        return read(source, **options)
+        check_seen([source])
+        try:
+            return read(source, **options)
+        except NothingLeftError:
+            return None
     return from_frame(source, **options) if len(source) else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sparserec_np.ids import Ids, IntIds, StrIds, from_values
 from sparserec_np.interactions import (
     EXAMPLES,
     Interactions,
+    NothingLeftError,
     ReadReport,
     assemble,
     drop_rare,
@@ -57,6 +59,20 @@ class Files:
             shares[least].append(file)
             loads[least] += bytes_of[file]
         return [sorted(share) for share in shares]
+
+
+def check_seen(paths: list[str]) -> None:
+    """Check that files are there, on the machine where this runs.
+
+    Raises:
+        InputError: One is not.
+    """
+    for path in paths:
+        if not Path(path).exists():
+            raise InputError(
+                f"{path}: is not to be found on {gethostname()}: put the files where every worker "
+                "finds them under the same name"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,14 +138,24 @@ def read_together(
 
     Returns:
         The interactions of the users here, and a report of the files here.
+
+    Raises:
+        InputError: A file is not seen here or cannot be used, or no file has anything.
     """
     rules = "min_user_interactions", "min_item_interactions"
     least_items_of_user, least_users_of_item = (options.get(rule, 1) for rule in rules)
+    check_seen(paths)
+    none = IntIds(np.zeros(0, np.int64))
+    here = Interactions(np.zeros(1, np.int64), np.zeros(0, np.int32), none, none)
+    nothing = None
     if paths:
-        here = read(paths, **{**options, **dict.fromkeys(rules, 1)})
-    else:
-        none = IntIds(np.zeros(0, np.int64))
-        here = Interactions(np.zeros(1, np.int64), np.zeros(0, np.int32), none, none)
+        try:
+            here = read(paths, **{**options, **dict.fromkeys(rules, 1)})
+        except NothingLeftError as error:  # the others may have something
+            nothing = error
+            here = replace(here, report=error.report)
+    if peers.total(here.nnz) == 0:
+        raise nothing or InputError("no file has a usable row")
     report = here.report
     user_ids, item_ids = _of_all(here.user_ids, peers), _of_all(here.item_ids, peers)
     users = positions_in(here.user_ids, user_ids)[here.user_of_entry()]

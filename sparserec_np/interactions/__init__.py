@@ -19,7 +19,13 @@ from sparserec_np.interactions._files import read
 from sparserec_np.interactions._frames import from_frame
 from sparserec_np.interactions._memory import from_any, from_matrix, from_pairs, ids_of
 from sparserec_np.interactions._paths import find_files
-from sparserec_np.interactions._report import EXAMPLES, BadRow, Columns, ReadReport
+from sparserec_np.interactions._report import (
+    EXAMPLES,
+    BadRow,
+    Columns,
+    NothingLeftError,
+    ReadReport,
+)
 
 __all__ = [
     "EXAMPLES",
@@ -27,6 +33,7 @@ __all__ = [
     "BadRow",
     "Columns",
     "Interactions",
+    "NothingLeftError",
     "ReadReport",
     "align",
     "assemble",
