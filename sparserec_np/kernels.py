@@ -32,7 +32,7 @@ from sparserec_np.state import GROUPS, LANES, PARTS, Items
 GROUP_POSITIVES = 512  # a group takes no further user once it has so many positives
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _dot(rows, row, x):
     total = np.float32(0.0)
     for e in range(rows.indptr[row], rows.indptr[row + 1]):
@@ -40,13 +40,13 @@ def _dot(rows, row, x):
     return total
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _add(rows, row, factor, x):
     for e in range(rows.indptr[row], rows.indptr[row + 1]):
         x[rows.dims[e]] += factor * rows.values[e]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _record(w, g, r, row, start, lane, by_x, by_dx, bias_gradient):
     w.row[g, r] = row
     w.start[g, r] = start
@@ -63,7 +63,7 @@ def _record(w, g, r, row, start, lane, by_x, by_dx, bias_gradient):
     w.last[g, part] = r
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _visit(g, lane, positives, negatives, items, history, scale, w, r, end):
     """Visit one user's positives: write two records a triple, gather ``dx``; return the totals."""
     rows, x, dx, spare, gradient = (
@@ -129,14 +129,14 @@ def _visit(g, lane, positives, negatives, items, history, scale, w, r, end):
     return r, end, loss, triples
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _adagrad(rows, e, gradient, step, reg):
     gradient += reg * rows.values[e]
     rows.squares[e] += gradient * gradient
     rows.values[e] -= step.learning_rate * gradient / np.sqrt(rows.squares[e])
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _step_user(users, user, dx, positives, step, growth):
     """Make the step of a user's own row, and note its gradient where nothing is stored."""
     slot = growth.slot[user]
@@ -147,7 +147,7 @@ def _step_user(users, user, dx, positives, step, growth):
         _adagrad(users, e, -dx[users.dims[e]], step, step.reg * np.float32(positives))
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _visit_group(
     g, group, indptr, interactions, rows, bias, bias_squares, weight, users, history, step, w,
     growth,
@@ -177,7 +177,7 @@ def _visit_group(
             _step_user(users, user, w.dx[g, lane], positives.size, step, growth)
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _note_growth(sums, x, dx, by_x, by_dx):
     """Add a record's gradient at all dimensions, but for the part of the positive left out."""
     if by_dx != 0.0:
@@ -188,7 +188,7 @@ def _note_growth(sums, x, dx, by_x, by_dx):
             sums[d] += by_x * x[d]
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _apply_part(part, n_groups, rows, bias, bias_squares, step, w, growth):
     for g in range(n_groups):
         r = w.first[g, part]
@@ -209,13 +209,13 @@ def _apply_part(part, n_groups, rows, bias, bias_squares, step, w, growth):
             r = w.next[g, r]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _count(batch, starts):
     """Number of groups in a batch."""
     return min(GROUPS, starts.size - 1 - batch * GROUPS)
 
 
-@njit(cache=True, parallel=True)
+@njit(error_model="numpy", cache=True, parallel=True)
 def run_batches(
     first, last, starts, order, indptr, interactions, rows, bias, bias_squares, weight, users,
     history, step, w, item_growth, user_growth,
@@ -266,7 +266,7 @@ def run_batches(
     return loss, triples
 
 
-@njit(cache=True, parallel=True)
+@njit(error_model="numpy", cache=True, parallel=True)
 def choose_batch(
     batch, rank, size, starts, order, indptr, interactions, rows, bias, bias_squares, weight, users,
     history, step, w,
@@ -286,7 +286,7 @@ def choose_batch(
             )  # fmt: skip
 
 
-@njit(cache=True, parallel=True)
+@njit(error_model="numpy", cache=True, parallel=True)
 def finish_batch(
     batch, rank, size, starts, indptr, interactions, rows, bias, bias_squares, weight, users,
     history, step, w, item_growth, user_growth,
@@ -313,7 +313,7 @@ def finish_batch(
     return w.loss[:n_groups].sum(), w.triples[:n_groups].sum()
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def cut_groups(order, degrees, starts):
     """Cut the users into groups.
 

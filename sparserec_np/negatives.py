@@ -20,12 +20,12 @@ DRAWS = 32  # tries to find a uniform negative before a positive is passed over
 ONE = np.float32(1.0)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _is_seen(seen, item):
     return (seen[item >> 6] >> np.uint64(item & 63)) & np.uint64(1) != 0
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _compose(rows, row, factor, x, lanes, lane):
     """Add a row to a user vector, in both of its layouts."""
     for e in range(rows.indptr[row], rows.indptr[row + 1]):
@@ -35,7 +35,7 @@ def _compose(rows, row, factor, x, lanes, lane):
             lanes[rows.dims[e], lane] += value
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _score_pool(rows, pool, lanes, scores):
     for p in range(pool.size):
         for lane in range(LANES):
@@ -47,7 +47,7 @@ def _score_pool(rows, pool, lanes, scores):
                 scores[p, lane] += value * lanes[d, lane]
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _rank_pool(pool, scores, lane, scale, bias, seen, ranking, candidates):
     """Put one user's scores in a row; what the user has never wins."""
     for p in range(pool.size):
@@ -60,7 +60,7 @@ def _rank_pool(pool, scores, lane, scale, bias, seen, ranking, candidates):
         ranking[pool.size + p] = ranking[p % pool.size]
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _hardest(bits, pool, ranking, candidates):
     """Draw a negative from the pool; -1 if the user has all candidates."""
     begin = below(bits, pool.size)
@@ -73,7 +73,7 @@ def _hardest(bits, pool, ranking, candidates):
     return np.int64(-1) if chosen < 0 else np.int64(pool[chosen % pool.size])
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _uniform(bits, n_items, seen):
     """Draw a negative uniformly; -1 if none is found, as when a user has nearly all items."""
     for _ in range(DRAWS):
@@ -84,7 +84,7 @@ def _uniform(bits, n_items, seen):
     return np.int64(-1)
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _choose(g, lane, positives, bias, scale, step, bits, w, at):
     """Draw a negative for each positive of a user, -1 where there is none; return the next bits."""
     seen = w.seen[g]
@@ -107,7 +107,7 @@ def _choose(g, lane, positives, bias, scale, step, bits, w, at):
     return bits
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def compose_group(g, group, indptr, interactions, rows, weight, users, history, w, lanes):
     """Make the vectors of a group's users, also side by side in ``lanes``, unless that is empty."""
     w.x[g, : group.size] = 0.0
@@ -121,13 +121,13 @@ def compose_group(g, group, indptr, interactions, rows, weight, users, history, 
             _compose(users, user, ONE, w.x[g, lane], lanes, lane)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def scale_of(n, history, step):
     """Scale of a vector made of n items, one of them left out."""
     return np.float32(n - 1) ** -step.history_exponent if history else ONE
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def choose_group(
     g, number, group, indptr, interactions, rows, bias, weight, users, history, step, w,
 ):  # fmt: skip
