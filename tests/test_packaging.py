@@ -46,7 +46,7 @@ def test_the_wheel_is_below_150_kilobytes(wheel):
 
 
 def test_the_wheel_does_not_grow_unnoticed(wheel):
-    assert wheel.stat().st_size < 195_000
+    assert wheel.stat().st_size < 230_000
 
 
 def test_the_base_install_needs_numpy_alone(wheel, names):
