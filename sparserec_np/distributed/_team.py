@@ -21,7 +21,7 @@ from distributed.scheduler import KilledWorker
 from sparserec_np.distributed._cluster import check_workers, lost_scheduler, workers
 from sparserec_np.distributed._member import Member
 from sparserec_np.distributed._mesh import PeerLostError
-from sparserec_np.errors import ClusterError
+from sparserec_np.errors import ClusterError, SparseRecError
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +119,13 @@ class Team:
                     "continues from the last one"
                 )
             time.sleep(0.2)
-        check_workers(self._client)
+        try:
+            check_workers(self._client)
+        except SparseRecError:
+            raise
+        except Exception as error:  # one died while it was asked
+            self._check(error)
+            raise WorkersLostError("a Dask worker is lost") from error
         self._wanted = max(self._wanted, len(there))
         return there
 
