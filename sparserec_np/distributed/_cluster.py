@@ -67,14 +67,14 @@ def check_workers(client: Client) -> None:
             )
         time.sleep(0.2)
     here = versions()
-    try:
-        there = client.run(versions)
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"a Dask worker lacks the package {error.name!r}: install what is installed here on "
-            "every worker, pip install 'sparserec-np[dask]'"
-        ) from None
-    for address, found in there.items():
+    for address, found in client.run(versions, on_error="return").items():
+        if isinstance(found, ModuleNotFoundError):
+            raise InputError(
+                f"the Dask worker at {address} lacks the package {found.name!r}: install what is "
+                "installed here on every worker, pip install 'sparserec-np[dask]'"
+            )
+        if isinstance(found, BaseException):
+            continue  # it died while it was asked, which whoever needs it will see
         for name in _SAME:
             if found[name] != here[name]:
                 raise InputError(

@@ -91,8 +91,9 @@ def recommend_all(
             def there(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
                 return _on(client, function, calls)
 
-            (scattered,) = client.scatter([whole], broadcast=True, hash=False)
-            return _work(there, sources, scattered, folder, k, threads, options)
+            # A task, not scattered: should all who have it die, it is there again.
+            model_there = client.submit(_same, whole, pure=False)
+            return _work(there, sources, model_there, folder, k, threads, options)
     finally:
         for left_over in folder.glob(".*"):
             shutil.rmtree(left_over, ignore_errors=True)
@@ -128,6 +129,10 @@ def _work(
         rows=sum(part.rows for part in parts),
         skipped=sum(part.skipped for part in parts),
     )
+
+
+def _same(model: bytes) -> bytes:
+    return model
 
 
 def _here(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
