@@ -112,7 +112,7 @@ def pruned(
     assert before is not None
     items = before.items
     kept = prune(items.rows, weights[0], config.initial_square)
-    squares = np.full_like(items.bias_squares, config.initial_square)
+    squares = np.full(items.bias.size, config.initial_square, np.float32)  # best tables have none
     users = prune(before.users, weights[1], config.initial_square)
     return Tables(items._replace(rows=kept, bias_squares=squares), users, dim)
 

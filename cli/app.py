@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sparserec_np._version import __version__
-from sparserec_np.errors import SparseRecError, missing_extra
+from sparserec_np.errors import ClusterError, SparseRecError, missing_extra
 
 from .completion import completion
 from .demo import demo
@@ -69,11 +69,12 @@ def run(args: list[str]) -> int:
     except click.ClickException as error:
         return _fail(_with_help(error), 2, debug)
     except SparseRecError as error:
-        return _fail(str(error), 2, debug)
+        return _fail(str(error), 1 if isinstance(error, ClusterError) else 2, debug)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("sparserec_np"):
             raise
-        return _fail(str(missing_extra(error.name, "train", "this command")), 2, debug)
+        extra = "dask" if error.name in ("dask", "distributed") else "train"
+        return _fail(str(missing_extra(error.name, extra, "this command")), 2, debug)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", 130, debug)
     except MemoryError as error:

@@ -16,11 +16,14 @@ from .options import (
     NO_FILTER,
     apart,
     common_options,
+    dask_option,
     filter_options,
+    hush_dask,
     json_option,
     print_json,
     read_files,
     reading_options,
+    tell_report,
 )
 from .progress import show_epochs
 from .tables import kilobytes
@@ -88,6 +91,7 @@ from .tables import kilobytes
 @click.option(
     "--log", type=MODEL, metavar="FILE", help="Write how each epoch went, for report --log."
 )
+@dask_option("Train")
 @json_option
 @common_options
 def fit(
@@ -101,6 +105,7 @@ def fit(
     checkpoint_every: str,
     resume: bool,
     warm_start: Path | None,
+    dask: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -127,19 +132,23 @@ def fit(
     if warm_start is not None:
         hyperparameters.setdefault("users", load(warm_start).users)
     titles = read_labels(labels) if labels else []
-    interactions = read_files(files, **reading)
     held = read_files([valid], **{**reading, **NO_FILTER}) if valid else None
+    data = read_files(files, **reading) if dask is None else _spread(files, reading)
     with show_epochs() as on_epoch:
         estimator = SparseRec(**hyperparameters).fit(
-            interactions,
+            data,
             valid=held,
-            labels=labels_by_id(titles, interactions.item_ids),
+            labels=labels_by_id(titles),
             on_epoch=on_epoch,
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             resume=resume,
             warm_start=warm_start,
+            dask=dask,
         )
+    interactions = estimator.interactions_
+    if dask is not None:
+        tell_report(interactions)
     estimator.save(output)
     if log is not None:
         write_log(log, estimator.history_)
@@ -163,6 +172,14 @@ def fit(
         print_json(summary)
     else:
         click.echo(_closing_line(summary))
+
+
+def _spread(files: tuple[str, ...], reading: dict[str, Any]) -> Any:
+    """Leave the reading to the workers."""
+    from sparserec_np.distributed import Files
+
+    hush_dask()
+    return Files(files, **reading)
 
 
 def _check_checkpoints(folder: str | None, every: str, resume: bool) -> None:

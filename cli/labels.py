@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from sparserec_np.errors import InputError, missing_extra
-
-if TYPE_CHECKING:
-    from sparserec_np.ids import Ids
 
 
 def read_labels(spec: str) -> list[tuple[str, str]]:
@@ -52,12 +48,16 @@ def read_labels(spec: str) -> list[tuple[str, str]]:
     return [(id_, title) for id_, title in rows if id_ is not None and title is not None]
 
 
-def labels_by_id(rows: list[tuple[str, str]], item_ids: Ids) -> dict[Any, str]:
-    """Key the titles by the ids of the data; rows of ids that cannot be in it are left out."""
-    labels = {}
+def labels_by_id(rows: list[tuple[str, str]]) -> dict[int | str, str]:
+    """Key the titles by ids: as text and, where an id can be one, as an integer."""
+    from sparserec_np.ids import IntIds
+
+    integers = IntIds.from_range(0, 0)
+    labels: dict[int | str, str] = {}
     for text, title in rows:
+        labels[text] = title
         try:
-            labels[item_ids.parse(text)] = title
+            labels[integers.parse(text)] = title
         except InputError:
             continue
     return labels

@@ -73,6 +73,13 @@ def apart(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return reading, others
 
 
+def dask_option(what: str) -> Callable[[Command], Command]:
+    """Add ``--dask``; ``what`` says what the cluster does."""
+    return click.option(
+        "--dask", metavar="ADDRESS", help=f"{what} on this Dask scheduler's workers."
+    )
+
+
 def json_option(command: Command) -> Command:
     """Add ``--json``."""
     return click.option(
@@ -118,6 +125,12 @@ def read_files(files: Sequence[Path | str], **options: Any) -> Interactions:
     from sparserec_np.interactions import read
 
     interactions: Interactions = read(files, **options)
+    tell_report(interactions)
+    return interactions
+
+
+def tell_report(interactions: Interactions) -> None:
+    """Say on stderr what was taken of the files and what was left out."""
     log, report = logging.getLogger("sparserec_np.cli"), interactions.report
     if report is not None:
         log.info("%s", report.summary())
@@ -125,7 +138,14 @@ def read_files(files: Sequence[Path | str], **options: Any) -> Interactions:
             log.warning("%s", note)
         for row in report.bad_examples:
             log.warning("skipped %s", row)
-    return interactions
+
+
+def hush_dask() -> None:
+    """Leave it to our own messages to say what is wrong with a cluster."""
+    import distributed  # noqa: F401  (which sets its levels, so it comes first)
+
+    for name in ("asyncio", "distributed", "distributed.client", "tornado", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def print_json(value: dict[str, Any]) -> None:

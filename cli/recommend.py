@@ -13,9 +13,19 @@ from sparserec_np.errors import InputError, UnknownIdError
 
 from .files import FilesCommand, FilesOption
 from .items import print_items
-from .options import MODEL, common_options, json_option, print_json, read_files, reading_options
+from .options import (
+    MODEL,
+    common_options,
+    dask_option,
+    hush_dask,
+    json_option,
+    print_json,
+    read_files,
+    reading_options,
+)
 
 if TYPE_CHECKING:
+    from sparserec_np.batch import Written
     from sparserec_np.runtime import Model
 
 
@@ -29,7 +39,12 @@ if TYPE_CHECKING:
 @click.option(
     "--interactions", cls=FilesOption, help="What the users had; it is not recommended again."
 )
-@click.option("-o", "--output", type=MODEL, help="The Parquet file to write, with --all-users.")
+@click.option(
+    "-o",
+    "--output",
+    type=MODEL,
+    help="The Parquet file to write, with --all-users; or a folder of them, one for each input.",
+)
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
 @click.option(
     "--threads",
@@ -37,6 +52,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Number of threads, with --all-users.",
 )
+@dask_option("With --all-users, work")
 @reading_options
 @json_option
 @common_options
@@ -49,13 +65,15 @@ def recommend(
     output: Path | None,
     k: int,
     threads: int | None,
+    dask: str | None,
     as_json: bool,
     **reading: Any,
 ) -> None:
     """Recommend items from the file MODEL, best first.
 
     One of --user, --history and --all-users says to whom. With --all-users the output has one row a
-    recommendation, with the columns user, rank, item and score.
+    recommendation, with the columns user, rank, item and score. Data of any size goes to a folder:
+    one file of it is in memory at a time.
     """
     from sparserec_np.runtime import load
 
@@ -67,6 +85,8 @@ def recommend(
         raise click.UsageError("--history says all about the user: leave out --interactions")
     if all_users and not interactions:
         raise click.UsageError("--all-users needs --interactions, which names the users")
+    if dask is not None and not all_users:
+        raise click.UsageError("--dask goes with --all-users")
     loaded = load(model)
     if history is not None:
         if loaded.users == "embedding":
@@ -80,7 +100,11 @@ def recommend(
         print_items(loaded, *_to_user(loaded, user, interactions, k, reading), as_json=as_json)
     else:
         assert output is not None  # checked above
-        _to_everybody(loaded, interactions, output, k, threads, as_json, reading)
+        if output.suffix == ".parquet" and dask is None:
+            written = _to_everybody(loaded, interactions, output, k, threads, reading)
+        else:
+            written = _to_folder(model, interactions, output, k, threads, dask, reading)
+        _tell(output, written, as_json)
 
 
 def split_ids(text: str) -> list[str]:
@@ -124,18 +148,38 @@ def _to_everybody(
     output: Path,
     k: int,
     threads: int | None,
-    as_json: bool,
     reading: dict[str, Any],
-) -> None:
+) -> Written:
+    from sparserec_np.batch import write_recommendations
     from sparserec_np.modelfile import check_writable
 
-    from .batch import write_recommendations
-
-    if output.suffix != ".parquet":
-        raise InputError(f"--output {output}: the name must end in .parquet, which is its format")
     check_writable(output)
     interactions = read_files(files, **reading)
-    written = write_recommendations(model, interactions, output, k=k, threads=threads)
+    return write_recommendations(model, interactions, output, k=k, threads=threads)
+
+
+def _to_folder(
+    model: Path,
+    files: tuple[str, ...],
+    output: Path,
+    k: int,
+    threads: int | None,
+    dask: str | None,
+    reading: dict[str, Any],
+) -> Written:
+    from sparserec_np.distributed import recommend_all
+
+    if output.suffix:
+        raise InputError(
+            f"--output {output}: the name must end in .parquet or, for a folder of files and with "
+            "--dask in any case, have no ending"
+        )
+    if dask is not None:
+        hush_dask()
+    return recommend_all(model, files, output, k=k, dask=dask, threads=threads, **reading)
+
+
+def _tell(output: Path, written: Written, as_json: bool) -> None:
     if written.skipped:
         logging.getLogger("sparserec_np.cli").warning(
             "%s users are unknown to the model and have no rows", f"{written.skipped:,}"

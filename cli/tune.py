@@ -118,7 +118,7 @@ def tune(
         budgets,
         trials=trials,
         valid=read_files([valid], **{**reading, **NO_FILTER}) if valid else None,
-        labels=labels_by_id(titles, interactions.item_ids),
+        labels=labels_by_id(titles),
         storage=storage,
         users=users,
         seed=seed,

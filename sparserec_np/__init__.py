@@ -24,6 +24,7 @@ from sparserec_np.errors import missing_extra
 if TYPE_CHECKING:
     from sparserec_np.compiled import load_compiled
     from sparserec_np.errors import (
+        ClusterError,
         InputError,
         MissingExtraError,
         ModelFileError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from sparserec_np.tuning import tune
 
 __all__ = [
+    "ClusterError",
     "InputError",
     "InteractionSplit",
     "Interactions",
@@ -59,6 +61,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "ClusterError": "errors",
     "InputError": "errors",
     "InteractionSplit": "split",
     "Interactions": "interactions",

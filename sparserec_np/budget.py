@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sparserec_np import modelfile
 from sparserec_np.arrays import ModelArrays, Table
+from sparserec_np.checkpoint import file_checksum, identity
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions
@@ -46,6 +48,25 @@ class Budget:
             "epochs": epochs,
             "validation_ndcg@20": None if ndcg is None else round(ndcg, 6),
         }
+
+    def identity(
+        self,
+        interactions: Interactions,
+        held: Interactions | None,
+        choose: bool,
+        warm_start: str | Path | None,
+    ) -> dict[str, Any]:
+        """What a checkpoint must be of, to go on from; see :mod:`sparserec_np.checkpoint`."""
+        old = None if warm_start is None else file_checksum(warm_start)
+        named = {
+            **self.config.to_dict(),
+            "dim": self.dim,
+            "item weights": self.weights[0],
+            "user weights": self.weights[1],
+            "epochs found by validation": choose,
+            "checksum of the model to continue": old,
+        }
+        return identity(named, interactions, held)
 
     def arrays(
         self,

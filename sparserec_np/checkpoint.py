@@ -271,7 +271,8 @@ def _existing(folder: Path) -> list[Path]:
 
 def _checksum(data: Interactions) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    parts = (data.indptr, data.items, *_id_arrays(data.user_ids), *_id_arrays(data.item_ids))
+    pairs = np.array([data.fingerprint()], np.uint64)
+    parts = (pairs, *_id_arrays(data.user_ids), *_id_arrays(data.item_ids))
     for part in parts:
         digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()

@@ -31,6 +31,10 @@ class MissingExtraError(SparseRecError, ImportError):
     """An optional dependency is not installed; the message holds the ``pip install`` line."""
 
 
+class ClusterError(SparseRecError):
+    """A cluster fell apart while it was at work; what was kept until then is not lost."""
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
     """Build the error for an absent optional dependency.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,10 @@ from numpy.typing import NDArray
 from sparserec_np import modelfile, runtime
 from sparserec_np import warm_start as warm
 from sparserec_np.arrays import ModelArrays
-from sparserec_np.budget import Budget, plan_budget
+from sparserec_np.budget import plan_budget
 from sparserec_np.checkpoint import (
     Checkpoints,
     check_folder,
-    file_checksum,
-    identity,
     parse_every,
 )
 from sparserec_np.config import Config
@@ -27,10 +26,10 @@ from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation import ranking_scorer
 from sparserec_np.ids import Id, IdSequence
-from sparserec_np.interactions import Interactions, from_any, positions_in
+from sparserec_np.interactions import from_any
 from sparserec_np.runtime import Recommendation
-from sparserec_np.stages import Fit
-from sparserec_np.trainer import EpochRecord, start, thread_count
+from sparserec_np.stages import Engine, Fit
+from sparserec_np.trainer import EpochRecord, thread_count
 
 
 class SparseRec:
@@ -141,6 +140,7 @@ class SparseRec:
         checkpoint_every: int | str = 1,
         resume: bool = False,
         warm_start: str | Path | None = None,
+        dask: Any = None,
     ) -> SparseRec:
         """Learn from interactions.
 
@@ -159,6 +159,9 @@ class SparseRec:
                 same to the byte as without the interruption.
             warm_start: A model file to continue from. Its ids stay, its hyperparameters hold where
                 nothing else is given, and few epochs do; see :mod:`sparserec_np.warm_start`.
+            dask: Train on a cluster, by the address of its scheduler or a ``distributed.Client``;
+                see :mod:`sparserec_np.distributed`. The model is the same to the byte. Paths in
+                ``X`` are then read by the workers, and ``interactions_`` has no histories.
 
         Returns:
             The estimator.
@@ -167,22 +170,46 @@ class SparseRec:
             InputError: Data or arguments cannot be used, or the training diverged; the message says
                 why.
             KeyboardInterrupt: As it came; the last state is in the folder of checkpoints.
+            ClusterError: The cluster is lost; the last state is there as well.
         """
+        if dask is None:
+            engine: AbstractContextManager[Engine] = nullcontext(Engine())
+        else:
+            from sparserec_np.distributed._training import training_on
+
+            engine = training_on(dask, threads=_plain(self.threads))
+        keep = checkpoint, checkpoint_every, resume
+        with engine as there:
+            return self._fit(there, X, valid, labels, on_epoch, keep, warm_start)
+
+    def _fit(
+        self,
+        engine: Engine,
+        X: Any,
+        valid: Any,
+        labels: Mapping[Any, str] | None,
+        on_epoch: Callable[[EpochRecord], None] | None,
+        keep: tuple[str | Path | None, int | str, bool],
+        warm_start: str | Path | None,
+    ) -> SparseRec:
+        checkpoint, checkpoint_every, resume = keep
         if resume and checkpoint is None:
             raise InputError("resume needs the folder of the checkpoints: give checkpoint as well")
         every = parse_every(checkpoint_every)
         folder = None if checkpoint is None else check_folder(checkpoint, resume=resume)
+        if warm_start is not None and type(engine) is not Engine:
+            raise InputError("warm_start continues on one machine: leave out dask")
         old = None if warm_start is None else self._read_old(warm_start)
         given = self._given(old)
         Config(**given)  # so that a value out of range is found before the data is read
-        interactions = from_any(X)
+        interactions = engine.take(X)
         if interactions.nnz == 0:
             raise InputError("nothing to learn from: there is no interaction in the data")
         if old is not None:
             interactions = warm.widen(interactions, old)
         held = None if valid is None else from_any(valid)
         config = config_for(interactions, given)
-        texts = _texts(labels, interactions, old)
+        texts = warm.texts_of(labels, interactions, old)
         sparsity, max_size = _plain(self.sparsity), _plain(self.max_size)
         if old is not None and sparsity is None and max_size is None:
             sparsity = warm.sparsity_of(old)
@@ -190,18 +217,19 @@ class SparseRec:
         choose = held is None and self.epochs is None and old is None
         checkpoints = None
         if folder is not None:
-            what = _identity(config, plan, interactions, held, choose, warm_start)
+            what = plan.identity(interactions, held, choose, warm_start)
             checkpoints = Checkpoints(folder, every, what)
         job = Fit(
             config,
             begin=(
-                (lambda data: start(data, config, plan.dim, plan.weights))
+                (lambda data: engine.start(data, config, plan.dim, plan.weights))
                 if old is None
                 else (lambda data: warm.continue_from(old, data, config, plan.weights))
             ),
             on_epoch=on_epoch,
             checkpoints=checkpoints,
             progress=checkpoints.load() if checkpoints is not None and resume else None,
+            engine=engine,
         )
         self.history_ = job.records
         with thread_count(_plain(self.threads)):
@@ -357,37 +385,3 @@ class SparseRec:
 def _plain(value: Any) -> Any:
     """Turn a number of NumPy's, as the searches of scikit-learn hand over, into Python's own."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _texts(
-    labels: Mapping[Any, str] | None, interactions: Interactions, old: ModelArrays | None
-) -> list[str] | None:
-    """A text for each item: the one that is given, else that of the old model, else none."""
-    ids = interactions.item_ids
-    texts = [""] * len(ids)
-    if old is not None and old.labels is not None:
-        for position, label in zip(positions_in(old.item_ids, ids), old.labels, strict=True):
-            texts[position] = label
-    if labels:
-        items = ids.take(np.arange(len(ids)))
-        texts = [labels.get(item, text) for item, text in zip(items, texts, strict=True)]
-    return texts if any(texts) else None
-
-
-def _identity(
-    config: Config,
-    plan: Budget,
-    interactions: Interactions,
-    held: Interactions | None,
-    choose: bool,
-    warm_start: str | Path | None,
-) -> dict[str, Any]:
-    budget = {"dim": plan.dim, "item weights": plan.weights[0], "user weights": plan.weights[1]}
-    old = None if warm_start is None else file_checksum(warm_start)
-    named = {
-        **config.to_dict(),
-        **budget,
-        "epochs found by validation": choose,
-        "checksum of the model to continue": old,
-    }
-    return identity(named, interactions, held)

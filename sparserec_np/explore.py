@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sparserec_np.peers import ALONE, Peers
 from sparserec_np.selection import ABS, NEVER, threshold
 from sparserec_np.state import Growth, Rows
 
@@ -44,7 +45,9 @@ def sample_rows(growth: Growth, degrees: NDArray[np.int64], rng: np.random.Gener
     growth.sums[:] = 0.0
 
 
-def explore(rows: Rows, growth: Growth, share: float, initial_square: float) -> tuple[Rows, int]:
+def explore(
+    rows: Rows, growth: Growth, share: float, initial_square: float, peers: Peers = ALONE
+) -> tuple[Rows, int]:
     """Move weights to where the summed gradient asks for them.
 
     Args:
@@ -54,26 +57,29 @@ def explore(rows: Rows, growth: Growth, share: float, initial_square: float) -> 
             the smallest of the whole table, but never the largest of a row; grown are positions of
             the sampled rows.
         initial_square: Adagrad's sum of a grown weight, whose value starts at 0.
+        peers: Who has the other rows of the table.
 
     Returns:
-        The new table, with exactly as many weights, and the number that moved.
+        The new table, of all peers with exactly as many weights, and the number that moved.
     """
     _forget_stored(rows.indptr, rows.dims, growth.slot, growth.sums)
     sums = growth.sums.reshape(-1).view(np.uint32)
     n = min(
-        int(share * _weights_of_sampled(rows.indptr, growth.slot)),
-        rows.values.size - rows.indptr.size + 1,  # all but the largest of each row
-        int(np.count_nonzero(growth.sums)),
+        int(share * peers.total(_weights_of_sampled(rows.indptr, growth.slot))),
+        peers.total(rows.values.size - rows.indptr.size + 1),  # all but the largest of each row
+        peers.total(int(np.count_nonzero(growth.sums))),
     )
     if n <= 0:
         return rows, 0
     bits = rows.values.view(np.uint32)
     largest, kept = _hide_largest(rows.indptr, bits)
-    below, ties_below = threshold(bits, n, False)
+    below, ties_below = threshold(bits, n, False, peers)
     _show_largest(bits, largest, kept)
-    above, ties_above = threshold(sums, n, True)
+    above, ties_above = threshold(sums, n, True, peers)
+    grown = 0 if peers.size == 1 else int(np.count_nonzero(sums & ABS >= above))
     moved = _rebuild(
         rows,
+        grown,
         largest,
         below,
         ties_below,
@@ -124,13 +130,16 @@ def _show_largest(bits, largest, kept):
 
 
 @njit(cache=True)
-def _rebuild(rows, largest, below, ties_below, slot, sums, above, ties_above, initial_square):
+def _rebuild(
+    rows, grown, largest, below, ties_below, slot, sums, above, ties_above, initial_square
+):
     n_rows = rows.indptr.size - 1
     bits = rows.values.view(np.uint32)
     indptr = np.zeros(n_rows + 1, np.int64)
-    dims = np.empty_like(rows.dims)
-    values = np.empty_like(rows.values)
-    squares = np.empty_like(rows.squares)
+    room = rows.dims.size + grown
+    dims = np.empty(room, rows.dims.dtype)
+    values = np.empty(room, rows.values.dtype)
+    squares = np.empty(room, rows.squares.dtype)
     n = 0
     for row in range(n_rows):
         e, stop = rows.indptr[row], rows.indptr[row + 1]
@@ -172,4 +181,4 @@ def _rebuild(rows, largest, below, ties_below, slot, sums, above, ties_above, in
                 d += 1
             n += 1
         indptr[row + 1] = n
-    return Rows(indptr, dims, values, squares)
+    return Rows(indptr, dims[:n], values[:n], squares[:n])

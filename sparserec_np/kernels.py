@@ -3,24 +3,22 @@
 **Who owns what.** The users of an epoch come in a random order, cut into *groups* of at most
 ``LANES`` users; ``GROUPS`` groups form a *batch*. A batch has two parallel phases:
 
-1. :func:`_run_group`, one task a group, reads the item table as the last batch left it and writes
-   *records*: the gradient of one item row from one user. It writes nothing shared. In the embedding
-   model it also makes the step of its users' own rows, which no other group of the batch touches.
+1. One task a group reads the item table as the last batch left it. :func:`choose_group` draws a
+   negative for each positive; :func:`_visit_group` then writes *records*: the gradient of one item
+   row from one user. Neither writes anything shared. In the embedding model the latter also makes
+   the step of its users' own rows, which no other group of the batch touches.
 2. :func:`_apply_part`, one task a part of the item rows, walks the records of its rows in the order
    (group, record) and makes their Adagrad steps. No row belongs to two parts.
 
 Every number is computed from the same inputs in the same order whatever the number of threads, so
-the same seed gives the same bytes.
+the same seed gives the same bytes. What a group chooses are a few integers, and all else follows
+from them: so several machines share out the choosing, tell each other what they chose, and do the
+rest alike (:func:`choose_batch`, :func:`finish_batch`).
 
 **Triples.** A user's vector ``x`` stays as it is while all its positives are visited; the gradient
 of ``x`` is gathered in ``dx`` on the way and passed on at the end: to the user's own row, or to all
 rows of the history. With history users a positive ``i`` is scored by ``x`` without its own part.
-
-**Negatives.** A group draws a pool of items uniformly and scores it for its users at once: they are
-the lanes of a ``dim x LANES`` array, so a stored weight of a pool item meets all of them in one
-vector instruction. Each positive takes the best scored of ``candidates`` consecutive pool items,
-from a random place on, that are not in the history (dynamic negative sampling). One candidate means
-uniform sampling, and no pool.
+Its negative is chosen beforehand, by :mod:`sparserec_np.negatives`.
 """
 
 from __future__ import annotations
@@ -28,21 +26,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from sparserec_np.randomness import GOLDEN, below, mix
+from sparserec_np.negatives import ONE, choose_group, compose_group, scale_of
 from sparserec_np.state import GROUPS, LANES, PARTS, Items
 
 GROUP_POSITIVES = 512  # a group takes no further user once it has so many positives
-DRAWS = 32  # tries to find a uniform negative before a positive is passed over
-
-_ONE = np.float32(1.0)
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _is_seen(seen, item):
-    return (seen[item >> 6] >> np.uint64(item & 63)) & np.uint64(1) != 0
-
-
-@njit(cache=True, nogil=True, inline="always")
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _dot(rows, row, x):
     total = np.float32(0.0)
     for e in range(rows.indptr[row], rows.indptr[row + 1]):
@@ -50,72 +40,13 @@ def _dot(rows, row, x):
     return total
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _add(rows, row, factor, x):
     for e in range(rows.indptr[row], rows.indptr[row + 1]):
         x[rows.dims[e]] += factor * rows.values[e]
 
 
-@njit(cache=True, nogil=True)
-def _compose(rows, row, factor, x, lanes, lane):
-    """Add a row to a user vector, in both of its layouts."""
-    for e in range(rows.indptr[row], rows.indptr[row + 1]):
-        value = factor * rows.values[e]
-        x[rows.dims[e]] += value
-        if lanes.shape[0]:
-            lanes[rows.dims[e], lane] += value
-
-
-@njit(cache=True, nogil=True)
-def _score_pool(rows, pool, lanes, scores):
-    for p in range(pool.size):
-        for lane in range(LANES):
-            scores[p, lane] = 0.0
-        for e in range(rows.indptr[pool[p]], rows.indptr[pool[p] + 1]):
-            value = rows.values[e]
-            d = rows.dims[e]
-            for lane in range(LANES):
-                scores[p, lane] += value * lanes[d, lane]
-
-
-@njit(cache=True, nogil=True)
-def _rank_pool(pool, scores, lane, scale, bias, seen, ranking, candidates):
-    """Put one user's scores in a row; what the user has never wins."""
-    for p in range(pool.size):
-        item = pool[p]
-        if _is_seen(seen, item):
-            ranking[p] = -np.inf
-        else:
-            ranking[p] = scale * scores[p, lane] + bias[item]
-    for p in range(candidates):
-        ranking[pool.size + p] = ranking[p % pool.size]
-
-
-@njit(cache=True, nogil=True)
-def _hardest(bits, pool, ranking, candidates):
-    """Draw a negative from the pool; -1 if the user has all candidates."""
-    begin = below(bits, pool.size)
-    best = np.float32(-np.inf)
-    chosen = -1
-    for p in range(begin, begin + candidates):
-        if ranking[p] > best:
-            best = ranking[p]
-            chosen = p
-    return np.int64(-1) if chosen < 0 else np.int64(pool[chosen % pool.size])
-
-
-@njit(cache=True, nogil=True)
-def _uniform(bits, n_items, seen):
-    """Draw a negative uniformly; -1 if none is found, as when a user has nearly all items."""
-    for _ in range(DRAWS):
-        item = below(bits, n_items)
-        if not _is_seen(seen, item):
-            return item
-        bits = mix(bits + GOLDEN)
-    return np.int64(-1)
-
-
-@njit(cache=True, nogil=True, inline="always")
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _record(w, g, r, row, start, lane, by_x, by_dx, bias_gradient):
     w.row[g, r] = row
     w.start[g, r] = start
@@ -132,8 +63,8 @@ def _record(w, g, r, row, start, lane, by_x, by_dx, bias_gradient):
     w.last[g, part] = r
 
 
-@njit(cache=True, nogil=True)
-def _visit(g, lane, positives, items, history, step, bits, w, r, end):
+@njit(error_model="numpy", cache=True, nogil=True)
+def _visit(g, lane, positives, negatives, items, history, scale, w, r, end):
     """Visit one user's positives: write two records a triple, gather ``dx``; return the totals."""
     rows, x, dx, spare, gradient = (
         items.rows,
@@ -142,27 +73,12 @@ def _visit(g, lane, positives, items, history, step, bits, w, r, end):
         w.spare[g],
         w.gradient[g],
     )
-    n = positives.size
     first = r
     loss = 0.0
     triples = 0
-    scale = _ONE
-    if history:
-        scale = np.float32(n - 1) ** -step.history_exponent
-    for i in positives:
-        w.seen[g, i >> 6] |= np.uint64(1) << np.uint64(i & 63)
-    if step.candidates > 1:
-        _rank_pool(
-            w.pool[g], w.pool_scores[g], lane, scale, items.bias, w.seen[g], w.ranking[g],
-            step.candidates,
-        )  # fmt: skip
-    for t in range(n):
+    for t in range(positives.size):
         i = positives[t]
-        bits += GOLDEN
-        if step.candidates > 1:
-            j = _hardest(mix(bits), w.pool[g], w.ranking[g], step.candidates)
-        else:
-            j = _uniform(mix(bits), items.bias.size, w.seen[g])
+        j = np.int64(negatives[t])
         own = items.weight[i] if history else np.float32(0.0)
         i0, i1 = rows.indptr[i], rows.indptr[i + 1]
         if j < 0:  # nothing to learn from i, but its row still takes its part of dx
@@ -177,13 +93,13 @@ def _visit(g, lane, positives, items, history, step, bits, w, r, end):
             _add(rows, i, -own, x)
         margin = scale * (_dot(rows, i, x) - _dot(rows, j, x)) + items.bias[i] - items.bias[j]
         small = np.exp(-abs(margin))
-        push = (small if margin > 0 else _ONE) / (_ONE + small)  # sigmoid(-margin)
+        push = (small if margin > 0 else ONE) / (ONE + small)  # sigmoid(-margin)
         loss += np.log1p(small) + max(-margin, np.float32(0.0))
         triples += 1
         pull = push * scale
         _record(w, g, r, i, end, lane, -pull, -own, -push)
         if history:
-            _add(rows, j, _ONE, spare)
+            _add(rows, j, ONE, spare)
             for e in range(i0, i1):
                 d = rows.dims[e]
                 gradient[end] = -pull * x[d] + own * pull * (rows.values[e] - spare[d])
@@ -203,8 +119,6 @@ def _visit(g, lane, positives, items, history, step, bits, w, r, end):
             _add(rows, i, own, x)
         _add(rows, i, pull, dx)
         _add(rows, j, -pull, dx)
-    for i in positives:
-        w.seen[g, i >> 6] = 0
     if history:
         for q in range(first, r):
             own = -w.by_dx[g, q]
@@ -212,17 +126,17 @@ def _visit(g, lane, positives, items, history, step, bits, w, r, end):
                 e0 = rows.indptr[w.row[g, q]]
                 for e in range(rows.indptr[w.row[g, q] + 1] - e0):
                     gradient[w.start[g, q] + e] -= own * dx[rows.dims[e0 + e]]
-    return bits, r, end, loss, triples
+    return r, end, loss, triples
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _adagrad(rows, e, gradient, step, reg):
     gradient += reg * rows.values[e]
     rows.squares[e] += gradient * gradient
     rows.values[e] -= step.learning_rate * gradient / np.sqrt(rows.squares[e])
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _step_user(users, user, dx, positives, step, growth):
     """Make the step of a user's own row, and note its gradient where nothing is stored."""
     slot = growth.slot[user]
@@ -233,40 +147,29 @@ def _step_user(users, user, dx, positives, step, growth):
         _adagrad(users, e, -dx[users.dims[e]], step, step.reg * np.float32(positives))
 
 
-@njit(cache=True, nogil=True)
-def _run_group(
+@njit(error_model="numpy", cache=True, nogil=True)
+def _visit_group(
     g, group, indptr, interactions, rows, bias, bias_squares, weight, users, history, step, w,
     growth,
 ):  # fmt: skip
     items = Items(rows, bias, bias_squares, weight)
     w.first[g, :] = -1
-    w.x[g, : group.size] = 0.0
     w.dx[g, : group.size] = 0.0
-    w.lanes[g] = 0.0
-    for lane in range(group.size):
-        user = group[lane]
-        if history:
-            for item in interactions[indptr[user] : indptr[user + 1]]:
-                _compose(items.rows, item, items.weight[item], w.x[g, lane], w.lanes[g], lane)
-        else:
-            _compose(users, user, _ONE, w.x[g, lane], w.lanes[g], lane)
-    bits = mix(step.seed + GOLDEN * np.uint64(group[0] + 1))
-    pool = w.pool[g]
-    for p in range(pool.size):
-        bits += GOLDEN
-        pool[p] = below(mix(bits), items.bias.size)
-    _score_pool(items.rows, pool, w.lanes[g], w.pool_scores[g])
-    r = 0
-    end = 0
     w.loss[g] = 0.0
     w.triples[g] = 0
+    r = 0
+    end = 0
+    at = 0
     for lane in range(group.size):
         user = group[lane]
         positives = interactions[indptr[user] : indptr[user + 1]]
-        if history and positives.size < 2:  # without its only item the user has no vector
+        negatives = w.negatives[g, at : at + positives.size]
+        at += positives.size
+        if history and positives.size < 2:
             continue
-        bits, r, end, loss, triples = _visit(
-            g, lane, positives, items, history, step, bits, w, r, end
+        scale = scale_of(positives.size, history, step)
+        r, end, loss, triples = _visit(
+            g, lane, positives, negatives, items, history, scale, w, r, end
         )
         w.loss[g] += loss
         w.triples[g] += triples
@@ -274,7 +177,7 @@ def _run_group(
             _step_user(users, user, w.dx[g, lane], positives.size, step, growth)
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _note_growth(sums, x, dx, by_x, by_dx):
     """Add a record's gradient at all dimensions, but for the part of the positive left out."""
     if by_dx != 0.0:
@@ -285,7 +188,7 @@ def _note_growth(sums, x, dx, by_x, by_dx):
             sums[d] += by_x * x[d]
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _apply_part(part, n_groups, rows, bias, bias_squares, step, w, growth):
     for g in range(n_groups):
         r = w.first[g, part]
@@ -306,7 +209,13 @@ def _apply_part(part, n_groups, rows, bias, bias_squares, step, w, growth):
             r = w.next[g, r]
 
 
-@njit(cache=True, parallel=True)
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _count(batch, starts):
+    """Number of groups in a batch."""
+    return min(GROUPS, starts.size - 1 - batch * GROUPS)
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
 def run_batches(
     first, last, starts, order, indptr, interactions, rows, bias, bias_squares, weight, users,
     history, step, w, item_growth, user_growth,
@@ -338,10 +247,14 @@ def run_batches(
     triples = 0
     for batch in range(first, last):
         begin = batch * GROUPS
-        n_groups = min(GROUPS, starts.size - 1 - begin)
+        n_groups = _count(batch, starts)
         for g in prange(n_groups):
             group = order[starts[begin + g] : starts[begin + g + 1]]
-            _run_group(
+            choose_group(
+                g, group[0], group, indptr, interactions, rows, bias, weight, users, history, step,
+                w,
+            )  # fmt: skip
+            _visit_group(
                 g, group, indptr, interactions, rows, bias, bias_squares, weight, users, history,
                 step, w, user_growth,
             )  # fmt: skip
@@ -353,7 +266,54 @@ def run_batches(
     return loss, triples
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True, parallel=True)
+def choose_batch(
+    batch, rank, size, starts, order, indptr, interactions, rows, bias, bias_squares, weight, users,
+    history, step, w,
+):  # fmt: skip
+    """Draw the negatives of those groups of a batch whose place in it is ``rank`` modulo ``size``.
+
+    All else is as :func:`run_batches` has it, but that the user at place t of ``order`` is row t of
+    ``indptr`` and ``users``, whatever the number of that user.
+    """
+    begin = batch * GROUPS
+    for g in prange(_count(batch, starts)):
+        if g % size == rank:
+            group = np.arange(starts[begin + g], starts[begin + g + 1])
+            choose_group(
+                g, order[starts[begin + g]], group, indptr, interactions, rows, bias, weight, users,
+                history, step, w,
+            )  # fmt: skip
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def finish_batch(
+    batch, rank, size, starts, indptr, interactions, rows, bias, bias_squares, weight, users,
+    history, step, w, item_growth, user_growth,
+):  # fmt: skip
+    """Train on one batch, whose negatives are all in ``w``; see :func:`choose_batch`.
+
+    Returns:
+        Sum of the losses, and number of triples.
+    """
+    begin = batch * GROUPS
+    n_groups = _count(batch, starts)
+    for g in prange(n_groups):
+        group = np.arange(starts[begin + g], starts[begin + g + 1])
+        if g % size != rank:  # the others were composed for the choice
+            compose_group(
+                g, group, indptr, interactions, rows, weight, users, history, w, w.lanes[g, :0]
+            )
+        _visit_group(
+            g, group, indptr, interactions, rows, bias, bias_squares, weight, users, history, step,
+            w, user_growth,
+        )  # fmt: skip
+    for part in prange(PARTS):
+        _apply_part(part, n_groups, rows, bias, bias_squares, step, w, item_growth)
+    return w.loss[:n_groups].sum(), w.triples[:n_groups].sum()
+
+
+@njit(error_model="numpy", cache=True)
 def cut_groups(order, degrees, starts):
     """Cut the users into groups.
 

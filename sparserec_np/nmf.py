@@ -17,10 +17,14 @@ each column of the matrix):
 The rows of a half-sweep are independent, so they run in parallel and give the same bits for any
 number of threads. The start is ``dim`` seed items, drawn by their number of users: a user has
 dimension c if it had the c-th seed.
+
+With several peers each codes the users that it holds; the sums over users, ``G`` and the ``b`` of
+the items, are added up by one peer after the other, which keeps their bits.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -28,10 +32,12 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from sparserec_np.interactions import Interactions
+from sparserec_np.peers import ALONE, Peers
 
 ROWS_PER_TASK = 256  # rows coded by one task; fixes who owns which scratch vector
 CODING_PASSES = 4  # coordinate-descent passes over the support of a row
 SMALLEST = np.float32(1e-12)  # values up to it count as zero: their squares in G could be zero
+_RELAYED = 512  # items whose sums go from peer to peer at once
 
 
 class Factor(NamedTuple):
@@ -77,10 +83,8 @@ def _best_support(b, gram, touched, n_touched, gain, support):
 
 
 @njit(cache=True, nogil=True)
-def _code_row(columns, column_scale, row_scale, factor, gram, out, row, scratch):
-    """Code one row; ``b`` in the scratch is all zero before and after."""
-    b, touched, gain, support, local = scratch
-    n_touched = 0
+def _project(columns, column_scale, row_scale, factor, b, touched, n_touched):
+    """Add a row's columns to ``b``; return how many dimensions it has touched by now."""
     for column in columns:
         weight = row_scale * column_scale[column]
         for t in range(factor.counts[column]):
@@ -89,6 +93,13 @@ def _code_row(columns, column_scale, row_scale, factor, gram, out, row, scratch)
                 touched[n_touched] = c
                 n_touched += 1
             b[c] += weight * factor.values[column, t]
+    return n_touched
+
+
+@njit(cache=True, nogil=True)
+def _code(b, touched, n_touched, gram, out, row, scratch):
+    """Code a row by its ``b``, which is all zero afterwards."""
+    gain, support, local = scratch
     keep = _best_support(b, gram, touched, n_touched, gain, support)
     chosen = support[:keep]
     chosen.sort()
@@ -121,21 +132,139 @@ def _half_sweep(indptr, indices, row_scale, column_scale, factor, gram, out):
     dim = gram.shape[0]
     width = out.dims.shape[1]
     for block in prange((n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK):
+        b, touched = np.zeros(dim, np.float32), np.zeros(dim, np.int32)
         scratch = (
-            np.zeros(dim, np.float32),
-            np.zeros(dim, np.int32),
             np.zeros(width, np.float32),
             np.zeros(width, np.int32),
             np.zeros((width, width), np.float32),
         )
         for row in range(block * ROWS_PER_TASK, min(n_rows, (block + 1) * ROWS_PER_TASK)):
             columns = indices[indptr[row] : indptr[row + 1]]
-            _code_row(columns, column_scale, row_scale[row], factor, gram, out, row, scratch)
+            n = _project(columns, column_scale, row_scale[row], factor, b, touched, 0)
+            _code(b, touched, n, gram, out, row, scratch)
+
+
+@njit(cache=True, parallel=True)
+def _project_items(first, indptr, users, item_scale, user_scale, factor, counts, dims, sums):
+    """Add the users here to the ``b`` of some items; row r of the last three is item first + r.
+
+    Each ``b`` is kept as its touched dimensions, in the order in which they were touched, and its
+    sums there: the order settles ties.
+    """
+    dim = dims.shape[1]
+    for block in prange((counts.size + ROWS_PER_TASK - 1) // ROWS_PER_TASK):
+        b, touched = np.zeros(dim, np.float32), np.zeros(dim, np.int32)
+        for r in range(block * ROWS_PER_TASK, min(counts.size, (block + 1) * ROWS_PER_TASK)):
+            for t in range(counts[r]):
+                touched[t] = dims[r, t]
+                b[touched[t]] = sums[r, t]
+            item = first + r
+            columns = users[indptr[item] : indptr[item + 1]]
+            n = _project(columns, user_scale, item_scale[item], factor, b, touched, counts[r])
+            for t in range(n):
+                dims[r, t] = touched[t]
+                sums[r, t] = b[touched[t]]
+                b[touched[t]] = 0.0
+            counts[r] = n
+
+
+@njit(cache=True, parallel=True)
+def _code_items(first, counts, dims, sums, gram, out):
+    """Code items by their whole ``b``."""
+    dim = gram.shape[0]
+    width = out.dims.shape[1]
+    for block in prange((counts.size + ROWS_PER_TASK - 1) // ROWS_PER_TASK):
+        b, touched = np.zeros(dim, np.float32), np.zeros(dim, np.int32)
+        scratch = (
+            np.zeros(width, np.float32),
+            np.zeros(width, np.int32),
+            np.zeros((width, width), np.float32),
+        )
+        for r in range(block * ROWS_PER_TASK, min(counts.size, (block + 1) * ROWS_PER_TASK)):
+            for t in range(counts[r]):
+                touched[t] = dims[r, t]
+                b[touched[t]] = sums[r, t]
+            _code(b, touched, counts[r], gram, out, first + r, scratch)
+
+
+def _code_items_together(
+    by_item: tuple[NDArray[np.int64], NDArray[np.int32]],
+    item_scale: NDArray[np.float32],
+    user_scale: NDArray[np.float32],
+    users: Factor,
+    gram: NDArray[np.float32],
+    items: Factor,
+    peers: Peers,
+) -> None:
+    """Code all items, the ``b`` of a block of them going from peer to peer, by rank.
+
+    As in a pipeline: in each turn every peer works on another block, and what the last one has
+    finished is coded by all, some items each.
+    """
+    blocks = [
+        (first, min(first + _RELAYED, item_scale.size))
+        for first in range(0, item_scale.size, _RELAYED)
+    ]
+    last, dim = peers.size - 1, gram.shape[0]
+    came: dict[int, bytes] = {}
+    for turn in range(len(blocks) + last):
+        parcels: dict[int, bytes] = {}
+        at = turn - peers.rank
+        if 0 <= at < len(blocks):
+            first, end = blocks[at]
+            parts = _unpacked(came.get(peers.rank - 1, b""), end - first, dim)
+            _project_items(first, *by_item, item_scale, user_scale, users, *parts)
+            if peers.rank == last:
+                for r, (a, b) in enumerate(_shares(0, end - first, peers.size)):
+                    parcels[r] = _packed(parts[0][a:b], parts[1][a:b], parts[2][a:b])
+            else:
+                parcels[peers.rank + 1] = _packed(*parts)
+        came = peers.exchange(parcels)
+        if turn >= last:
+            a, b = _shares(*blocks[turn - last], peers.size)[peers.rank]
+            _code_items(a, *_unpacked(came[last], b - a, dim), gram, items)
+    coded = [
+        np.concatenate([np.arange(*_shares(*block, peers.size)[r]) for block in blocks])
+        for r in range(peers.size)
+    ]
+    for array in (items.dims, items.values, items.counts):
+        of_all = peers.gather(array[coded[peers.rank]])
+        for rows, part in zip(coded, of_all, strict=True):
+            array[rows] = part
+
+
+def _shares(first: int, end: int, size: int) -> list[tuple[int, int]]:
+    """Cut a range into one for each peer."""
+    cuts = [first + (end - first) * r // size for r in range(size + 1)]
+    return list(pairwise(cuts))
+
+
+def _packed(
+    counts: NDArray[np.int32], dims: NDArray[np.uint16], sums: NDArray[np.float32]
+) -> bytes:
+    """Put the ``b`` of some items in bytes, without the room behind their touched dimensions."""
+    used = np.arange(dims.shape[1]) < counts[:, None]
+    return counts.tobytes() + sums[used].tobytes() + dims[used].tobytes()
+
+
+def _unpacked(
+    data: bytes, n: int, dim: int
+) -> tuple[NDArray[np.int32], NDArray[np.uint16], NDArray[np.float32]]:
+    """Undo :func:`_packed`; no bytes at all mean that nothing is touched."""
+    counts = np.zeros(n, np.int32)
+    dims, sums = np.zeros((n, dim), np.uint16), np.zeros((n, dim), np.float32)
+    if data:
+        counts[:] = np.frombuffer(data, np.int32, n)
+        total = int(counts.sum())
+        used = np.arange(dim) < counts[:, None]
+        sums[used] = np.frombuffer(data, np.float32, total, 4 * n)
+        dims[used] = np.frombuffer(data, np.uint16, total, 4 * (n + total))
+    return counts, dims, sums
 
 
 @njit(cache=True, nogil=True)
 def _gram(factor, gram):
-    gram[:] = 0.0
+    """Add the products of the dimensions of all rows."""
     for row in range(factor.counts.size):
         for s in range(factor.counts[row]):
             c, value = factor.dims[row, s], factor.values[row, s]
@@ -174,6 +303,7 @@ def factorise(
     item_width: int,
     sweeps: int,
     rng: np.random.Generator,
+    peers: Peers = ALONE,
 ) -> tuple[Factor, Factor]:
     """Factorise the degree-normalised interactions.
 
@@ -184,11 +314,13 @@ def factorise(
         item_width: Most entries of an item's row.
         sweeps: How often both factors are coded, the users first.
         rng: Draws the seed items.
+        peers: Who has the other users.
 
     Returns:
-        ``W`` and ``H``. A row that shares no dimension with what it touches stays empty.
+        ``W`` of the users here, and ``H``. A row that shares no dimension with what it touches
+        stays empty.
     """
-    degrees = interactions.item_degrees()
+    degrees = peers.sum(interactions.item_degrees())
     dim_of_item = _draw_seeds(degrees, dim, rng)  # its scratch is gone before the rest is there
     by_item = _transposed(interactions)
     user_scale = _inverse_root(interactions.user_degrees())
@@ -199,12 +331,17 @@ def factorise(
     _seed_users(interactions.indptr, interactions.items, dim_of_item, item_scale, users)
     for sweep in range(sweeps):
         if sweep:
+            gram[:] = 0.0
             _gram(items, gram)
             _half_sweep(
                 interactions.indptr, interactions.items, user_scale, item_scale, items, gram, users
             )
-        _gram(users, gram)
-        _half_sweep(*by_item, item_scale, user_scale, users, gram, items)
+        gram[:] = 0.0
+        peers.relay(gram, lambda total: _gram(users, total))
+        if peers.size == 1:
+            _half_sweep(*by_item, item_scale, user_scale, users, gram, items)
+        else:
+            _code_items_together(by_item, item_scale, user_scale, users, gram, items, peers)
     return users, items
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
+
+from sparserec_np.peers import ALONE, Peers
 
 ABS = np.uint32(0x7FFFFFFF)
 """All bits of a float32 but its sign."""
@@ -17,32 +20,51 @@ NEVER = np.uint32(0xFFFFFFFF)
 """A key that is selected by nothing."""
 
 
-@njit(cache=True, nogil=True)
-def threshold(bits, n, largest):
+def threshold(
+    bits: NDArray[np.uint32], n: int, largest: bool, peers: Peers = ALONE
+) -> tuple[np.uint32, int]:
     """Find the n-th smallest or largest magnitude.
 
     Args:
-        bits: float32 values as uint32, of any sign, or ``NEVER``.
-        n: How many are selected: at least 1, at most those that are not ``NEVER``.
+        bits: float32 values as uint32, of any sign, or ``NEVER``; those that are here.
+        n: How many are selected: at least 1, at most those of all peers that are not ``NEVER``.
         largest: Whether the largest are selected.
+        peers: Who has the other values.
 
     Returns:
-        The n-th magnitude as uint32, and how many of the values equal to it are selected.
+        The n-th magnitude as uint32, and how many of the values here that equal it are selected.
     """
     prefix = np.uint32(0)
     for level in range(2):
-        counts = np.zeros(65536, np.int64)
-        for t in range(bits.size):
-            if bits[t] == NEVER:
-                continue
-            key = bits[t] & ABS
-            if level == 0:
-                counts[key >> np.uint32(16)] += 1
-            elif key >> np.uint32(16) == prefix:
-                counts[key & np.uint32(0xFFFF)] += 1
-        b = 65535 if largest else 0
-        while counts[b] < n:
-            n -= counts[b]
-            b += -1 if largest else 1
-        prefix = (prefix << np.uint32(16)) | np.uint32(b)
-    return prefix, n
+        counts = peers.sum(_histogram(bits, level, prefix))
+        bucket, n = _bucket(counts, n, largest)
+        prefix = np.uint32((int(prefix) << 16) | bucket)
+    if peers.size > 1:
+        equal = int(np.count_nonzero(bits & ABS == prefix))
+        n = min(max(n - peers.before(equal), 0), equal)
+    return prefix, int(n)
+
+
+@njit(cache=True, nogil=True)
+def _histogram(bits, level, prefix):
+    """Count the values by their upper 16 bits, or those of a prefix by their lower ones."""
+    counts = np.zeros(65536, np.int64)
+    for t in range(bits.size):
+        if bits[t] == NEVER:
+            continue
+        key = bits[t] & ABS
+        if level == 0:
+            counts[key >> np.uint32(16)] += 1
+        elif key >> np.uint32(16) == prefix:
+            counts[key & np.uint32(0xFFFF)] += 1
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _bucket(counts, n, largest):
+    """Find the bucket of the n-th value, and which of its values that is."""
+    b = 65535 if largest else 0
+    while counts[b] < n:
+        n -= counts[b]
+        b += -1 if largest else 1
+    return b, n

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, from_pairs, ids_of
+from sparserec_np.peers import ALONE, Peers
 
 # Interactions sorted at once: bounds the scratch memory to some 30 bytes each, 30 MB in all, for
 # data of any size (one user with more interactions than this is a block of its own).
@@ -94,6 +95,7 @@ def hold_out(
     fraction: float | None = None,
     n: int | None = None,
     seed: int = 0,
+    peers: Peers = ALONE,
 ) -> tuple[Interactions, Interactions]:
     """Hold out some interactions of each user, chosen at random.
 
@@ -104,6 +106,7 @@ def hold_out(
             0.1 a user with six interactions gives one away in six of ten cases.
         n: Exact number to hold out of each user. Exactly one of ``fraction`` and ``n`` is given.
         seed: Same seed, same split.
+        peers: Who has the other users.
 
     Returns:
         ``(train, held)``. Together they hold every interaction once; a user gives away at most all
@@ -115,6 +118,8 @@ def hold_out(
     if (fraction is None) == (n is None):
         raise InputError("hold_out needs either fraction or n, and not both")
     rounding, order = np.random.default_rng(seed).spawn(2)
+    for rng, drawn in ((rounding, interactions.n_users), (order, interactions.nnz)):
+        rng.bit_generator.advance(peers.before(drawn))  # type: ignore[attr-defined]
     degrees = interactions.user_degrees()
     if fraction is not None:
         share = degrees * _fraction(fraction)

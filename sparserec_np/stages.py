@@ -6,13 +6,15 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from sparserec_np.checkpoint import Checkpoints, Progress
 from sparserec_np.config import Config
-from sparserec_np.interactions import Interactions
+from sparserec_np.errors import ClusterError
+from sparserec_np.interactions import Interactions, from_any
 from sparserec_np.records import EpochRecord, State, Tables
 from sparserec_np.split import hold_out
-from sparserec_np.trainer import train
+from sparserec_np.trainer import Run, start, train
 from sparserec_np.validation import Validator
 
 _log = logging.getLogger(__name__)
@@ -22,6 +24,34 @@ HELD_OUT = 0.1
 
 Result = tuple[Tables, int, "float | None"]
 """Tables, number of epochs, and NDCG@20 on what was held out, if anything was."""
+
+
+class Engine:
+    """Who does the work of the stages: here this process; see :mod:`sparserec_np.distributed`."""
+
+    make_run: Callable[[Tables, Interactions, Config], Run] = Run
+
+    def take(self, X: Any) -> Interactions:
+        """Take over what is to be learned from; see :func:`from_any`."""
+        return from_any(X)
+
+    def start(
+        self, data: Interactions, config: Config, dim: int, weights: tuple[int, int]
+    ) -> Tables:
+        """Make the tables that training starts from; see :func:`sparserec_np.trainer.start`."""
+        return start(data, config, dim, weights)
+
+    def hold_out(
+        self, data: Interactions, fraction: float, seed: int
+    ) -> tuple[Interactions, Interactions]:
+        """Hold out a part; see :func:`sparserec_np.split.hold_out`."""
+        return hold_out(data, fraction=fraction, seed=seed)
+
+    def validator(
+        self, data: Interactions, held: Interactions, exponent: float | None, seed: int
+    ) -> Callable[[Tables], float]:
+        """Make what says how good tables are; see :class:`sparserec_np.validation.Validator`."""
+        return Validator(data, held, exponent, seed)
 
 
 @dataclass(eq=False)
@@ -34,6 +64,7 @@ class Fit:
         on_epoch: Called after each epoch.
         checkpoints: Where to write how far it is, or None.
         progress: How far an earlier run came, or None.
+        engine: Who does the work.
         records: One for each epoch up to now.
     """
 
@@ -42,6 +73,7 @@ class Fit:
     on_epoch: Callable[[EpochRecord], None] | None = None
     checkpoints: Checkpoints | None = None
     progress: Progress | None = None
+    engine: Engine = field(default_factory=Engine)
     records: list[EpochRecord] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,10 +91,11 @@ class Fit:
         Raises:
             InputError: The training diverged, or there is nothing to validate on.
             KeyboardInterrupt: As it came; the last state is written to ``checkpoints`` before.
+            ClusterError: The same.
         """
         try:
             return self._stages(interactions, held, choose)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ClusterError):
             if self.checkpoints is not None:
                 self.checkpoints.interrupted()
             raise
@@ -74,7 +107,7 @@ class Fit:
             return self._stage("train", interactions, held)
         chosen = None if self.progress is None else self.progress.chosen
         if chosen is None:
-            learned, held = hold_out(interactions, fraction=HELD_OUT, seed=self.config.seed)
+            learned, held = self.engine.hold_out(interactions, HELD_OUT, self.config.seed)
             if held.nnz == 0:  # every user has a single item: nothing can be held out
                 return self._stage("train", interactions, None)
             chosen = self._stage("choose", learned, held)[1:]
@@ -95,7 +128,7 @@ class Fit:
         validate = None
         if held is not None:
             exponent = config.history_exponent if config.users == "history" else None
-            validate = Validator(interactions, held, exponent, config.seed)
+            validate = self.engine.validator(interactions, held, exponent, config.seed)
         result = train(
             self._state(name) or self.begin(interactions),
             interactions,
@@ -107,6 +140,7 @@ class Fit:
             keep_best=name == "train",
             stage=name,
             afresh=lambda: self.begin(interactions),
+            make_run=self.engine.make_run,
         )
         _, epochs, ndcg = result
         kept = f"{epochs} epochs" + ("" if ndcg is None else f", the best by NDCG@20 {ndcg:.4f}")

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from sparserec_np.nmf import Factor
+from sparserec_np.peers import ALONE, Peers
 from sparserec_np.randomness import GOLDEN, below, mix
 from sparserec_np.selection import NEVER, threshold
 from sparserec_np.state import Rows
 
+_NMF_ROOM = 1.5  # entries a row in the factors, in budgets a row: the best of them become the mask
+_NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
+
 
 def starting_rows(
-    factor: Factor, dim: int, budget: int, norm: float, initial_square: float, seed: np.uint64
+    factor: Factor,
+    dim: int,
+    budget: int,
+    norm: float,
+    initial_square: float,
+    seed: np.uint64,
+    peers: Peers = ALONE,
 ) -> Rows:
     """Keep the largest entries of a factor, at least one a row, ``budget`` in all.
 
@@ -22,41 +35,56 @@ def starting_rows(
     Args:
         factor: One of the two factors; its values are lost.
         dim: Number of dimensions.
-        budget: How many positions to keep: at least one a row, at most ``n * dim``.
+        budget: How many positions all peers keep: at least one a row, at most ``n * dim``.
         norm: Root mean square of the norms of the rows of the result.
         initial_square: Adagrad's sum of every weight.
         seed: Of the positions that fill up.
+        peers: Who has the other rows of the factor.
 
     Returns:
-        The table, of exactly ``budget`` weights. Memory beyond it is ``O(n)``.
+        The table, of exactly ``budget`` weights of all peers. Memory beyond it is ``O(n)``.
     """
-    n_rows, width = factor.values.shape
+    own, width = factor.values.shape
+    n_rows, first = peers.total(own), peers.before(own)
     best = factor.values.argmax(axis=1)
-    best_values = factor.values[np.arange(n_rows), best]
-    factor.values[np.arange(n_rows), best] = 0.0
+    best_values = factor.values[np.arange(own), best]
+    factor.values[np.arange(own), best] = 0.0
     bits = factor.values.view(np.uint32)
     _hide_unused(bits)
-    n_more = min(budget - n_rows, int(np.maximum(factor.counts - 1, 0).sum()))
-    above, ties = threshold(bits.reshape(-1), n_more, True) if n_more else (NEVER, 0)
-    chosen = np.zeros((n_rows, width), np.bool_)
+    n_more = min(budget - n_rows, peers.total(int(np.maximum(factor.counts - 1, 0).sum())))
+    above, ties = threshold(bits.reshape(-1), n_more, True, peers) if n_more else (NEVER, 0)
+    chosen = np.zeros((own, width), np.bool_)
     _choose(bits, above, ties, chosen)
-    chosen[np.arange(n_rows), best] = factor.counts > 0
-    lengths = chosen.sum(axis=1)
+    chosen[np.arange(own), best] = factor.counts > 0
+    lengths = peers.joined(chosen.sum(axis=1))
     _level_up(lengths, dim, budget - int(lengths.sum()))
-    factor.values[np.arange(n_rows), best] = best_values
-    indptr = np.concatenate(([0], np.cumsum(lengths)))
+    factor.values[np.arange(own), best] = best_values
+    indptr = np.concatenate(([0], np.cumsum(lengths[first : first + own])))
+    here = int(indptr[-1])
     rows = Rows(
         indptr.astype(np.int64),
-        np.empty(budget, np.uint16),
-        np.zeros(budget, np.float32),
-        np.full(budget, initial_square, np.float32),
+        np.empty(here, np.uint16),
+        np.zeros(here, np.float32),
+        np.full(here, initial_square, np.float32),
     )
-    power = _fill(
-        factor.dims, factor.values, chosen, dim, seed, rows.indptr, rows.dims, rows.values
-    )
-    if power > 0:
-        rows.values[:] *= np.float32(norm / np.sqrt(power / n_rows))
+    _fill(factor.dims, factor.values, chosen, dim, seed, first, rows.indptr, rows.dims, rows.values)
+    power = np.zeros(1)
+    peers.relay(power, lambda total: _add_squares(rows.values, total))
+    if power[0] > 0:
+        rows.values[:] *= np.float32(norm / np.sqrt(power[0] / n_rows))
     return rows
+
+
+def factor_width(budget: int, n_rows: int, dim: int) -> int:
+    """Choose how many entries a row of the factors may have, for a budget of so many weights."""
+    return max(1, min(dim, _NMF_WIDTH, math.ceil(_NMF_ROOM * budget / n_rows)))
+
+
+def history_weights(degrees: NDArray[np.int64], exponent: float) -> NDArray[np.float32]:
+    """``degree^-exponent``, scaled such that its mean square over all interactions is 1."""
+    weight = np.maximum(degrees, 1).astype(np.float64) ** -exponent
+    mean_square = float((weight * weight * degrees).sum()) / max(int(degrees.sum()), 1)
+    return np.asarray(weight / math.sqrt(mean_square), np.float32)
 
 
 def empty_rows(n_rows: int) -> Rows:
@@ -99,9 +127,8 @@ def _level_up(lengths, dim, missing):
 
 
 @njit(cache=True)
-def _fill(factor_dims, factor_values, chosen, dim, seed, indptr, dims, values):
-    """Fill the table in; return the sum of the squared values."""
-    power = 0.0
+def _fill(factor_dims, factor_values, chosen, dim, seed, first, indptr, dims, values):
+    """Fill the table in; ``first`` is the number of its first row."""
     taken = np.zeros(dim, np.bool_)
     value_at = np.zeros(dim, np.float32)
     for row in range(indptr.size - 1):
@@ -113,7 +140,7 @@ def _fill(factor_dims, factor_values, chosen, dim, seed, indptr, dims, values):
                 taken[d] = True
                 value_at[d] = factor_values[row, t]
                 n += 1
-        bits = seed + GOLDEN * np.uint64(dim) * np.uint64(row)
+        bits = seed + GOLDEN * np.uint64(dim) * np.uint64(first + row)
         while n < indptr[row + 1]:
             bits += GOLDEN
             d = below(mix(bits), dim)
@@ -125,7 +152,11 @@ def _fill(factor_dims, factor_values, chosen, dim, seed, indptr, dims, values):
         dims[indptr[row] : n].sort()
         for e in range(indptr[row], n):
             values[e] = value_at[dims[e]]
-            power += np.float64(values[e]) ** 2
             taken[dims[e]] = False
             value_at[dims[e]] = 0.0
-    return power
+
+
+@njit(cache=True)
+def _add_squares(values, total):
+    for value in values:
+        total[0] += np.float64(value) ** 2

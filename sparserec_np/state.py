@@ -85,6 +85,8 @@ class Workspace(NamedTuple):
         ranking: Pool scores of one user, with the first ``candidates`` again at the end; float32
             array of shape [G, P + candidates].
         seen: Bit set of one user's history, uint64 array of shape [G, n_items / 64].
+        negatives: Negative of each positive of the group, -1 for none, int32 array of shape
+            [G, R / 2].
         row: Item of a record, int32 array of shape [G, R].
         start: Where its gradient begins in ``gradient``, int64 array of shape [G, R].
         lane: Its user, int32 array of shape [G, R].
@@ -108,6 +110,7 @@ class Workspace(NamedTuple):
     pool_scores: NDArray[np.float32]
     ranking: NDArray[np.float32]
     seen: NDArray[np.uint64]
+    negatives: NDArray[np.int32]
     row: NDArray[np.int32]
     start: NDArray[np.int64]
     lane: NDArray[np.int32]
@@ -166,6 +169,7 @@ def workspace(
         pool_scores=floats(pool, LANES),
         ranking=floats(pool + candidates),
         seen=np.zeros((GROUPS, n_items // 64 + 1), np.uint64),
+        negatives=np.zeros((GROUPS, group_positives), np.int32),
         row=np.zeros((GROUPS, records), np.int32),
         start=np.zeros((GROUPS, records), np.int64),
         lane=np.zeros((GROUPS, records), np.int32),

@@ -10,34 +10,40 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.config import Config
-from sparserec_np.errors import InputError
 from sparserec_np.explore import explore, growth_buffer, no_growth, sample_rows
 from sparserec_np.interactions import Interactions
 from sparserec_np.kernels import GROUP_POSITIVES, cut_groups, run_batches
 from sparserec_np.nmf import factorise
+from sparserec_np.peers import ALONE, Peers
 from sparserec_np.records import EpochRecord, State, Tables
 from sparserec_np.rollback import DivergedError, LastGood, slowed
-from sparserec_np.start import empty_rows, starting_rows
+from sparserec_np.start import empty_rows, factor_width, history_weights, starting_rows
 from sparserec_np.state import GROUPS, Growth, Items, Step, Workspace, workspace
+from sparserec_np.threads import thread_count
+from sparserec_np.together import Crowd
 
-__all__ = ["EpochRecord", "State", "Tables", "start", "thread_count", "train"]
+__all__ = [
+    "DivergedError",
+    "EpochRecord",
+    "Run",
+    "State",
+    "Tables",
+    "start",
+    "thread_count",
+    "train",
+]
 
 _log = logging.getLogger(__name__)
 
 # Purposes of random numbers; each has streams of its own.
 _SEEDS, _FILL, _ORDER, _NEGATIVES, _SAMPLE = range(5)
-
-_NMF_ROOM = 1.5  # entries a row in the factors, in budgets a row: the best of them become the mask
-_NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
 
 _USERS_AT_A_TIME = 1024
 
@@ -46,27 +52,13 @@ _SLICE = 32  # batches between two looks at the loss; compiled code cannot be in
 _EXPLODED, _SICK = 3.0, 1.5
 
 
-@contextmanager
-def thread_count(threads: int | None) -> Iterator[None]:
-    """Let compiled code use so many threads, and put the number back afterwards.
-
-    Args:
-        threads: Number of threads; None for all cores. More than there are cores are not used.
-
-    Raises:
-        InputError: ``threads`` is below 1.
-    """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, not {threads}")
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(threads or before, before))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
-
-
-def start(interactions: Interactions, config: Config, dim: int, budgets: tuple[int, int]) -> Tables:
+def start(
+    interactions: Interactions,
+    config: Config,
+    dim: int,
+    budgets: tuple[int, int],
+    peers: Peers = ALONE,
+) -> Tables:
     """Find the mask and the values that training starts from.
 
     Args:
@@ -74,14 +66,17 @@ def start(interactions: Interactions, config: Config, dim: int, budgets: tuple[i
         config: Hyperparameters.
         dim: Columns of the tables.
         budgets: Weights of the item and of the user table; the latter is 0 for the history model.
+        peers: Who has the other users.
 
     Returns:
-        The tables, with exactly the budgeted numbers of weights.
+        The tables, with exactly the budgeted numbers of weights; that of the users has the rows of
+        those that are here.
     """
     item_budget, user_budget = budgets
     history = config.users == "history"
-    item_width = _width(item_budget, interactions.n_items, dim)
-    user_width = item_width if history else _width(user_budget, interactions.n_users, dim)
+    n_users = peers.total(interactions.n_users)
+    item_width = factor_width(item_budget, interactions.n_items, dim)
+    user_width = item_width if history else factor_width(user_budget, n_users, dim)
     user_factor, item_factor = factorise(
         interactions,
         dim,
@@ -89,20 +84,21 @@ def start(interactions: Interactions, config: Config, dim: int, budgets: tuple[i
         item_width=item_width,
         sweeps=config.sweeps,
         rng=_generator(config.seed, _SEEDS),
+        peers=peers,
     )
     fill = _bits(config.seed, _FILL)
     norm, square = config.initial_norm, config.initial_square
     users = empty_rows(interactions.n_users)
     if not history:
-        users = starting_rows(user_factor, dim, user_budget, norm, square, fill)
+        users = starting_rows(user_factor, dim, user_budget, norm, square, fill, peers)
     del user_factor
     rows = starting_rows(item_factor, dim, item_budget, norm, square, fill)
-    degrees = interactions.item_degrees()
+    degrees = peers.sum(interactions.item_degrees())
     items = Items(
         rows,
         bias=np.zeros(interactions.n_items, np.float32),
         bias_squares=np.full(interactions.n_items, square, np.float32),
-        weight=_history_weights(degrees, config.degree_exponent),
+        weight=history_weights(degrees, config.degree_exponent),
     )
     return Tables(items, users, dim)
 
@@ -119,6 +115,7 @@ def train(
     stage: str = "train",
     afresh: Callable[[], Tables] | None = None,
     keep_best: bool = True,
+    make_run: Callable[[Tables, Interactions, Config], Run] | None = None,
 ) -> tuple[Tables, int, float | None]:
     """Train, and keep the best epoch if there is something to judge it by.
 
@@ -137,6 +134,7 @@ def train(
         stage: Name of what is done, for the records.
         afresh: Makes the tables to start again from; None: the last good ones have to do.
         keep_best: Whether the tables of the best epoch are wanted; False: its number is enough.
+        make_run: Makes what does the epochs; None: :class:`Run`.
 
     Returns:
         The tables after the best epoch, its number and its quality; without ``validate``, after
@@ -147,7 +145,7 @@ def train(
     """
     state = begin if isinstance(begin, State) else State(begin)
     del begin  # the state alone keeps the arrays, and lets go of them
-    run = _Run(state.tables, interactions, config)
+    run = (make_run or Run)(state.tables, interactions, config)
     last_good, diverged = LastGood(), -1
     if on_state is not None:
         state = replace(state, tables=state.tables.copy())
@@ -194,26 +192,33 @@ def _out_of_patience(state: State, config: Config) -> bool:
     return state.best_epoch > 0 and state.epoch - state.best_epoch >= config.patience
 
 
-class _Run:
+class Run:
     """A training on its way: the tables, their growth buffers and scratch memory."""
 
-    def __init__(self, tables: Tables, interactions: Interactions, config: Config) -> None:
+    def __init__(
+        self, tables: Tables, interactions: Interactions, config: Config, peers: Peers = ALONE
+    ) -> None:
         self._interactions = interactions
         self._config = config
+        self._peers = peers
         self._history = config.users == "history"
-        self._user_degrees = interactions.user_degrees()
-        self._item_degrees = interactions.item_degrees()
+        self._user_degrees = peers.joined(interactions.user_degrees())
+        self._item_degrees = peers.sum(interactions.item_degrees())
         self._item_reg = _item_reg(self._item_degrees, config)
+        self._crowd = None
+        if peers.size > 1:
+            self._crowd = Crowd(peers, interactions, self._user_degrees)
         self._still = (
             no_growth(interactions.n_items, tables.dim),
-            no_growth(interactions.n_users, tables.dim),
+            no_growth(self._user_degrees.size, tables.dim),
         )
-        n_items, n_users = interactions.n_items, 0 if self._history else interactions.n_users
+        n_items = interactions.n_items
+        n_users = 0 if self._history else self._user_degrees.size
         lines = min(config.buffer_rows, config.buffer_bytes // (4 * tables.dim))
         item_lines = -(-lines * n_items // (n_items + n_users))
         self._growing = (
             growth_buffer(n_items, tables.dim, item_lines),
-            no_growth(interactions.n_users, tables.dim)
+            no_growth(self._user_degrees.size, tables.dim)
             if self._history
             else growth_buffer(n_users, tables.dim, lines - item_lines),
         )
@@ -269,20 +274,24 @@ class _Run:
         n_batches = -(-n_groups // GROUPS)
         loss, triples = 0.0, 0
         for first in range(0, n_batches, _SLICE):
-            slice_loss, slice_triples = run_batches(
-                first,
-                min(first + _SLICE, n_batches),
-                starts[: n_groups + 1],
-                order,
-                self._interactions.indptr,
-                self._interactions.items,
-                *self.tables.items,
-                self.tables.users,
-                self._history,
-                step,
-                self._scratch,
-                *growing,
-            )
+            batches = first, min(first + _SLICE, n_batches), starts[: n_groups + 1], order
+            if self._crowd is None:
+                slice_loss, slice_triples = run_batches(
+                    *batches,
+                    self._interactions.indptr,
+                    self._interactions.items,
+                    *self.tables.items,
+                    self.tables.users,
+                    self._history,
+                    step,
+                    self._scratch,
+                    *growing,
+                )
+            else:
+                assert self._scratch is not None
+                slice_loss, slice_triples = self._crowd.run_batches(
+                    *batches, self.tables, self._history, step, self._scratch, *growing
+                )
             if not slice_loss <= _EXPLODED * slice_triples:
                 raise DivergedError(f"mean loss {slice_loss / max(slice_triples, 1):.3g}")
             loss += slice_loss
@@ -296,7 +305,8 @@ class _Run:
     def _is_finite(self) -> bool:
         items = self.tables.items
         changed = (items.rows.values, items.bias, self.tables.users.values)
-        return all(math.isfinite(values.sum(dtype=np.float64)) for values in changed)
+        finite = all(math.isfinite(values.sum(dtype=np.float64)) for values in changed)
+        return self._peers.total(int(finite)) == self._peers.size
 
     def _explore(self, growing: tuple[Growth, Growth], share: float) -> int:
         """Move weights of both tables; return how many moved."""
@@ -306,7 +316,8 @@ class _Run:
         rows, moved = explore(tables.items.rows, growing[0], share, square)
         tables.items = tables.items._replace(rows=rows)
         if not self._history:
-            tables.users, moved_users = explore(tables.users, growing[1], share, square)
+            own = growing[1] if self._crowd is None else self._crowd.growth_here(growing[1])
+            tables.users, moved_users = explore(tables.users, own, share, square, self._peers)
             moved += moved_users
         self._scratch = self._workspace()
         return moved
@@ -323,7 +334,8 @@ class _Run:
         lengths = np.diff(rows.indptr)
         group_positives = max(GROUP_POSITIVES, int(self._user_degrees.max()))
         group_weights = max(
-            _most_weights(self._interactions, lengths), GROUP_POSITIVES * int(lengths.max())
+            *self._peers.counts(_most_weights(self._interactions, lengths)),
+            GROUP_POSITIVES * int(lengths.max()),
         )
         return workspace(
             rows,
@@ -348,17 +360,6 @@ def _most_weights(interactions: Interactions, lengths: NDArray[np.int64]) -> int
         sums = np.concatenate(([0], np.cumsum(lengths[items])))
         most = max(most, int(np.diff(sums[bounds - bounds[0]]).max()))
     return most
-
-
-def _width(budget: int, n_rows: int, dim: int) -> int:
-    return max(1, min(dim, _NMF_WIDTH, math.ceil(_NMF_ROOM * budget / n_rows)))
-
-
-def _history_weights(degrees: NDArray[np.int64], exponent: float) -> NDArray[np.float32]:
-    """``degree^-exponent``, scaled such that its mean square over all interactions is 1."""
-    weight = np.maximum(degrees, 1).astype(np.float64) ** -exponent
-    mean_square = float((weight * weight * degrees).sum()) / max(int(degrees.sum()), 1)
-    return np.asarray(weight / math.sqrt(mean_square), np.float32)
 
 
 def _item_reg(degrees: NDArray[np.int64], config: Config) -> NDArray[np.float32]:

@@ -7,9 +7,12 @@ from numpy.typing import NDArray
 
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation import find_hits, ndcg
+from sparserec_np.ids import IntIds
 from sparserec_np.interactions import Interactions, align, take_users
+from sparserec_np.peers import ALONE, Peers
 from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
 from sparserec_np.runtime import Model
+from sparserec_np.state import LANES, Rows
 from sparserec_np.trainer import Tables
 
 K = 20
@@ -26,54 +29,88 @@ class Validator:
         held: What is to be predicted; users and items that ``train`` lacks are left out.
         exponent: alpha of the history model, or None for the embedding model.
         seed: Draws the users, if there are more than ``MAX_USERS``.
+        peers: Who has the other users. The users that are drawn become known to all.
 
     Raises:
         InputError: No user of ``train`` has an item in ``held``.
     """
 
     def __init__(
-        self, train: Interactions, held: Interactions, exponent: float | None, seed: int
+        self,
+        train: Interactions,
+        held: Interactions,
+        exponent: float | None,
+        seed: int,
+        peers: Peers = ALONE,
     ) -> None:
         relevant = align(held, train.user_ids, train.item_ids).interactions
-        served = (relevant.user_degrees() > 0) & (train.user_degrees() > 0)
-        users = np.flatnonzero(served)
-        if users.size == 0:
+        users = np.flatnonzero((relevant.user_degrees() > 0) & (train.user_degrees() > 0))
+        served, first = peers.total(users.size), peers.before(users.size)
+        if served == 0:
             raise InputError(
                 "nothing to validate on: no user of the training data has a known item in the "
                 "validation data"
             )
-        if users.size > MAX_USERS:
-            drawn = np.random.default_rng([seed, users.size])
-            users = np.sort(drawn.choice(users, MAX_USERS, replace=False))
+        if served > MAX_USERS:
+            drawn = np.random.default_rng([seed, served])
+            places = np.sort(drawn.choice(served, MAX_USERS, replace=False)) - first
+            users = users[places[(places >= 0) & (places < users.size)]]
         self._exponent = exponent
+        self._peers = peers
         self._users = users
-        self._known = take_users(train, users)
-        self._relevant = take_users(relevant, users)
+        self._known = _of_all(take_users(train, users), peers)
+        self._relevant = _of_all(take_users(relevant, users), peers)
 
     def __call__(self, tables: Tables) -> float:
         """Score the tables."""
-        return self._score(self._rank(tables))
+        n, size, rank = self._known.n_users, self._peers.size, self._peers.rank
+        # Whole blocks: what a user is ranked with may change the last bits of the scores.
+        blocks = -(-n // LANES)
+        first, last = (min(n, blocks * r // size * LANES) for r in (rank, rank + 1))
+        relevant = take_users(self._relevant, np.arange(first, last))
+        hits = find_hits(self._rank(tables, first, last), relevant)
+        return float(self._peers.joined(ndcg(hits, relevant.user_degrees())).mean())
 
     def of_file(self, model: Model) -> float:
         """Score a model file of the same users and items: what rounding costs is in it."""
         users = self._users if self._exponent is None else self._known
-        return self._score(top_k(model, users, exclude=self._known, k=K)[0])
-
-    def _score(self, ranked: NDArray[np.int32]) -> float:
-        hits = find_hits(ranked, self._relevant)
+        hits = find_hits(top_k(model, users, exclude=self._known, k=K)[0], self._relevant)
         return float(ndcg(hits, self._relevant.user_degrees()).mean())
 
-    def _rank(self, tables: Tables) -> NDArray[np.int32]:
-        items, users, known = tables.items, tables.users, self._known
+    def _rank(self, tables: Tables, first: int, last: int) -> NDArray[np.int32]:
+        items, known = tables.items, self._known
         history = self._exponent is not None
         scorer = Scorer(
             *items.rows[:3], items.bias, items.weight, self._exponent or 0.0, tables.dim
         )
         if history:
             vectors = Vectors(known.indptr, known.items, np.zeros(0, np.float32))
-            rows = np.arange(known.n_users)
         else:
-            vectors = Vectors(users.indptr, users.dims.astype(np.int32), users.values)
-            rows = self._users
-        ranked, _ = rank_all(scorer, vectors, rows, known.indptr, known.items, history=history, k=K)
+            vectors = _vectors_of(tables.users, self._users, self._peers)
+        rows = np.arange(first, last)
+        excluded = known.indptr[first : last + 1], known.items
+        ranked, _ = rank_all(scorer, vectors, rows, *excluded, history=history, k=K)
         return ranked
+
+
+def _of_all(interactions: Interactions, peers: Peers) -> Interactions:
+    """Put the interactions of everybody's users together."""
+    degrees = peers.joined(interactions.user_degrees())
+    return Interactions(
+        np.concatenate(([0], np.cumsum(degrees))),
+        peers.joined(interactions.items),
+        IntIds.from_range(0, degrees.size),
+        interactions.item_ids,
+    )
+
+
+def _vectors_of(rows: Rows, users: NDArray[np.int64], peers: Peers) -> Vectors:
+    """Take the rows of everybody's drawn users."""
+    lengths = np.diff(rows.indptr)[users]
+    before = np.cumsum(lengths) - lengths
+    entries = np.arange(lengths.sum()) + np.repeat(rows.indptr[users] - before, lengths)
+    return Vectors(
+        np.concatenate(([0], np.cumsum(peers.joined(lengths)))),
+        peers.joined(rows.dims[entries]).astype(np.int32),
+        peers.joined(rows.values[entries]),
+    )

@@ -23,6 +23,8 @@ from sparserec_np.start import empty_rows
 from sparserec_np.state import Items, Rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scipy.sparse import csr_matrix
 
 EPOCHS = 4
@@ -258,3 +260,18 @@ def _rows(entries: _Entries, squares: NDArray[np.float32]) -> Rows:
         entries.values[order].astype(np.float32),
         np.repeat(squares, lengths),
     )
+
+
+def texts_of(
+    labels: Mapping[Any, str] | None, interactions: Interactions, old: ModelArrays | None
+) -> list[str] | None:
+    """A text for each item: the one that is given, else that of the old model, else none."""
+    ids = interactions.item_ids
+    texts = [""] * len(ids)
+    if old is not None and old.labels is not None:
+        for position, label in zip(positions_in(old.item_ids, ids), old.labels, strict=True):
+            texts[position] = label
+    if labels:
+        items = ids.take(np.arange(len(ids)))
+        texts = [labels.get(item, text) for item, text in zip(items, texts, strict=True)]
+    return texts if any(texts) else None

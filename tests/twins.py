@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sparserec_np.ids import from_values
 from sparserec_np.interactions import Interactions
-from sparserec_np.kernels import DRAWS, GROUP_POSITIVES
+from sparserec_np.kernels import GROUP_POSITIVES
+from sparserec_np.negatives import DRAWS
 from sparserec_np.state import LANES, Rows
 
 Floats = NDArray[np.float64]

@@ -5,6 +5,7 @@ The names below are the interface; the modules beginning with an underscore are 
 
 from __future__ import annotations
 
+from sparserec_np.interactions._assemble import assemble
 from sparserec_np.interactions._combine import (
     Aligned,
     align,
@@ -13,20 +14,31 @@ from sparserec_np.interactions._combine import (
     take_users,
     union_of,
 )
-from sparserec_np.interactions._core import Interactions, drop_rare
+from sparserec_np.interactions._core import Interactions, drop_rare, slice_ids
 from sparserec_np.interactions._files import read
 from sparserec_np.interactions._frames import from_frame
 from sparserec_np.interactions._memory import from_any, from_matrix, from_pairs, ids_of
-from sparserec_np.interactions._report import BadRow, Columns, ReadReport
+from sparserec_np.interactions._paths import find_files
+from sparserec_np.interactions._report import (
+    EXAMPLES,
+    BadRow,
+    Columns,
+    NothingLeftError,
+    ReadReport,
+)
 
 __all__ = [
+    "EXAMPLES",
     "Aligned",
     "BadRow",
     "Columns",
     "Interactions",
+    "NothingLeftError",
     "ReadReport",
     "align",
+    "assemble",
     "drop_rare",
+    "find_files",
     "from_any",
     "from_frame",
     "from_matrix",
@@ -35,6 +47,7 @@ __all__ = [
     "merge",
     "positions_in",
     "read",
+    "slice_ids",
     "take_users",
     "union_of",
 ]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparserec_np.errors import InputError
-from sparserec_np.ids import Ids, IntIds, from_values
+from sparserec_np.ids import Ids, IntIds, StrIds, from_values
+from sparserec_np.peers import ALONE, Peers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,13 +71,37 @@ class Interactions:
             degrees += np.bincount(some, minlength=self.n_items)
         return degrees
 
+    def fingerprint(self, users_before: int = 0) -> int:
+        """Sum up who had what in 64 bits; sums of several ranges of users add up, modulo 2^64.
+
+        Args:
+            users_before: Users of the ranges before this one.
+
+        Returns:
+            The sum, below 2^64.
+        """
+        total = 0
+        users = self.user_of_entry()
+        for first in range(0, self.nnz, _COUNTED_AT_A_TIME):
+            some = slice(first, first + _COUNTED_AT_A_TIME)
+            bits = (users[some].astype(np.uint64) + np.uint64(users_before)) << np.uint64(32)
+            bits |= self.items[some].astype(np.uint64)
+            # The mixing of splitmix64, as in randomness.
+            for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+                bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
+            total += int(np.sum(bits, dtype=np.uint64))
+        return total & ((1 << 64) - 1)
+
     def user_of_entry(self) -> NDArray[np.int32]:
         """Give the user number of each entry of ``items``; int32[nnz]."""
         return np.repeat(np.arange(self.n_users, dtype=np.int32), self.user_degrees())
 
 
 def drop_rare(
-    interactions: Interactions, min_user_interactions: int, min_item_interactions: int
+    interactions: Interactions,
+    min_user_interactions: int,
+    min_item_interactions: int,
+    peers: Peers = ALONE,
 ) -> Interactions:
     """Drop users and items with too few interactions, again and again until none is left.
 
@@ -84,6 +109,7 @@ def drop_rare(
         interactions: What to filter.
         min_user_interactions: Least number of items of a user who stays, at least 1.
         min_item_interactions: Least number of users of an item that stays, at least 1.
+        peers: Who has the other users.
 
     Returns:
         The interactions that stay, with the counts of what was dropped added to the report; the
@@ -96,19 +122,21 @@ def drop_rare(
         if least < 1:
             raise InputError(f"min_{option}_interactions must be at least 1, not {least}")
     keep_user = interactions.user_degrees() >= min_user_interactions
-    keep_item = interactions.item_degrees() >= min_item_interactions
-    if keep_user.all() and keep_item.all():
+    keep_item = peers.sum(interactions.item_degrees()) >= min_item_interactions
+    if peers.total(int(keep_user.all() and keep_item.all())) == peers.size:
         return interactions
     users, items = interactions.user_of_entry(), interactions.items
     keep = np.ones(len(items), dtype=bool)
     while True:
-        kept_before = np.count_nonzero(keep)
+        kept_before = peers.total(int(np.count_nonzero(keep)))
         keep &= keep_user[users] & keep_item[items]
         keep_user = np.bincount(users[keep], minlength=len(keep_user)) >= min_user_interactions
-        keep_item = np.bincount(items[keep], minlength=len(keep_item)) >= min_item_interactions
-        if np.count_nonzero(keep) == kept_before:
+        of_items = np.bincount(items[keep], minlength=len(keep_item))
+        keep_item = peers.sum(of_items) >= min_item_interactions
+        kept = peers.total(int(np.count_nonzero(keep)))
+        if kept == kept_before:
             break
-    if not keep.any():
+    if not kept:
         raise InputError(
             f"no user has {min_user_interactions} items that {min_item_interactions} users share: "
             "lower min_user_interactions or min_item_interactions"
@@ -145,8 +173,17 @@ def _select(
     )
 
 
+def slice_ids(ids: Ids, first: int, last: int) -> Ids:
+    """Make a vocabulary of the ids of another from one position to another."""
+    if isinstance(ids, StrIds):
+        offsets = ids.offsets[first : last + 1]
+        return StrIds(ids.blob[offsets[0] : offsets[-1]], offsets - offsets[0])
+    assert isinstance(ids, IntIds)
+    return IntIds(ids.values[first:last])
+
+
 def take_ids(ids: Ids, positions: NDArray[np.int64]) -> Ids:
     """Make a vocabulary of some ids of another, given by ascending positions."""
     if isinstance(ids, IntIds):
         return IntIds(ids.values[positions])
-    return from_values(ids.take(positions)) if len(positions) else ids
+    return from_values(ids.take(positions)) if len(positions) else slice_ids(ids, 0, 0)

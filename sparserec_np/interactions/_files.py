@@ -23,7 +23,7 @@ from sparserec_np.interactions._bad_rows import Rules, Verdict, check_on_bad_row
 from sparserec_np.interactions._columns import ColumnOptions, require
 from sparserec_np.interactions._core import Interactions, drop_rare
 from sparserec_np.interactions._paths import InputFile, find_files
-from sparserec_np.interactions._report import EXAMPLES, BadRow, ReadReport
+from sparserec_np.interactions._report import EXAMPLES, BadRow, NothingLeftError, ReadReport
 from sparserec_np.interactions._sources import open_source
 from sparserec_np.interactions._staging import StagedFile, bad_rows, create_table, stage
 
@@ -221,11 +221,14 @@ def _check_not_empty(report: ReadReport, kept: int, min_rating: float | None) ->
         return
     source = ", ".join(report.files[:3])
     if report.below_min_rating:
-        raise InputError(
+        raise NothingLeftError(
             f"{source}: no interaction is left, as all {report.below_min_rating:,} ratings are "
-            f"below {min_rating}"
+            f"below {min_rating}",
+            report,
         )
-    raise InputError(f"{source}: no usable row among {report.rows:,}; {report.bad_examples[0]}")
+    raise NothingLeftError(
+        f"{source}: no usable row among {report.rows:,}; {report.bad_examples[0]}", report
+    )
 
 
 def _number(db: DuckDBPyConnection, column: str, role: str) -> tuple[_Numbered, str | None]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from sparserec_np.errors import InputError
+
 EXAMPLES = 5
 """How many bad rows a report shows."""
 
@@ -76,6 +78,22 @@ class ReadReport:
         )
         parts += [_counted(count, what) + why for count, what, why in optional if count]
         return f"{source}: {taken}; {', '.join(parts)}"
+
+
+class NothingLeftError(InputError):
+    """No row of some files is an interaction.
+
+    Args:
+        message: Why.
+        report: What was read.
+    """
+
+    def __init__(self, message: str, report: ReadReport) -> None:
+        super().__init__(message, report)
+        self.report = report
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def _counted(count: int, what: str) -> str:

@@ -37,6 +37,7 @@ def write_recommendations(
     *,
     k: int,
     threads: int | None = None,
+    user_kind: str | None = None,
 ) -> Written:
     """Recommend to every user of ``interactions`` what they do not have yet.
 
@@ -48,6 +49,7 @@ def write_recommendations(
         output: The Parquet file to write: columns ``user``, ``rank`` (from 1), ``item``, ``score``.
         k: Number of items a user.
         threads: Number of threads; None for all cores.
+        user_kind: Type of the column ``user``, ``"int"`` or ``"str"``; None: that of the ids.
     """
     import duckdb
 
@@ -57,12 +59,13 @@ def write_recommendations(
     aligned = align(interactions, model.user_ids, model.item_ids)
     known = aligned.interactions
     users = np.flatnonzero(known.user_degrees() + aligned.unknown_items)
+    user_kind = user_kind or known.user_ids.kind
     step = max(1, _BLOCK // k)
     n_users = n_rows = 0
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
         with duckdb.connect(f"{scratch}/rows.duckdb") as connection:
             connection.execute(
-                f"CREATE TABLE recommendations (user {_SQL_TYPE[known.user_ids.kind]}, "
+                f"CREATE TABLE recommendations (user {_SQL_TYPE[user_kind]}, "
                 f"rank INTEGER, item {_SQL_TYPE[model.item_ids.kind]}, score FLOAT)"
             )
             for start in range(0, len(users), step):
@@ -76,6 +79,23 @@ def write_recommendations(
         whole.replace(output)
     all_users = int(np.count_nonzero(interactions.user_degrees()))
     return Written(users=n_users, rows=n_rows, skipped=all_users - n_users)
+
+
+def write_table(path: Path, columns: dict[str, tuple[Ids, npt.NDArray[Any]]]) -> None:
+    """Write columns of ids to a Parquet file, which appears under its name when complete.
+
+    Args:
+        path: The file to write.
+        columns: Ids and the numbers of them that the column has, by its name.
+    """
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+        whole = Path(scratch, "whole.parquet")
+        with duckdb.connect(":memory:") as connection:
+            connection.register("t", {name: _column(*column) for name, column in columns.items()})
+            connection.execute(f"COPY t TO {_quoted(whole)} (FORMAT parquet)")
+        whole.replace(path)
 
 
 def _append(

@@ -1,0 +1,117 @@
+"""Connecting to a cluster, and finding out what is wrong with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+from sparserec_np.errors import ClusterError, InputError, missing_extra
+
+try:
+    from distributed import Client
+except ImportError as error:
+    raise missing_extra("distributed", "dask", "work on a Dask cluster") from error
+
+_CONNECT = 10.0  # seconds for the scheduler to answer
+_WORKERS = 30.0  # seconds for the first worker to come
+_SAME = ("sparserec-np", "numpy", "numba")  # what the bytes of a model depend on
+
+
+@contextmanager
+def connected(dask: Any) -> Iterator[Client]:
+    """Connect to a cluster whose workers can do the work.
+
+    Args:
+        dask: Address of the scheduler, or a ``distributed.Client``, which stays open.
+
+    Raises:
+        InputError: No scheduler answers, there is no worker, or a worker has other versions.
+    """
+    if isinstance(dask, Client):
+        client, own = dask, False
+    else:
+        client, own = _client(str(dask)), True
+    try:
+        check_workers(client)
+        yield client
+    finally:
+        if own:
+            client.close(timeout=2)
+
+
+def _client(address: str) -> Client:
+    try:
+        return Client(address, timeout=_CONNECT, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {address}: start one with 'dask scheduler' and workers "
+            f"with 'dask worker ADDRESS', or check the address ({type(error).__name__})"
+        ) from None
+
+
+def check_workers(client: Client) -> None:
+    """Check that there are workers, and that they have the versions of here.
+
+    Raises:
+        InputError: There is none, or one has other versions.
+    """
+    deadline = time.monotonic() + _WORKERS
+    while not client.nthreads():
+        if time.monotonic() > deadline:
+            raise InputError(
+                f"the Dask scheduler at {_address(client)} has no workers: start some with "
+                "'dask worker ADDRESS'"
+            )
+        time.sleep(0.2)
+    here = versions()
+    for address, found in client.run(versions, on_error="return").items():
+        if isinstance(found, ModuleNotFoundError):
+            raise InputError(
+                f"the Dask worker at {address} lacks the package {found.name!r}: install what is "
+                "installed here on every worker, pip install 'sparserec-np[dask]'"
+            )
+        if isinstance(found, BaseException):
+            continue  # it died while it was asked, which whoever needs it will see
+        for name in _SAME:
+            if found[name] != here[name]:
+                raise InputError(
+                    f"the Dask worker at {address} has {name} {found[name]}, and here is "
+                    f"{here[name]}: install the same version on all of them"
+                )
+
+
+def versions() -> dict[str, str]:
+    """Say what is installed where this runs."""
+    from sparserec_np._version import __version__
+
+    return {name: __version__ if name == "sparserec-np" else version(name) for name in _SAME}
+
+
+def workers(client: Client) -> list[str]:
+    """Addresses of the workers, one a process, in a fixed order.
+
+    Raises:
+        ClusterError: The scheduler is lost.
+    """
+    try:
+        alive = sorted(client.nthreads())
+        if len(alive) > 1 and any(address.startswith("inproc") for address in alive):
+            alive = alive[:1]  # compiled code runs once at a time in a process
+        return alive
+    except Exception as error:  # of many kinds, by the moment at which the connection breaks
+        raise lost_scheduler(client) from error
+
+
+def lost_scheduler(client: Client) -> ClusterError:
+    """Make the error for a scheduler that does not answer any more."""
+    return ClusterError(
+        f"the Dask scheduler at {_address(client)} is lost: start it and its workers again, or go "
+        "on without --dask; with checkpoints, --resume continues from the last one"
+    )
+
+
+def _address(client: Client) -> str:
+    return str(getattr(client.scheduler, "address", "its address"))

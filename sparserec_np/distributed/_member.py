@@ -1,0 +1,169 @@
+"""The part of a training that runs in a worker: its users, its copy of the item table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from distributed import get_worker
+from distributed.comm.addressing import get_address_host
+from numpy.typing import NDArray
+
+from sparserec_np.config import Config
+from sparserec_np.distributed._mesh import Listener, Mesh
+from sparserec_np.distributed._sources import read_together
+from sparserec_np.ids import Ids
+from sparserec_np.interactions import Interactions, ReadReport
+from sparserec_np.records import Tables
+from sparserec_np.split import hold_out
+from sparserec_np.start import empty_rows
+from sparserec_np.state import Items, Rows
+from sparserec_np.trainer import DivergedError, Run, start, thread_count
+from sparserec_np.validation import Validator
+
+
+@dataclass
+class Facts:
+    """What a peer says of its interactions."""
+
+    user_degrees: NDArray[np.int64]
+    fingerprint: int
+    user_ids: Ids | None = None
+    item_degrees: NDArray[np.int64] | None = None
+    """Of all users; peer 0 alone says it."""
+    item_ids: Ids | None = None
+    """The same."""
+    report: ReadReport | None = None
+
+
+Part = tuple["Items | None", "Rows | None"]
+"""What a peer hands over of the tables: the items, by peer 0 alone; the rows of its users, if there
+are any."""
+
+
+class Member:
+    """One of the peers. Lives in the memory of a worker, as long as the client holds on to it.
+
+    Args:
+        threads: Threads of compiled code; None: as many as Dask gives the worker.
+    """
+
+    def __init__(self, threads: int | None) -> None:
+        worker = get_worker()
+        self._threads = threads or worker.state.nthreads
+        self._listener = Listener(get_address_host(worker.address))
+        self._data: dict[str, Interactions] = {}
+        self._validator: Validator | None = None
+        self._run: Run | None = None
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a member of a training stays in its worker")
+
+    def address(self) -> tuple[str, int]:
+        """Say where the others can reach this one."""
+        return self._listener.address
+
+    def join(self, rank: int, addresses: list[tuple[str, int]], token: bytes) -> None:
+        """Connect with the others."""
+        self._peers = Mesh(rank, self._listener, addresses, token)
+
+    def call(self, name: str, *args: Any) -> Any:
+        """Call a method that all call at once; if it fails, the others are not left waiting."""
+        try:
+            with thread_count(self._threads):
+                return getattr(self, name)(*args)
+        except DivergedError:  # of all at once
+            raise
+        except BaseException:
+            self._peers.close()
+            raise
+
+    def read(self, paths: list[str], options: dict[str, Any]) -> Facts:
+        """Read files."""
+        own, report = read_together(paths, options, self._peers)
+        return self._facts("whole", own, report)
+
+    def take(self, interactions: Interactions) -> Facts:
+        """Take over interactions of consecutive users."""
+        own = replace(
+            interactions,
+            indptr=np.array(interactions.indptr),
+            items=np.array(interactions.items),
+        )
+        return self._facts("whole", own, None)
+
+    def hold_out(self, fraction: float, seed: int) -> tuple[Facts, Facts]:
+        """Hold out a part of each user's interactions."""
+        whole = self._data["whole"]
+        learned, held = hold_out(whole, fraction=fraction, seed=seed, peers=self._peers)
+        return self._facts("learned", learned, None), self._facts("held", held, None)
+
+    def forget(self) -> None:
+        """Let go of what choosing the epoch has needed."""
+        self._run = self._validator = None
+        self._data = {"whole": self._data["whole"]}
+
+    def start(self, name: str, config: Config, dim: int, weights: tuple[int, int]) -> Part:
+        """Find the tables to start from."""
+        self._run = None
+        self._tables = start(self._data[name], config, dim, weights, self._peers)
+        return self._part()
+
+    def go_to(self, items: Items, users: Rows | None, dim: int) -> None:
+        """Take over tables."""
+        self._run = None
+        items = Items(_own_rows(items.rows), *map(np.array, items[1:]))
+        n_users = self._data["whole"].n_users
+        users = empty_rows(n_users) if users is None else _own_rows(users)
+        self._tables = Tables(items, users, dim)
+
+    def make_run(self, name: str, config: Config) -> None:
+        """Get ready to train."""
+        self._run = None
+        self._run = Run(self._tables, self._data[name], config, self._peers)
+
+    def epoch(self, epoch: int, rate: float) -> tuple[tuple[float, int, int], Part]:
+        """Do one epoch; see :meth:`sparserec_np.trainer.Run.epoch`."""
+        assert self._run is not None
+        done = self._run.epoch(epoch, rate)
+        self._tables = self._run.tables
+        return done, self._part()
+
+    def make_validator(
+        self, name: str, held: Interactions | None, exponent: float | None, seed: int
+    ) -> None:
+        """Get ready to validate, on what was held out or what is given."""
+        if held is None:
+            held = self._data["held"]
+        self._validator = Validator(self._data[name], held, exponent, seed, self._peers)
+
+    def validate(self) -> float:
+        """Say how good the tables are."""
+        assert self._validator is not None
+        return self._validator(self._tables)
+
+    def sent(self) -> int:
+        """Count the bytes that were sent to the others so far."""
+        return self._peers.sent
+
+    def _part(self) -> Part:
+        tables = self._tables.copy()  # a client in this process would see them change
+        rows = tables.users if tables.users.values.size else None
+        return (tables.items if self._peers.rank == 0 else None), rows
+
+    def _facts(self, name: str, own: Interactions, report: ReadReport | None) -> Facts:
+        self._data[name] = own
+        before = self._peers.before(own.n_users)
+        item_degrees = self._peers.sum(own.item_degrees())
+        facts = Facts(own.user_degrees(), own.fingerprint(before), report=report)
+        if name == "whole":
+            facts.user_ids = own.user_ids
+        if self._peers.rank == 0:
+            facts.item_degrees, facts.item_ids = item_degrees, own.item_ids
+        return facts
+
+
+def _own_rows(rows: Rows) -> Rows:
+    """Copy what came in a message, which must not be written to."""
+    return Rows(*map(np.array, rows))

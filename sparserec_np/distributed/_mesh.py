@@ -1,0 +1,160 @@
+"""Peers on several machines: a TCP connection between each two of them.
+
+Dask starts the peers and tells them of each other; what a batch needs then goes from worker to
+worker at once, in a fraction of the time that a task takes to be scheduled. A peer that dies closes
+its connections, and a machine that is gone stops answering within half a minute: either way all
+others end with :class:`PeerLostError`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import socket
+import struct
+from contextlib import suppress
+from threading import Thread
+
+from sparserec_np.peers import Parcels, Peers
+
+_SMALL = 1 << 14  # bytes that the buffers of the system take whatever the other side does
+_NOTHING = (1 << 64) - 1  # instead of a length: no parcel
+_LENGTH = struct.Struct("<Q")
+_RANK = struct.Struct("<I")
+_PATIENCE = 60.0  # seconds to wait for all others to come
+
+
+class PeerLostError(Exception):
+    """Another peer is gone."""
+
+
+class Listener:
+    """Where the others can reach this peer.
+
+    Args:
+        host: Address of this machine, as the others know it.
+    """
+
+    def __init__(self, host: str) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.create_server((host, 0), family=family)
+        self.address: tuple[str, int] = self.socket.getsockname()[:2]
+
+
+class Mesh(Peers):
+    """One of several peers; see :class:`sparserec_np.peers.Peers`.
+
+    Args:
+        rank: Which one.
+        listener: Its own.
+        addresses: Of all listeners, by rank.
+        token: Secret that those who belong together share.
+
+    Raises:
+        PeerLostError: Not all others came.
+    """
+
+    def __init__(
+        self, rank: int, listener: Listener, addresses: list[tuple[str, int]], token: bytes
+    ) -> None:
+        self.rank = rank
+        self.size = len(addresses)
+        self._to: dict[int, socket.socket] = {}
+        try:
+            for other in range(rank):
+                connection = socket.create_connection(addresses[other], _PATIENCE)
+                connection.sendall(token + _RANK.pack(rank))
+                self._to[other] = connection
+            listener.socket.settimeout(_PATIENCE)
+            while len(self._to) < self.size - 1:
+                connection, _ = listener.socket.accept()
+                connection.settimeout(_PATIENCE)
+                hello = _receive(connection, len(token) + _RANK.size)
+                if hmac.compare_digest(hello[: len(token)], token):
+                    self._to[_RANK.unpack(hello[len(token) :])[0]] = connection
+                else:
+                    connection.close()
+        except OSError as error:
+            self.close()
+            raise PeerLostError(f"not all peers came: {error}") from error
+        finally:
+            listener.socket.close()
+        for connection in self._to.values():
+            connection.settimeout(None)
+            _watch(connection)
+        self.sent = 0
+
+    def close(self) -> None:
+        """Let go of the others, who will notice."""
+        for connection in self._to.values():
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # wakes up a thread that waits for it
+            connection.close()
+
+    def exchange(self, parcels: Parcels) -> dict[int, bytes]:
+        """Send bytes to some peers, and receive what all have sent here; see the base class."""
+        try:
+            if all(len(parcel) <= _SMALL for parcel in parcels.values()):
+                self._send(parcels)
+                came = self._receive_all()
+            else:  # both sides might wait for the other to read
+                failed: list[OSError] = []
+                sender = Thread(target=self._send_aside, args=(parcels, failed), daemon=True)
+                sender.start()
+                came = self._receive_all()
+                sender.join()
+                if failed:
+                    raise failed[0]
+        except OSError as error:
+            self.close()
+            raise PeerLostError(f"a peer of {self.size} is gone: {error}") from error
+        if self.rank in parcels:
+            came[self.rank] = bytes(parcels[self.rank])
+        return came
+
+    def _send(self, parcels: Parcels) -> None:
+        for other, connection in self._to.items():
+            parcel = parcels.get(other)
+            if parcel is None:
+                connection.sendall(_LENGTH.pack(_NOTHING))
+            elif len(parcel) <= _SMALL:
+                connection.sendall(_LENGTH.pack(len(parcel)) + bytes(parcel))
+            else:
+                connection.sendall(_LENGTH.pack(len(parcel)))
+                connection.sendall(parcel)
+            self.sent += _LENGTH.size + len(parcel or b"")
+
+    def _send_aside(self, parcels: Parcels, failed: list[OSError]) -> None:
+        try:
+            self._send(parcels)
+        except OSError as error:
+            failed.append(error)
+            self.close()
+
+    def _receive_all(self) -> dict[int, bytes]:
+        came: dict[int, bytes] = {}
+        for other, connection in self._to.items():
+            (length,) = _LENGTH.unpack(_receive(connection, _LENGTH.size))
+            if length != _NOTHING:
+                came[other] = _receive(connection, length)
+        return came
+
+
+def _receive(connection: socket.socket, length: int) -> bytes:
+    data = bytearray(length)
+    rest = memoryview(data)
+    while rest:
+        n = connection.recv_into(rest)
+        if n == 0:
+            raise ConnectionResetError("it closed the connection")
+        rest = rest[n:]
+    return data  # type: ignore[return-value]
+
+
+def _watch(connection: socket.socket) -> None:
+    """Send small parcels at once, and notice within half a minute when the other side is gone."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
+    for name, value in options.items():
+        if hasattr(socket, name):  # Linux has all of them
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

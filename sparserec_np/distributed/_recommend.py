@@ -1,0 +1,242 @@
+"""Recommendations for the users of many partitions, one Parquet file for each.
+
+A user's rows may stand in several partitions, so these are first dealt anew: each is read once, and
+its rows go to as many files as there are partitions, by a checksum of the user's id. Then each
+deal is read and served. A file appears by being renamed, and always has the same rows: whatever
+part of the work is done again, because a worker died, writes nothing twice and loses nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparserec_np.batch import Written, write_recommendations, write_table
+from sparserec_np.distributed._sources import check_seen
+from sparserec_np.errors import ClusterError, InputError
+from sparserec_np.interactions import (
+    Interactions,
+    NothingLeftError,
+    find_files,
+    from_frame,
+    read,
+    take_users,
+)
+from sparserec_np.runtime import load
+
+if TYPE_CHECKING:
+    from sparserec_np.runtime import Model
+
+_DEALT = ".dealt"  # folder of the deals, in that of the output
+_RETRIES = 3  # of a task that fails; one whose worker dies is done again by Dask in any case
+
+_compiled = Lock()  # compiled code uses all threads, so it serves one partition at a time
+
+
+def recommend_all(
+    model: str | Path,
+    interactions: Any,
+    output: str | Path,
+    *,
+    k: int = 10,
+    dask: Any = None,
+    threads: int | None = None,
+    **options: Any,
+) -> Written:
+    """Recommend to every user of many partitions what they do not have yet.
+
+    Args:
+        model: The model file.
+        interactions: What the users have: paths or globs of files, one partition each; or a Dask
+            DataFrame.
+        output: Folder for the Parquet files, new or empty, which all workers see. Columns ``user``,
+            ``rank`` (from 1), ``item`` and ``score``.
+        k: Items a user.
+        dask: Address of a scheduler or a ``distributed.Client``; None: in this process.
+        threads: Threads of compiled code; None: all of the machine or, with ``dask``, of a worker.
+        options: How to read, in the words of :func:`sparserec_np.read`.
+
+    Returns:
+        What was written, and whom the model could not serve.
+
+    Raises:
+        InputError: Model, data or folder cannot be used, or the cluster cannot.
+        ClusterError: The scheduler was lost on the way.
+    """
+    folder = _new_folder(Path(output))
+    load(model)  # so that a file that is no model is found before the work
+    whole = Path(model).read_bytes()
+    if hasattr(interactions, "to_delayed"):
+        sources = interactions.to_delayed()
+    else:
+        given = [interactions] if isinstance(interactions, (str, Path)) else list(interactions)
+        if "-" in map(str, given):
+            raise InputError("give files that can be read again, not standard input (-)")
+        sources = [str(Path(file.path).resolve()) for file in find_files(given, folder)]
+    try:
+        if dask is None:
+            return _work(_here, sources, whole, folder, k, threads, options)
+        from sparserec_np.distributed._cluster import connected
+
+        with connected(dask) as client:
+
+            def there(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
+                return _on(client, function, calls)
+
+            # A task, not scattered: should all who have it die, it is there again.
+            model_there = client.submit(_same, whole, pure=False)
+            return _work(there, sources, model_there, folder, k, threads, options)
+    finally:
+        for left_over in folder.glob(".*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+
+
+Map = Callable[[Callable[..., Any], "list[tuple[Any, ...]]"], "list[Any]"]
+
+
+def _work(
+    do: Map,
+    sources: list[Any],
+    model: Any,
+    folder: Path,
+    k: int,
+    threads: int | None,
+    options: dict[str, Any],
+) -> Written:
+    n = len(sources)
+    user_kind = None
+    if n > 1:
+        places = enumerate(sources)
+        dealt = do(_deal, [(source, number, n, folder, options) for number, source in places])
+        kinds = set(filter(None, dealt))
+        user_kind = "str" if "str" in kinds else "int"
+        sources, options = [None] * n, {}
+    calls = [
+        (source, number, model, folder, k, threads, user_kind, options)
+        for number, source in enumerate(sources)
+    ]
+    parts = do(_serve, calls)
+    return Written(
+        users=sum(part.users for part in parts),
+        rows=sum(part.rows for part in parts),
+        skipped=sum(part.skipped for part in parts),
+    )
+
+
+def _same(model: bytes) -> bytes:
+    return model
+
+
+def _here(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
+    return [
+        function(*(arg.compute() if hasattr(arg, "compute") else arg for arg in args))
+        for args in calls
+    ]
+
+
+def _on(client: Any, function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
+    """Do calls on a cluster; nothing is kept in the memory of its workers but the results."""
+    from dask.delayed import delayed
+    from distributed.scheduler import KilledWorker
+
+    from sparserec_np.distributed._cluster import lost_scheduler
+
+    tasks = [delayed(function, pure=False)(*args) for args in calls]
+    try:
+        return list(client.gather(client.compute(tasks, retries=_RETRIES)))
+    except KilledWorker as error:
+        raise ClusterError(
+            f"{error.allowed_failures + 1} workers died at the same partition: see their logs, "
+            "perhaps they lack memory; smaller files need less"
+        ) from error
+    except Exception as error:
+        if client.status == "running":
+            raise
+        raise lost_scheduler(client) from error
+
+
+def _new_folder(folder: Path) -> Path:
+    """Make the folder, unless it is there and empty.
+
+    Raises:
+        InputError: Something is in the way.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise InputError(f"{folder}: there are files in it; give a new or empty folder")
+    except OSError as error:
+        raise InputError(f"{folder}: no folder to write to ({error.strerror or error})") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: no permission to write in it")
+    return folder.resolve()
+
+
+def _read(source: Any, options: dict[str, Any]) -> Interactions | None:
+    """Read a path or a frame; None if nothing is in it."""
+    if isinstance(source, str):
+        check_seen([source])
+        try:
+            return read(source, **options)
+        except NothingLeftError:
+            return None
+    return from_frame(source, **options) if len(source) else None
+
+
+def _deal(source: Any, number: int, n: int, folder: Path, options: dict[str, Any]) -> str | None:
+    """Deal the rows of one partition to ``n`` files, by user; return the kind of the users' ids."""
+    data = _read(source, options)
+    if data is None:
+        return None
+    ids = data.user_ids.take(np.arange(data.n_users))
+    deals = np.fromiter((zlib.crc32(str(id_).encode()) % n for id_ in ids), np.int64, len(ids))
+    for deal in np.unique(deals):
+        some = take_users(data, np.flatnonzero(deals == deal))
+        target = folder / _DEALT / f"{deal:05d}" / f"{number:05d}.parquet"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_table(
+            target,
+            {
+                "user": (some.user_ids, some.user_of_entry()),
+                "item": (some.item_ids, some.items),
+            },
+        )
+    return data.user_ids.kind
+
+
+def _serve(
+    source: Any,
+    number: int,
+    model: bytes,
+    folder: Path,
+    k: int,
+    threads: int | None,
+    user_kind: str | None,
+    options: dict[str, Any],
+) -> Written:
+    """Serve the users of one partition, or of one deal."""
+    if source is None:
+        paths = sorted((folder / _DEALT / f"{number:05d}").glob("*.parquet"))
+        data = read(paths, user_col="user", item_col="item") if paths else None
+    else:
+        data = _read(source, options)
+    if data is None:
+        return Written(0, 0, 0)
+    with _compiled:
+        target = folder / f"part-{number:05d}.parquet"
+        return write_recommendations(
+            _loaded(model), data, target, k=k, threads=threads, user_kind=user_kind
+        )
+
+
+@lru_cache(maxsize=2)
+def _loaded(model: bytes) -> Model:
+    return load(model)

@@ -1,0 +1,222 @@
+"""What is learned from: files that the workers read, or interactions that are sent to them."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from socket import gethostname
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparserec_np.errors import InputError
+from sparserec_np.ids import Ids, IntIds, StrIds, from_values
+from sparserec_np.interactions import (
+    EXAMPLES,
+    Interactions,
+    NothingLeftError,
+    ReadReport,
+    assemble,
+    drop_rare,
+    find_files,
+    positions_in,
+    read,
+    slice_ids,
+    union_of,
+)
+from sparserec_np.peers import Peers
+
+
+class Files:
+    """Files that the workers read, each some of them.
+
+    Args:
+        paths: One or many paths or globs, which mean the same files here and on every worker.
+        options: Of :func:`sparserec_np.read`.
+
+    Raises:
+        InputError: A file is not there or cannot be read; or standard input is meant.
+    """
+
+    def __init__(self, paths: Any, **options: Any) -> None:
+        given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+        if "-" in map(str, given):
+            raise InputError("workers cannot read standard input (-): give files that they see")
+        with tempfile.TemporaryDirectory() as scratch:
+            found = find_files(given, Path(scratch))
+        self.paths = [str(Path(file.path).resolve()) for file in found]
+        self.options = options
+
+    def shares(self, size: int) -> list[list[int]]:
+        """Deal the files out: the largest first, to who has least; numbers of the files."""
+        shares: list[list[int]] = [[] for _ in range(size)]
+        loads = [0] * size
+        bytes_of = [Path(path).stat().st_size for path in self.paths]
+        for file in sorted(range(len(self.paths)), key=lambda file: -bytes_of[file]):
+            least = loads.index(min(loads))
+            shares[least].append(file)
+            loads[least] += bytes_of[file]
+        return [sorted(share) for share in shares]
+
+
+def check_seen(paths: list[str]) -> None:
+    """Check that files are there, on the machine where this runs.
+
+    Raises:
+        InputError: One is not.
+    """
+    for path in paths:
+        if not Path(path).exists():
+            raise InputError(
+                f"{path}: is not to be found on {gethostname()}: put the files where every worker "
+                "finds them under the same name"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Spread(Interactions):
+    """Interactions that are spread over workers: all that is known of them here.
+
+    ``indptr`` and the ids are those of the whole; ``items`` is empty.
+    """
+
+    name: str = "whole"
+    """What the workers call them."""
+    degrees: NDArray[np.int64] | None = None
+    """Users of each item, int64[n_items]."""
+    prints: int = 0
+    """What :meth:`fingerprint` gives."""
+
+    @property
+    def nnz(self) -> int:
+        """Number of distinct interactions."""
+        return int(self.indptr[-1])
+
+    def item_degrees(self) -> NDArray[np.int64]:
+        """Count the users of each item; int64[n_items]."""
+        assert self.degrees is not None  # whoever makes one gives them
+        return self.degrees
+
+    def fingerprint(self, users_before: int = 0) -> int:
+        """Sum up who had what; see :meth:`Interactions.fingerprint`."""
+        return self.prints
+
+
+def cuts(user_degrees: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Cut the users into consecutive ranges of about as many interactions; int64[size + 1]."""
+    ends = np.cumsum(user_degrees)
+    total = int(ends[-1]) if ends.size else 0
+    inner = np.searchsorted(ends, [total * r // size for r in range(1, size)])
+    return np.concatenate(([0], inner, [ends.size])).astype(np.int64)
+
+
+def part_of(interactions: Interactions, first: int, last: int) -> Interactions:
+    """Cut out a range of users."""
+    indptr = interactions.indptr[first : last + 1]
+    return Interactions(
+        indptr - indptr[0],
+        interactions.items[indptr[0] : indptr[-1]],
+        slice_ids(interactions.user_ids, first, last),
+        interactions.item_ids,
+    )
+
+
+def read_together(
+    paths: list[str], options: dict[str, Any], peers: Peers
+) -> tuple[Interactions, ReadReport | None]:
+    """Read some files here, others elsewhere; bring the rows of each user to one place.
+
+    Peak memory: that of :func:`sparserec_np.read` for the files read here; then the ids of all
+    users and items, and 16 bytes an interaction of the files and of the users here.
+
+    Args:
+        paths: The files of this peer, perhaps none.
+        options: Of :func:`sparserec_np.read`.
+        peers: Who reads the others.
+
+    Returns:
+        The interactions of the users here, and a report of the files here.
+
+    Raises:
+        InputError: A file is not seen here or cannot be used, or no file has anything.
+    """
+    rules = "min_user_interactions", "min_item_interactions"
+    least_items_of_user, least_users_of_item = (options.get(rule, 1) for rule in rules)
+    check_seen(paths)
+    none = IntIds(np.zeros(0, np.int64))
+    here = Interactions(np.zeros(1, np.int64), np.zeros(0, np.int32), none, none)
+    nothing = None
+    if paths:
+        try:
+            here = read(paths, **{**options, **dict.fromkeys(rules, 1)})
+        except NothingLeftError as error:  # the others may have something
+            nothing = error
+            here = replace(here, report=error.report)
+    if peers.total(here.nnz) == 0:
+        raise nothing or InputError("no file has a usable row")
+    report = here.report
+    user_ids, item_ids = _of_all(here.user_ids, peers), _of_all(here.item_ids, peers)
+    users = positions_in(here.user_ids, user_ids)[here.user_of_entry()]
+    items = positions_in(here.item_ids, item_ids)[here.items]
+    bounds = cuts(peers.sum(np.bincount(users, minlength=len(user_ids))), peers.size)
+    del here
+    pairs = np.stack([users, items], axis=1).astype(np.int32)
+    owners = np.searchsorted(bounds, users, side="right") - 1
+    # A range may be empty, so that equal bounds follow each other: its successor owns the users.
+    came = peers.exchange({r: pairs[owners == r].tobytes() for r in range(peers.size)})
+    del users, items, owners, pairs
+    mine = np.concatenate([np.frombuffer(came[r], np.int32) for r in sorted(came)]).reshape(-1, 2)
+    first, last = bounds[peers.rank], bounds[peers.rank + 1]
+    own_ids = slice_ids(user_ids, first, last)
+    own, repeated = assemble(mine[:, 0] - first, mine[:, 1], own_ids, item_ids)
+    if report is not None:
+        report = replace(report, duplicates=report.duplicates + repeated)
+    own = replace(own, report=report or ReadReport((), (), 0, duplicates=repeated))
+    own = drop_rare(own, least_items_of_user, least_users_of_item, peers)
+    return replace(own, report=None), own.report
+
+
+def _of_all(ids: Ids, peers: Peers) -> Ids:
+    """Make the vocabulary of everybody's ids; text, if somebody has text."""
+    if peers.total(int(ids.kind == "str")) == 0:
+        assert isinstance(ids, IntIds)
+        values = np.zeros(0, np.int64)
+        for part in peers.each(ids.values):
+            values = np.union1d(values, part)
+        return IntIds(values)
+    if isinstance(ids, IntIds):
+        texts = list(map(str, ids.values.tolist()))
+        ids = from_values(texts) if texts else StrIds(np.zeros(0, np.uint8), np.zeros(1, np.int64))
+    assert isinstance(ids, StrIds)
+    whole: Ids = ids
+    parts = zip(peers.each(ids.blob), peers.each(ids.offsets), strict=True)
+    for blob, offsets in parts:
+        if len(offsets) > 1:
+            whole = union_of(whole, StrIds(blob, offsets)) if len(whole) else StrIds(blob, offsets)
+    return whole
+
+
+def merged_report(reports: list[ReadReport], order: list[int]) -> ReadReport:
+    """Add up the reports of all peers.
+
+    Args:
+        reports: By rank.
+        order: Numbers of the files that the reports name, in their order.
+    """
+    files = [file for report in reports for file in report.files]
+    columns = [column for report in reports for column in report.columns]
+    ranked = sorted(range(len(files)), key=lambda place: order[place])
+    return ReadReport(
+        files=tuple(files[place] for place in ranked),
+        columns=tuple(columns[place] for place in ranked),
+        rows=sum(report.rows for report in reports),
+        bad_rows=sum(report.bad_rows for report in reports),
+        bad_examples=tuple(row for report in reports for row in report.bad_examples)[:EXAMPLES],
+        below_min_rating=sum(report.below_min_rating for report in reports),
+        duplicates=sum(report.duplicates for report in reports),
+        dropped_users=sum(report.dropped_users for report in reports),
+        dropped_items=reports[0].dropped_items,
+        notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
+    )

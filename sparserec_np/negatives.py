@@ -1,0 +1,154 @@
+"""Negatives for training: for each positive of a user an item that the user has not.
+
+A group draws a pool of items uniformly and scores it for its users at once: they are the lanes of
+a ``dim x LANES`` array, so a stored weight of a pool item meets all of them in one vector
+instruction. Each positive takes the best scored of ``candidates`` consecutive pool items, from a
+random place on, that are not in the history (dynamic negative sampling). One candidate means
+uniform sampling, and no pool.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sparserec_np.randomness import GOLDEN, below, mix
+from sparserec_np.state import LANES
+
+DRAWS = 32  # tries to find a uniform negative before a positive is passed over
+
+ONE = np.float32(1.0)
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _is_seen(seen, item):
+    return (seen[item >> 6] >> np.uint64(item & 63)) & np.uint64(1) != 0
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _compose(rows, row, factor, x, lanes, lane):
+    """Add a row to a user vector, in both of its layouts."""
+    for e in range(rows.indptr[row], rows.indptr[row + 1]):
+        value = factor * rows.values[e]
+        x[rows.dims[e]] += value
+        if lanes.shape[0]:
+            lanes[rows.dims[e], lane] += value
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _score_pool(rows, pool, lanes, scores):
+    for p in range(pool.size):
+        for lane in range(LANES):
+            scores[p, lane] = 0.0
+        for e in range(rows.indptr[pool[p]], rows.indptr[pool[p] + 1]):
+            value = rows.values[e]
+            d = rows.dims[e]
+            for lane in range(LANES):
+                scores[p, lane] += value * lanes[d, lane]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _rank_pool(pool, scores, lane, scale, bias, seen, ranking, candidates):
+    """Put one user's scores in a row; what the user has never wins."""
+    for p in range(pool.size):
+        item = pool[p]
+        if _is_seen(seen, item):
+            ranking[p] = -np.inf
+        else:
+            ranking[p] = scale * scores[p, lane] + bias[item]
+    for p in range(candidates):
+        ranking[pool.size + p] = ranking[p % pool.size]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _hardest(bits, pool, ranking, candidates):
+    """Draw a negative from the pool; -1 if the user has all candidates."""
+    begin = below(bits, pool.size)
+    best = np.float32(-np.inf)
+    chosen = -1
+    for p in range(begin, begin + candidates):
+        if ranking[p] > best:
+            best = ranking[p]
+            chosen = p
+    return np.int64(-1) if chosen < 0 else np.int64(pool[chosen % pool.size])
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _uniform(bits, n_items, seen):
+    """Draw a negative uniformly; -1 if none is found, as when a user has nearly all items."""
+    for _ in range(DRAWS):
+        item = below(bits, n_items)
+        if not _is_seen(seen, item):
+            return item
+        bits = mix(bits + GOLDEN)
+    return np.int64(-1)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _choose(g, lane, positives, bias, scale, step, bits, w, at):
+    """Draw a negative for each positive of a user, -1 where there is none; return the next bits."""
+    seen = w.seen[g]
+    for i in positives:
+        seen[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
+    if step.candidates > 1:
+        _rank_pool(
+            w.pool[g], w.pool_scores[g], lane, scale, bias, seen, w.ranking[g],
+            step.candidates,
+        )  # fmt: skip
+    for t in range(positives.size):
+        bits += GOLDEN
+        if step.candidates > 1:
+            j = _hardest(mix(bits), w.pool[g], w.ranking[g], step.candidates)
+        else:
+            j = _uniform(mix(bits), bias.size, seen)
+        w.negatives[g, at + t] = j
+    for i in positives:
+        seen[i >> 6] = 0
+    return bits
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def compose_group(g, group, indptr, interactions, rows, weight, users, history, w, lanes):
+    """Make the vectors of a group's users, also side by side in ``lanes``, unless that is empty."""
+    w.x[g, : group.size] = 0.0
+    lanes[:] = 0.0
+    for lane in range(group.size):
+        user = group[lane]
+        if history:
+            for item in interactions[indptr[user] : indptr[user + 1]]:
+                _compose(rows, item, weight[item], w.x[g, lane], lanes, lane)
+        else:
+            _compose(users, user, ONE, w.x[g, lane], lanes, lane)
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def scale_of(n, history, step):
+    """Scale of a vector made of n items, one of them left out."""
+    return np.float32(n - 1) ** -step.history_exponent if history else ONE
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def choose_group(
+    g, number, group, indptr, interactions, rows, bias, weight, users, history, step, w,
+):  # fmt: skip
+    """Compose the users of a group, and draw a negative for each of their positives.
+
+    ``g`` is the place of the group in its batch, ``number`` the number of its first user, which the
+    random numbers depend on; ``group`` has the rows of its users in ``indptr`` and ``users``. The
+    rest is as :func:`sparserec_np.kernels.run_batches` has it.
+    """
+    compose_group(g, group, indptr, interactions, rows, weight, users, history, w, w.lanes[g])
+    bits = mix(step.seed + GOLDEN * np.uint64(number + 1))
+    pool = w.pool[g]
+    for p in range(pool.size):
+        bits += GOLDEN
+        pool[p] = below(mix(bits), bias.size)
+    _score_pool(rows, pool, w.lanes[g], w.pool_scores[g])
+    at = 0
+    for lane in range(group.size):
+        user = group[lane]
+        positives = interactions[indptr[user] : indptr[user + 1]]
+        if not history or positives.size > 1:  # without its only item the user has no vector
+            scale = scale_of(positives.size, history, step)
+            bits = _choose(g, lane, positives, bias, scale, step, bits, w, at)
+        at += positives.size

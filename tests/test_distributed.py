@@ -1,0 +1,329 @@
+"""Training and batch recommendation on a Dask cluster: the same bytes, whatever dies."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+import twins
+from distributed import Client, LocalCluster
+
+from sparserec_np import ClusterError, InputError, SparseRec, _version
+from sparserec_np.cli.app import run
+from sparserec_np.distributed import _cluster, _team, recommend_all
+from sparserec_np.distributed._team import Team
+
+SIZES = {"history": "9KB", "embedding": "20KB"}
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """Two worker processes."""
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Several batches, of groups cut by users and by positives."""
+    return twins.random_interactions(13, n_users=700, n_items=300, mean=22)
+
+
+@pytest.fixture(scope="module")
+def files(data, tmp_path_factory) -> list[str]:
+    """The same in five files, the users of each all over them, in two formats."""
+    folder = tmp_path_factory.mktemp("parts")
+    frame = pd.DataFrame({"user": data.user_of_entry(), "item": data.items})
+    for part in range(4):
+        frame.iloc[part::5].to_parquet(folder / f"{part}.parquet")
+    frame.iloc[4::5].to_csv(folder / "4.csv", index=False)
+    return [str(folder / "*.parquet"), str(folder / "4.csv")]
+
+
+def model(users: str, **more: Any) -> SparseRec:
+    size = SIZES[users]
+    return SparseRec(users=users, dim=64, max_size=size, sweeps=2, exploration=0.4, **more)
+
+
+def kill_one(client: Client, after: float) -> Thread:
+    """Kill a worker in a while."""
+
+    def kill() -> None:
+        time.sleep(after)
+        pids = client.run(os.getpid)
+        os.kill(min(pids.values()), signal.SIGKILL)
+
+    thread = Thread(target=kill)
+    thread.start()
+    return thread
+
+
+def back(client: Client) -> None:
+    client.wait_for_workers(2, timeout=60)
+
+
+@pytest.mark.parametrize("users", SIZES)
+def test_a_cluster_makes_the_bytes_of_one_machine(client, data, files, users):
+    alone = model(users).fit(data)
+    sent = model(users).fit(data, dask=client)  # chooses the epoch, validates, explores
+    assert any(record.moved for record in sent.history_)
+    assert sent._bytes == alone._bytes
+    assert [r.ndcg for r in sent.history_] == [r.ndcg for r in alone.history_]
+    assert model(users).fit(files, dask=client)._bytes == alone._bytes
+
+
+def test_one_candidate_and_more_workers_than_it_takes(client, data):
+    few = twins.random_interactions(3, n_users=9, n_items=12, mean=4)
+    how = {"dim": 8, "epochs": 3, "candidates": 1}
+    alone = SparseRec(**how).fit(few)
+    assert SparseRec(**how).fit(few, dask=client)._bytes == alone._bytes
+
+
+@pytest.mark.parametrize("users", [pytest.param("history", marks=pytest.mark.dask), "embedding"])
+def test_a_fit_that_loses_workers_ends_in_the_same_bytes(client, data, users, caplog):
+    expected = model(users, epochs=12).fit(data)._bytes
+    seen = []
+
+    def lose(record: Any) -> None:
+        seen.append(record.epoch)
+        if record.epoch in (3, 7):
+            pids = client.run(os.getpid)
+            os.kill(min(pids.values()), signal.SIGKILL)
+
+    found = model(users, epochs=12).fit(data, dask=client, on_epoch=lose)
+    assert found._bytes == expected
+    assert seen == list(range(1, 13))  # no epoch is counted twice
+    assert "is lost: going on from the last epoch" in caplog.text
+    back(client)
+
+
+def test_a_divergence_is_answered_as_on_one_machine(client, data):
+    how = {"dim": 16, "epochs": 3, "learning_rate": 60.0, "reg": 0.0}
+    alone = SparseRec(**how).fit(data)
+    assert alone.history_[0].loss > 0
+    assert SparseRec(**how).fit(data, dask=client)._bytes == alone._bytes
+
+
+def test_checkpoints_pass_from_a_cluster_to_one_machine(client, data, tmp_path):
+    expected = model("embedding", epochs=6).fit(data)._bytes
+
+    def stop(record: Any) -> None:
+        if record.epoch == 3:
+            raise ClusterError("the scheduler is lost")
+
+    keep = {"checkpoint": tmp_path / "kept"}
+    with pytest.raises(ClusterError):
+        model("embedding", epochs=6).fit(data, dask=client, on_epoch=stop, **keep)
+    epochs = []
+    again = model("embedding", epochs=6)
+    again.fit(data, resume=True, on_epoch=lambda r: epochs.append(r.epoch), **keep)
+    assert epochs[0] in (3, 4)
+    assert again._bytes == expected
+    other = model("embedding", epochs=6).fit(data, dask=client, resume=True, **keep)
+    assert other._bytes == expected
+
+
+def test_the_command_reads_with_the_workers(client, files, tmp_path):
+    outputs = []
+    for name, more in (("alone", []), ("there", ["--dask", client.scheduler.address])):
+        out = tmp_path / f"{name}.srec"
+        labels = tmp_path / "titles.csv"
+        labels.write_text("id,title\n3,Three\n")
+        line = ["fit", *files, "-o", str(out), "--epochs", "2", "--min-item-interactions", "20"]
+        assert run([*line, "--labels", f"{labels}:id,title", "-q", *more]) == 0
+        outputs.append(out.read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+def rows(folder: Path) -> list[Any]:
+    return duckdb.sql(f"SELECT * FROM '{folder}/*.parquet' ORDER BY ALL").fetchall()
+
+
+@pytest.mark.parametrize("users", SIZES)
+def test_every_user_of_many_files_is_served_once(client, data, files, users, tmp_path):
+    saved = tmp_path / "m.srec"
+    model(users, epochs=2).fit(data).save(saved)
+    single = tmp_path / "single.parquet"
+    line = ["recommend", str(saved), "--all-users", "-k", "5"]
+    parts = [part for file in files for part in ("--interactions", file)]
+    assert run([*line, *parts, "-o", str(single)]) == 0
+    assert run([*line, *parts, "-o", str(tmp_path / "here")]) == 0
+    there = ["--dask", client.scheduler.address]
+    assert run([*line, *parts, "-o", str(tmp_path / "there"), *there]) == 0
+    names = [f"part-{number:05d}.parquet" for number in range(5)]
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == names
+    found = rows(tmp_path / "there")
+    assert found == rows(tmp_path / "here")
+    expected = duckdb.sql(f"SELECT * FROM '{single}' ORDER BY ALL").fetchall()
+    # Whom a user is ranked with may change the last bits of the scores, and so the order of equals.
+    assert [row[:2] for row in found] == [row[:2] for row in expected]
+    assert np.allclose([row[3] for row in found], [row[3] for row in expected], atol=1e-5)
+
+
+def test_a_dask_frame_and_a_worker_that_dies(client, data, tmp_path):
+    dd = pytest.importorskip("dask.dataframe")
+    saved = tmp_path / "m.srec"
+    model("history", epochs=2).fit(data).save(saved)
+    text = [f"u{user}" if user % 3 else str(user) for user in data.user_of_entry()]
+    frame = dd.from_pandas(pd.DataFrame({"user": text, "item": data.items}), npartitions=6)
+    expected = recommend_all(saved, frame, tmp_path / "here")
+    assert expected.users == data.n_users
+    thread = kill_one(client, 0.5)
+    assert recommend_all(saved, frame, tmp_path / "there", dask=client) == expected
+    thread.join()
+    assert rows(tmp_path / "there") == rows(tmp_path / "here")
+    assert not list((tmp_path / "there").glob(".*"))
+    back(client)
+
+
+# Bad input
+
+
+def test_no_scheduler_at_the_address(monkeypatch, capsys, files, tmp_path):
+    monkeypatch.setattr(_cluster, "_CONNECT", 0.5)
+    line = ["fit", *files, "-o", str(tmp_path / "m.srec"), "--dask", "tcp://127.0.0.1:9"]
+    assert run(line) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: no Dask scheduler answers at tcp://127.0.0.1:9: start one with")
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scheduler_without_workers(monkeypatch):
+    monkeypatch.setattr(_cluster, "_WORKERS", 0.1)
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
+        pytest.raises(InputError, match="has no workers: start some"),
+    ):
+        SparseRec(epochs=1).fit(([1, 2], [1, 2]), dask=cluster.scheduler_address)
+
+
+def test_workers_with_another_version(client, monkeypatch):
+    monkeypatch.setattr(_version, "__version__", "99.0")
+    with pytest.raises(InputError, match=r"worker at .* has sparserec-np .*, and here is 99\.0"):
+        SparseRec(epochs=1).fit(([1, 2], [1, 2]), dask=client)
+
+
+@pytest.mark.parametrize("command", ["fit", "recommend"])
+def test_a_file_without_the_columns(client, data, files, tmp_path, capsys, command):
+    wrong = tmp_path / "wrong.parquet"
+    pd.DataFrame({"a": [1.5], "b": [2.5], "c": ["x"], "d": [0], "e": [1]}).to_parquet(wrong)
+    saved = tmp_path / "m.srec"
+    model("history", epochs=1).fit(data).save(saved)
+    capsys.readouterr()
+    there = ["-o", str(tmp_path / "out"), "--dask", client.scheduler.address]
+    if command == "fit":
+        assert run(["fit", *files, str(wrong), *there]) == 2
+    else:
+        parts = ["--interactions", files[0], "--interactions", str(wrong)]
+        assert run(["recommend", str(saved), "--all-users", *parts, *there]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: {wrong}")
+    assert not list(tmp_path.glob("out*/*"))
+
+
+def test_what_cannot_be_done_there_is_said_before_the_work(client, tmp_path):
+    address = client.scheduler.address
+    with pytest.raises(InputError, match="standard input"):
+        SparseRec().fit(["-"], dask=address)
+    with pytest.raises(InputError, match="one machine"):
+        SparseRec().fit([str(tmp_path / "x.csv")], dask=address, warm_start=tmp_path / "m.srec")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(InputError, match="give a new or empty folder"):
+        recommend_all(tmp_path / "m.srec", "x.csv", tmp_path / "full")
+
+
+def test_workers_that_die_again_and_again_end_in_one_sentence(client, monkeypatch):
+    monkeypatch.setattr(_team, "_TRIES", 2)
+    team = Team(client, None)
+
+    def lost(*_: Any) -> None:
+        raise _team.WorkersLostError("a Dask worker is lost")
+
+    monkeypatch.setattr(team, "_at_once", lost)
+    with pytest.raises(ClusterError, match="2 times in a row"):
+        team.call("validate", lambda rank, size: ())
+
+
+# Slower: a scheduler of its own
+
+
+@pytest.mark.dask
+def test_a_lost_scheduler_leaves_a_checkpoint_for_one_machine(files, tmp_path):
+    def start(*args: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli." + args[0], *args[1:]],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    info = tmp_path / "scheduler.json"
+    where = ["--scheduler-file", str(info)]
+    scheduler = start("dask_scheduler", "--no-dashboard", "--port", "0", *where)
+    worker = None
+    try:
+        while not info.exists():
+            time.sleep(0.1)
+        worker = start("dask_worker", *where, "--nthreads", "1", "--no-dashboard")
+        address = json.loads(info.read_text())["address"]
+        out, kept = tmp_path / "m.srec", tmp_path / "kept"
+        line = ["fit", *files, "-o", str(out), "--epochs", "400", "--checkpoint", str(kept)]
+        with subprocess.Popen(
+            [sys.executable, "-m", "sparserec_np", *line, "--dask", address],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as fit:
+            for said in fit.stderr:
+                if "epoch 5/" in said:
+                    break
+            scheduler.kill()
+            said = fit.stderr.read()
+            assert fit.wait(timeout=120) == 1, said
+        assert said.splitlines()[-1].startswith("error: the Dask scheduler at tcp")
+        assert "Traceback" not in said
+        assert not out.exists()
+    finally:
+        for process in (scheduler, worker):
+            if process is not None:
+                process.kill()
+                process.wait()
+    assert list(kept.glob("checkpoint-*.npz"))
+    assert run([*line[:-2], "--checkpoint", str(kept), "--resume", "-q"]) == 0
+    whole = tmp_path / "whole.srec"
+    assert run(["fit", *files, "-o", str(whole), "--epochs", "400", "-q"]) == 0
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.dask
+@pytest.mark.parametrize("turn", range(6))
+def test_kills_at_any_moment(client, data, turn):
+    users = ("history", "embedding")[turn % 2]
+    expected = model(users).fit(data)._bytes
+    thread = kill_one(client, random.Random(turn).uniform(0, 2))
+    assert model(users).fit(data, dask=client)._bytes == expected
+    thread.join()
+    back(client)

@@ -1,0 +1,294 @@
+"""Several peers do what one alone does: the parts of a training, over real connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import twins
+
+from sparserec_np import InputError, nmf
+from sparserec_np.distributed._mesh import Listener, Mesh, PeerLostError
+from sparserec_np.distributed._sources import cuts, part_of, read_together
+from sparserec_np.explore import explore
+from sparserec_np.interactions import drop_rare, read
+from sparserec_np.nmf import Factor
+from sparserec_np.peers import ALONE, Peers
+from sparserec_np.selection import threshold
+from sparserec_np.split import hold_out
+from sparserec_np.start import starting_rows
+from sparserec_np.state import Growth, Rows
+
+
+def together(size: int, work: Callable[[Peers], Any]) -> list[Any]:
+    """Let peers in threads of their own do something at once; what they return, by rank."""
+    listeners = [Listener("127.0.0.1") for _ in range(size)]
+    addresses = [listener.address for listener in listeners]
+
+    def run(rank: int) -> Any:
+        mesh = Mesh(rank, listeners[rank], addresses, b"secret")
+        try:
+            return work(mesh)
+        finally:
+            mesh.close()
+
+    with ThreadPoolExecutor(size) as pool:
+        return [future.result() for future in [pool.submit(run, rank) for rank in range(size)]]
+
+
+def joined(parts: list[Rows]) -> Rows:
+    lengths = np.concatenate([np.diff(part.indptr) for part in parts])
+    rest = [np.concatenate([part[field] for part in parts]) for field in (1, 2, 3)]
+    return Rows(np.concatenate(([0], np.cumsum(lengths))), *rest)
+
+
+def check_same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return twins.random_interactions(7, n_users=60, n_items=40, mean=6)
+
+
+@pytest.mark.parametrize("length", [0, 3, 200_000])
+def test_parcels_of_any_length_arrive(length):
+    def work(peers: Peers) -> dict[int, bytes]:
+        # To the one behind and to itself; the first gets nothing from the second.
+        return peers.exchange(
+            {r: bytes([peers.rank]) * length for r in (peers.rank, (peers.rank + 1) % peers.size)}
+        )
+
+    for rank, came in enumerate(together(3, work)):
+        assert {r: bytes(data) for r, data in came.items()} == {
+            r: bytes([r]) * length for r in (rank, (rank - 1) % 3)
+        }
+
+
+def test_sums_and_gathering():
+    def work(peers: Peers) -> Any:
+        own = np.arange(2 * peers.rank, dtype=np.int64).reshape(-1, 2)
+        return (
+            peers.joined(own),
+            peers.sum(np.array([1, 10]) * peers.rank),
+            peers.before(peers.rank + 1),
+            [part.shape for part in peers.each(own)],
+        )
+
+    for rank, (whole, total, before, shapes) in enumerate(together(3, work)):
+        assert whole.tolist() == [[0, 1], [0, 1], [2, 3]]
+        assert total.tolist() == [3, 30]
+        assert before == sum(range(rank + 1))
+        assert shapes == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_a_relay_adds_in_the_order_of_the_ranks():
+    values = np.float32([1e8, 1.0, -1e8])  # another order gives another sum
+
+    def work(peers: Peers) -> float:
+        total = np.zeros(1, np.float32)
+        peers.relay(total, lambda part: part.__iadd__(values[peers.rank]))
+        return float(total[0])
+
+    in_order = float((values[0] + values[1]) + values[2])
+    assert in_order != float((values[0] + values[2]) + values[1])
+    assert together(3, work) == [in_order] * 3
+
+
+def test_who_loses_a_peer_is_told():
+    def work(peers: Peers) -> str:
+        if peers.rank == 1:
+            return "gone"
+        with pytest.raises(PeerLostError, match="a peer of 3 is gone"):
+            while True:
+                peers.exchange({})
+        return "told"
+
+    assert together(3, work) == ["told", "gone", "told"]
+
+
+def test_strangers_are_not_let_in():
+    listeners = [Listener("127.0.0.1") for _ in range(2)]
+    addresses = [listener.address for listener in listeners]
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(Mesh, 0, listeners[0], addresses, b"secret")
+        stranger = pool.submit(Mesh, 1, Listener("127.0.0.1"), addresses, b"sicret")
+        second = pool.submit(Mesh, 1, listeners[1], addresses, b"secret")
+        pair = first.result(), second.result()
+        with pytest.raises(PeerLostError):
+            stranger.result().exchange({0: b"x"})
+        replies = [pool.submit(mesh.exchange, {1 - mesh.rank: b"hello"}) for mesh in pair]
+        assert [bytes(reply.result()[1 - r]) for r, reply in enumerate(replies)] == [b"hello"] * 2
+    for mesh in pair:
+        mesh.close()
+
+
+@pytest.mark.parametrize("largest", [False, True])
+def test_a_threshold_among_all_and_ties_to_the_first(rng, largest):
+    values = rng.integers(0, 6, 300).astype(np.float32)
+    bits = values.view(np.uint32)
+    key, ties = threshold(bits, 120, largest)
+
+    def work(peers: Peers) -> Any:
+        return threshold(np.array_split(bits, 4)[peers.rank], 120, largest, peers)
+
+    found = together(4, work)
+    assert {one for one, _ in found} == {key}
+    left = ties
+    for (_, own), part in zip(found, np.array_split(bits, 4), strict=True):
+        assert own == min(left, int((part == key).sum()))
+        left -= own
+    assert left == 0
+
+
+def test_a_user_table_explores_as_a_whole(rng):
+    rows = twins.random_rows(rng, 40, 9, 5)
+    rows.values[:] = np.round(rows.values, 1)  # so that there are ties
+    slot = np.full(40, -1, np.int32)
+    slot[::3] = np.arange(14)
+    sums = np.round(rng.normal(size=(14, 9)), 1).astype(np.float32)
+    copy = Rows(*map(np.copy, rows))
+    expected, moved = explore(copy, Growth(slot, sums.copy()), 0.6, 0.01)
+    bounds = [0, 11, 11, 40]
+
+    def work(peers: Peers) -> Any:
+        first, last = bounds[peers.rank], bounds[peers.rank + 1]
+        some = slice(rows.indptr[first], rows.indptr[last])
+        own = Rows(
+            rows.indptr[first : last + 1] - rows.indptr[first],
+            *(array[some].copy() for array in rows[1:]),
+        )
+        mine = np.isin(np.arange(14), slot[first:last])[:, None]
+        growth = Growth(slot[first:last], np.where(mine, sums, np.float32(0.0)))
+        return explore(own, growth, 0.6, 0.01, peers)
+
+    found = together(3, work)
+    assert moved > 5
+    assert {own for _, own in found} == {moved}
+    check_same(joined([part for part, _ in found]), expected)
+
+
+def test_starting_rows_are_those_of_the_whole(rng):
+    factor = Factor(
+        np.tile(np.arange(4, dtype=np.uint16), (30, 1)),
+        np.round(rng.uniform(0.1, 1, (30, 4)), 1).astype(np.float32),
+        np.full(30, 4, np.int32),
+    )
+    factor.values[5], factor.counts[5] = 0, 0
+    how = (8, 150, 0.3, 0.01, np.uint64(3))
+    expected = starting_rows(Factor(*map(np.copy, factor)), *how)
+    bounds = [0, 4, 30]
+
+    def work(peers: Peers) -> Rows:
+        some = slice(bounds[peers.rank], bounds[peers.rank + 1])
+        return starting_rows(Factor(*(array[some].copy() for array in factor)), *how, peers)
+
+    check_same(joined(together(2, work)), expected)
+
+
+def test_the_same_interactions_are_held_out(data):
+    expected = hold_out(data, fraction=0.3, seed=5)
+    bounds = cuts(data.user_degrees(), 3)
+
+    def work(peers: Peers) -> Any:
+        own = part_of(data, bounds[peers.rank], bounds[peers.rank + 1])
+        return hold_out(own, fraction=0.3, seed=5, peers=peers)
+
+    found = together(3, work)
+    for part, whole in enumerate(expected):
+        np.testing.assert_array_equal(np.concatenate([f[part].items for f in found]), whole.items)
+        prints = [
+            f[part].fingerprint(int(first)) for f, first in zip(found, bounds[:-1], strict=True)
+        ]
+        assert sum(prints) % (1 << 64) == whole.fingerprint()
+    assert expected[0].fingerprint() != expected[1].fingerprint()
+
+
+def test_items_are_coded_by_the_sums_of_all(data, monkeypatch):
+    monkeypatch.setattr(nmf, "_RELAYED", 7)  # several turns
+    # One alone through the relay; several go through it in the fits of test_distributed.py.
+    how = {"user_width": 3, "item_width": 3, "sweeps": 2}
+    expected = nmf.factorise(data, 8, rng=np.random.default_rng(1), **how)
+    by_item = nmf._transposed(data)
+    item_scale = nmf._inverse_root(data.item_degrees())
+    user_scale = nmf._inverse_root(data.user_degrees())
+    gram = np.zeros((8, 8), np.float32)
+    nmf._gram(expected[0], gram)
+    items = nmf.empty_factor(data.n_items, 3)
+    nmf._code_items_together(by_item, item_scale, user_scale, expected[0], gram, items, ALONE)
+    np.testing.assert_array_equal(items.counts, expected[1].counts)
+    np.testing.assert_array_equal(items.values, expected[1].values)
+    used = items.values > 0
+    np.testing.assert_array_equal(items.dims[used], expected[1].dims[used])
+
+
+def test_users_and_items_with_little_go_as_on_one_machine(data):
+    expected = drop_rare(data, 3, 3)
+    bounds = cuts(data.user_degrees(), 3)
+
+    def work(peers: Peers) -> Any:
+        own = part_of(data, bounds[peers.rank], bounds[peers.rank + 1])
+        return drop_rare(own, 3, 3, peers)
+
+    found = together(3, work)
+    assert expected.n_users < data.n_users
+    np.testing.assert_array_equal(np.concatenate([f.items for f in found]), expected.items)
+    assert all(f.item_ids.values.tolist() == expected.item_ids.values.tolist() for f in found)
+
+
+@pytest.mark.parametrize("users", ["{}", "user {}"])
+def test_files_read_by_several_are_those_read_by_one(tmp_path: Path, users: str):
+    pairs = [(users.format(n % 13), n % 7) for n in range(60)]
+    files = []
+    for n in range(3):
+        # In the last file an item has a name, which makes text of all the others.
+        lines = [f"{user},{item}" for user, item in pairs[n::2]] + (["x,seven"] if n == 2 else [])
+        files.append(tmp_path / f"{n}.csv")
+        files[-1].write_text("\n".join(["user,item", *lines]))
+    expected = read(files, min_user_interactions=2)
+
+    def work(peers: Peers) -> Any:
+        paths = [str(path) for path in files[peers.rank :: 4]]
+        return read_together(paths, {"min_user_interactions": 2}, peers)
+
+    found = together(4, work)  # one of them has no file
+    np.testing.assert_array_equal(np.concatenate([own.items for own, _ in found]), expected.items)
+    ids = [id_ for own, _ in found for id_ in own.user_ids.take(np.arange(own.n_users))]
+    assert ids == expected.user_ids.take(np.arange(expected.n_users))
+    assert found[0][0].item_ids.take(np.arange(expected.n_items)) == expected.item_ids.take(
+        np.arange(expected.n_items)
+    )
+    assert sum(report.duplicates for _, report in found) == expected.report.duplicates
+    assert sum(report.dropped_users for _, report in found) == expected.report.dropped_users > 0
+
+
+def test_files_with_nothing_and_files_that_are_not_there(tmp_path):
+    for name, rating in (("low", 1), ("high", 5)):
+        (tmp_path / f"{name}.csv").write_text(f"user,item,rating\n1,1,{rating}\n1,2,{rating}\n")
+
+    def work(least: float, *names: str) -> Callable[[Peers], Any]:
+        paths = [[str(tmp_path / name)] for name in names]
+        return lambda peers: read_together(paths[peers.rank], {"min_rating": least}, peers)
+
+    found = together(2, work(3, "low.csv", "high.csv"))
+    assert sum(own.nnz for own, _ in found) == 2
+    assert [report.below_min_rating for _, report in found] == [2, 0]
+    with pytest.raises(InputError, match="all 2 ratings are below 6"):
+        together(2, work(6, "low.csv", "high.csv"))
+    with pytest.raises((InputError, PeerLostError)) as caught:
+        together(2, work(3, "none.csv", "high.csv"))
+    assert "none.csv: is not to be found on" in str(caught.value)
+
+
+def test_one_alone_has_everything():
+    counts = np.array([1, 2])
+    assert ALONE.sum(counts) is counts
+    assert ALONE.joined(counts) is counts
+    assert ALONE.before(7) == 0
+    assert ALONE.total(7) == 7
