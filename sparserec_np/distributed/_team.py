@@ -171,8 +171,9 @@ class Team:
     def _results(self, futures: list[Future]) -> list[Any]:
         self._finish(futures)
         # A worker may die before its result is here, and Dask would wait for it to come back.
+        loop: Any = self._client.loop
         gathering = asyncio.run_coroutine_threadsafe(
-            self._client.gather(futures, asynchronous=True), self._client.loop.asyncio_loop
+            self._client.gather(futures, asynchronous=True), loop.asyncio_loop
         )
         try:
             while True:
