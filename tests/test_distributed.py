@@ -291,7 +291,7 @@ def test_a_lost_scheduler_leaves_a_checkpoint_for_one_machine(files, tmp_path):
         worker = start("dask_worker", *where, "--nthreads", "1", "--no-dashboard")
         address = json.loads(info.read_text())["address"]
         out, kept = tmp_path / "m.srec", tmp_path / "kept"
-        line = ["fit", *files, "-o", str(out), "--epochs", "400", "--checkpoint", str(kept)]
+        line = ["fit", *files, "-o", str(out), "--epochs", "100", "--checkpoint", str(kept)]
         with subprocess.Popen(
             [sys.executable, "-m", "sparserec_np", *line, "--dask", address],
             stderr=subprocess.PIPE,
@@ -314,7 +314,7 @@ def test_a_lost_scheduler_leaves_a_checkpoint_for_one_machine(files, tmp_path):
     assert list(kept.glob("checkpoint-*.npz"))
     assert run([*line[:-2], "--checkpoint", str(kept), "--resume", "-q"]) == 0
     whole = tmp_path / "whole.srec"
-    assert run(["fit", *files, "-o", str(whole), "--epochs", "400", "-q"]) == 0
+    assert run(["fit", *files, "-o", str(whole), "--epochs", "100", "-q"]) == 0
     assert out.read_bytes() == whole.read_bytes()
 
 

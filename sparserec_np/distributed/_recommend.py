@@ -95,6 +95,8 @@ def recommend_all(
             model_there = client.submit(_same, whole, pure=False)
             return _work(there, sources, model_there, folder, k, threads, options)
     finally:
+        if (folder / _DEALT).exists():  # renamed, so that tasks still at work end here as well
+            (folder / _DEALT).rename(folder / f"{_DEALT}-{os.urandom(6).hex()}")
         for left_over in folder.glob(".*"):
             shutil.rmtree(left_over, ignore_errors=True)
 
@@ -114,6 +116,7 @@ def _work(
     n = len(sources)
     user_kind = None
     if n > 1:
+        (folder / _DEALT).mkdir()
         places = enumerate(sources)
         dealt = do(_deal, [(source, number, n, folder, options) for number, source in places])
         kinds = set(filter(None, dealt))
@@ -201,7 +204,7 @@ def _deal(source: Any, number: int, n: int, folder: Path, options: dict[str, Any
     for deal in np.unique(deals):
         some = take_users(data, np.flatnonzero(deals == deal))
         target = folder / _DEALT / f"{deal:05d}" / f"{number:05d}.parquet"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(exist_ok=True)
         write_table(
             target,
             {

@@ -8,14 +8,17 @@ depends on how many peers there are, nothing of it is seen in the result.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import TimeoutError as FuturesTimeoutError
 from typing import Any
 from uuid import uuid4
 
 from distributed import Client, Future, wait
+from distributed import TimeoutError as DaskTimeoutError
 from distributed.scheduler import KilledWorker
 
 from sparserec_np.distributed._cluster import check_workers, lost_scheduler, workers
@@ -27,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 _LOOK = 1.0  # seconds between two looks at whether all workers are alive
 _RETURN = 30.0  # seconds in which lost workers may come back before the others go on without them
+_TIMEOUTS = (TimeoutError, DaskTimeoutError, FuturesTimeoutError)  # one and the same since 3.11
 _TRIES = 20  # how often in a row the same call may lose a worker
 
 Args = Callable[[int, int], tuple[Any, ...]]
@@ -141,10 +145,15 @@ class Team:
         futures = []
         for rank, address in enumerate(self._addresses):
             function, *args = task(rank)
+            try:
+                sent = [self._sent(arg, address) for arg in args]
+            except Exception as error:
+                self._check(error)
+                raise WorkersLostError("a Dask worker is lost") from error
             futures.append(
                 self._client.submit(
                     function,
-                    *(self._sent(arg, address) for arg in args),
+                    *sent,
                     key=f"sparserec-{function.__name__}-{uuid4().hex}",
                     workers=[address],
                     allow_other_workers=False,
@@ -156,16 +165,29 @@ class Team:
     def _sent(self, arg: Any, address: str) -> Any:
         """Bring what is large to its worker, past the scheduler."""
         if (isinstance(arg, tuple) and hasattr(arg, "_fields")) or hasattr(arg, "indptr"):
-            return self._client.scatter(arg, workers=[address], hash=False)
+            return self._client.scatter(arg, workers=[address], hash=False, timeout=_RETURN)
         return arg
 
     def _results(self, futures: list[Future]) -> list[Any]:
         self._finish(futures)
+        # A worker may die before its result is here, and Dask would wait for it to come back.
+        loop: Any = self._client.loop
+        gathering = asyncio.run_coroutine_threadsafe(
+            self._client.gather(futures, asynchronous=True), loop.asyncio_loop
+        )
         try:
-            return list(self._client.gather(futures))
+            while True:
+                try:
+                    return list(gathering.result(_LOOK))
+                except _TIMEOUTS:
+                    self._check(None)
+        except (WorkersLostError, ClusterError):
+            raise
         except Exception as error:  # not of a task: these are done
             self._check(error)
             raise WorkersLostError("a Dask worker is lost") from error
+        finally:
+            gathering.cancel()
 
     def _finish(self, futures: list[Future]) -> None:
         """Wait until all tasks are done.
@@ -180,7 +202,7 @@ class Team:
                 with self._client.as_current():
                     wait(futures, timeout=_LOOK)
                 break
-            except TimeoutError:
+            except _TIMEOUTS:
                 self._check(None)
             except Exception as error:  # of many kinds, but never that of a task
                 self._check(error)
