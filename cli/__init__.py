@@ -6,6 +6,7 @@ their top; what a command needs beyond that it imports when it runs, so that ``-
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -28,4 +29,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     from .app import run
 
-    return run(sys.argv[1:] if args is None else list(args))
+    if args is not None:
+        return run(list(args))
+    code = run(sys.argv[1:])
+    if code == 130:  # one more Ctrl-C, while Python takes its leave, ends that without a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return code
