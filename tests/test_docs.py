@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import re
 import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib.metadata import metadata
 from pathlib import Path
@@ -28,13 +26,7 @@ USERS = 600
 LOADED = {"script": "src", "img": "src", "iframe": "src", "link": "href"}
 
 
-@pytest.fixture(autouse=True)
-def log_as_it_was() -> Iterator[None]:
-    logger = logging.getLogger("sparserec_np")
-    level, handlers = logger.level, logger.handlers[:]
-    yield
-    logger.setLevel(level)
-    logger.handlers[:] = handlers
+pytestmark = pytest.mark.usefixtures("log_as_it_was")
 
 
 @pytest.fixture(scope="module")
