@@ -33,7 +33,7 @@ from sparserec_np.trainer import start, train
 
 DATA = ("gowalla", "movielens-1m", "lastfm", "amazon-sports")
 SIZES = ("100KB", "250KB", "500KB", "1MB", "2MB", "4MB")
-DIMS = (4, 8, 16, 32, 64, 128, 256)
+DIMS = (4, 16, 64, 256)
 EASE_MOST_ITEMS = 20_000
 OURS = {"history": "ours, history", "embedding": "ours, embedding"}
 STYLES = {  # colour and marker of a line in the plot
@@ -139,7 +139,8 @@ def points_of_peers(
 
     def tuned(kind: str, dim: int) -> Result:
         grid = rivals.grid(kind, quick)
-        what = {"tune": kind, "data": data, "dim": dim, "grid": grid}
+        users = rivals.TUNE_USERS
+        what = {"tune": kind, "data": data, "dim": dim, "grid": grid, "users": users}
         found = results.measure(
             what, lambda: rivals.tune(kind, dim, parts.train, parts.valid, grid)
         )
