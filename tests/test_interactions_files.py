@@ -296,6 +296,25 @@ def test_the_result_does_not_depend_on_threads_or_memory(
         assert again.user_ids.take(range(100)) == reference.user_ids.take(range(100))
 
 
+@pytest.mark.parametrize(("asked", "left"), [(None, "64MB"), ("300MB", "300MB")])
+def test_memory_is_given_back_before_the_interactions_are_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, left: str
+) -> None:
+    from sparserec_np.interactions import _files
+
+    limits = []
+    fetch = _files._fetch
+
+    def noting(db: duckdb.DuckDBPyConnection) -> object:
+        limits.append(db.execute("SELECT current_setting('memory_limit')").fetchone())
+        return fetch(db)
+
+    monkeypatch.setattr(_files, "_fetch", noting)
+    read(write(tmp_path, "a.csv", RATINGS), memory_limit=asked)
+    with duckdb.connect(config={"memory_limit": left}) as db:
+        assert limits == [db.execute("SELECT current_setting('memory_limit')").fetchone()]
+
+
 def test_movielens_as_people_have_it(data_dir: Path) -> None:
     interactions = read(data_dir / "movielens-small" / "ratings.csv", with_times=True)
     assert (interactions.n_users, interactions.n_items, interactions.nnz) == (610, 9724, 100836)

@@ -1,7 +1,8 @@
 """Interactions from files, read by DuckDB within a memory limit.
 
-Three steps: *stage* the rows of all files in one table that spills to disk, *number* the distinct
-ids by rank, *fetch* the pairs of numbers in blocks. Ids and numbers reach Python, rows never do.
+Four steps: *stage* the rows of all files in one table that spills to disk, *number* the distinct
+ids by rank, *pair* the numbers in a table of their own, *fetch* the pairs in blocks. Ids and
+numbers reach Python, rows never do.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sparserec_np.interactions._columns import ColumnOptions, require
 from sparserec_np.interactions._core import Interactions, drop_rare
 from sparserec_np.interactions._paths import InputFile, find_files
 from sparserec_np.interactions._report import EXAMPLES, BadRow, NothingLeftError, ReadReport
-from sparserec_np.interactions._sources import open_source
+from sparserec_np.interactions._sources import open_source, quoted
 from sparserec_np.interactions._staging import StagedFile, bad_rows, create_table, stage
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_MEMORY_LIMITS = ("256MB", "1GB")  # the second where the first is too small
+# Of DuckDB while pairs are fetched: a scan needs little, and the interactions grow beside it.
+FETCH_LIMIT = "64MB"
 
 
 class _Numbered(NamedTuple):
@@ -62,8 +65,9 @@ def read(
     lines, all of them also as ``.gz`` or ``.zst``, and Parquet. Ids become int64 where every id of
     all files is an integer as Python would write it, else they stay text, verbatim.
 
-    Peak memory: ``memory_limit`` for DuckDB, which spills the rest to the folder for temporary
-    files, about as much beside it for its buffers, and the interactions.
+    Peak memory: the larger of two. While ids are numbered, ``memory_limit`` for DuckDB, which
+    spills the rest to the folder for temporary files, and some 100 MB beside it. After that the
+    interactions, 64 MB for DuckDB (``memory_limit``, where it is given), and some 150 MB.
 
     Args:
         paths: One or many paths or globs; ``"-"`` is standard input.
@@ -99,7 +103,8 @@ def read(
         for limit in limits:
             try:
                 with _database(scratch, limit, threads) as db:
-                    interactions = _read(db, files, options, rules, on_bad_rows)
+                    fetch_limit = memory_limit or FETCH_LIMIT
+                    interactions = _read(db, files, options, rules, on_bad_rows, fetch_limit)
                 break
             except _NoRoomError as error:
                 if limit == limits[-1]:
@@ -117,6 +122,7 @@ def _read(
     options: ColumnOptions,
     rules: Rules,
     on_bad_rows: str,
+    fetch_limit: str,
 ) -> Interactions:
     staged = _stage_all(db, files, options, rules)
     report = _report(db, staged, rules)
@@ -127,9 +133,12 @@ def _read(
     with _told_plainly("the rows"):
         users, user_note = _number(db, "u", "user")
         items, item_note = _number(db, "i", "item")
+        _pair(db, f"{users.join} {items.join}", rules.with_times)
+        counts = _count(db, len(users.ids))
+        db.execute(f"SET memory_limit = {quoted(fetch_limit)}")  # gives the rest back at once
         interactions, duplicates = assemble_blocks(
-            _fetch(db, f"{users.join} {items.join}", rules.with_times),
-            _count(db, users),
+            _fetch(db),
+            counts,
             users.ids,
             items.ids,
             with_times=rules.with_times,
@@ -280,25 +289,30 @@ def _string_ids(rows: DuckDBPyConnection) -> StrIds:
     return StrIds(blob, np.cumsum(np.concatenate(lengths)))
 
 
-def _count(db: DuckDBPyConnection, numbers: _Numbered) -> NDArray[np.int64]:
-    """Count the rows of each user that are interactions; int64[n_users]."""
-    found = db.execute(
-        f"SELECT u.code AS code, count(*) AS n FROM staged AS s {numbers.join} "
-        f"WHERE verdict = {Verdict.KEEP:d} GROUP BY u.code"
-    ).fetchnumpy()
-    counts = np.zeros(len(numbers.ids), dtype=np.int64)
-    counts[found["code"]] = found["n"]
+def _pair(db: DuckDBPyConnection, joins: str, with_times: bool) -> None:
+    """Put the numbers of all interactions in the table ``pairs``, and drop what they come from."""
+    db.execute("SET preserve_insertion_order = false")  # the pairs are sorted in the end
+    db.execute(
+        f"CREATE TEMP TABLE pairs AS SELECT u.code AS u, i.code AS i{', t' if with_times else ''} "
+        f"FROM staged AS s {joins} WHERE verdict = {Verdict.KEEP:d}"
+    )
+    for table in ("staged", "u_codes", "i_codes"):
+        db.execute(f"DROP TABLE {table}")
+
+
+def _count(db: DuckDBPyConnection, n_users: int) -> NDArray[np.int64]:
+    """Count the pairs of each user; int64[n_users]."""
+    found = db.execute("SELECT u, count(*) AS n FROM pairs GROUP BY u").fetchnumpy()
+    counts = np.zeros(n_users, dtype=np.int64)
+    counts[found["u"]] = found["n"]
     return counts
 
 
-def _fetch(db: DuckDBPyConnection, joins: str, with_times: bool) -> Iterator[Pairs]:
+def _fetch(db: DuckDBPyConnection) -> Iterator[Pairs]:
     """Bring the numbered pairs over, block by block."""
-    (rows,) = db.execute("SELECT coalesce(max(rowid) + 1, 0) FROM staged").fetchone()  # type: ignore[misc]
-    db.execute("SET preserve_insertion_order = false")  # the pairs are sorted in the end
+    (rows,) = db.execute("SELECT coalesce(max(rowid) + 1, 0) FROM pairs").fetchone()  # type: ignore[misc]
     for start in range(0, rows, BLOCK):
         block = db.execute(
-            f"SELECT u.code AS u, i.code AS i{', t' if with_times else ''} FROM staged AS s "
-            f"{joins} WHERE verdict = {Verdict.KEEP:d} "
-            f"AND s.rowid >= {start} AND s.rowid < {start + BLOCK}"
+            f"SELECT * FROM pairs WHERE rowid >= {start} AND rowid < {start + BLOCK}"
         ).fetchnumpy()
         yield Pairs(block["u"], block["i"], block.get("t"))
