@@ -25,8 +25,8 @@ from sparserec_np.errors import ClusterError, InputError
 from sparserec_np.interactions import (
     Interactions,
     NothingLeftError,
-    find_files,
     from_frame,
+    list_files,
     read,
     take_users,
 )
@@ -55,8 +55,8 @@ def recommend_all(
 
     Args:
         model: The model file.
-        interactions: What the users have: paths or globs of files, one partition each; or a Dask
-            DataFrame.
+        interactions: What the users have: paths, globs or URLs of files, one partition each; or a
+            Dask DataFrame.
         output: Folder for the Parquet files, new or empty, which all workers see. Columns ``user``,
             ``rank`` (from 1), ``item`` and ``score``.
         k: Items a user.
@@ -77,10 +77,7 @@ def recommend_all(
     if hasattr(interactions, "to_delayed"):
         sources = interactions.to_delayed()
     else:
-        given = [interactions] if isinstance(interactions, (str, Path)) else list(interactions)
-        if "-" in map(str, given):
-            raise InputError("give files that can be read again, not standard input (-)")
-        sources = [str(Path(file.path).resolve()) for file in find_files(given, folder)]
+        sources = [path for path, _ in list_files(interactions)]
     try:
         if dask is None:
             return _work(_here, sources, whole, folder, k, threads, options)

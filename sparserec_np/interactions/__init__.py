@@ -18,7 +18,8 @@ from sparserec_np.interactions._core import Interactions, drop_rare, slice_ids
 from sparserec_np.interactions._files import read
 from sparserec_np.interactions._frames import from_frame
 from sparserec_np.interactions._memory import from_any, from_matrix, from_pairs, ids_of
-from sparserec_np.interactions._paths import find_files
+from sparserec_np.interactions._paths import list_files
+from sparserec_np.interactions._remote import is_url
 from sparserec_np.interactions._report import (
     EXAMPLES,
     BadRow,
@@ -38,12 +39,13 @@ __all__ = [
     "align",
     "assemble",
     "drop_rare",
-    "find_files",
     "from_any",
     "from_frame",
     "from_matrix",
     "from_pairs",
     "ids_of",
+    "is_url",
+    "list_files",
     "merge",
     "positions_in",
     "read",

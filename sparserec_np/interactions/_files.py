@@ -23,6 +23,7 @@ from sparserec_np.interactions._bad_rows import Rules, Verdict, check_on_bad_row
 from sparserec_np.interactions._columns import ColumnOptions, require
 from sparserec_np.interactions._core import Interactions, drop_rare
 from sparserec_np.interactions._paths import InputFile, find_files
+from sparserec_np.interactions._remote import is_url, names_for_people, register
 from sparserec_np.interactions._report import EXAMPLES, BadRow, NothingLeftError, ReadReport
 from sparserec_np.interactions._sources import open_source
 from sparserec_np.interactions._staging import StagedFile, bad_rows, create_table, stage
@@ -66,7 +67,9 @@ def read(
     files, about as much beside it for its buffers, and the interactions.
 
     Args:
-        paths: One or many paths or globs; ``"-"`` is standard input.
+        paths: One or many paths, globs or URLs; ``"-"`` is standard input. URLs such as
+            ``s3://bucket/*.parquet`` need the extra ``[remote]`` and fsspec's package for the
+            store.
         user_col: Column of the users: a name, or a position counted from 1. Found by its usual
             names or by position if not given; so are the next three.
         item_col: Column of the items.
@@ -88,7 +91,7 @@ def read(
 
     Raises:
         InputError: A file, a column or (with ``"stop"``) a row cannot be used, or nothing is left.
-        MissingExtraError: DuckDB is not installed.
+        MissingExtraError: DuckDB, or what reads URLs, is not installed.
     """
     check_on_bad_rows(on_bad_rows)
     options = ColumnOptions(user_col, item_col, rating_col, time_col)
@@ -99,6 +102,8 @@ def read(
         for limit in limits:
             try:
                 with _database(scratch, limit, threads) as db:
+                    if any(is_url(file.name) for file in files):
+                        register(db)
                     interactions = _read(db, files, options, rules, on_bad_rows)
                 break
             except _NoRoomError as error:
@@ -176,7 +181,10 @@ def _told_plainly(what: str) -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise
     except duckdb.Error as error:
-        message = re.sub(r"^[A-Za-z ]+ Error: ", "", str(error).split("\n", 1)[0])
+        lines = str(error).strip().split("\n")
+        # An error within Python, of a store that is read from, comes with its traceback.
+        line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+        message = names_for_people(re.sub(r"^[\w. ]*Error: ", "", line))
         if isinstance(error, duckdb.OutOfMemoryException) or "No space left" in message:
             raise _NoRoomError(
                 f"{what}: reading needs more memory or temporary disk space than it may use: raise "
