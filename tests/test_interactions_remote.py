@@ -17,6 +17,7 @@ import pytest
 
 from sparserec_np import InputError, MissingExtraError, SparseRec
 from sparserec_np.cli.app import run
+from sparserec_np.distributed import recommend_all
 from sparserec_np.interactions import Interactions, list_files, read
 
 fsspec = pytest.importorskip("fsspec")
@@ -109,13 +110,44 @@ def test_the_command_fits_from_a_url(tmp_path):
     assert outputs[0] == outputs[1] == SparseRec(epochs=2).fit(path.as_uri())._bytes
 
 
+def test_the_command_serves_everybody_into_a_store(memory, tmp_path, capsys):
+    saved = str(tmp_path / "m.srec")
+    for part in range(3):
+        pairs = [(user, item) for user in range(9) for item in range(part, 12, user % 4 + 2)]
+        write(tmp_path / f"{part}.parquet", pairs=pairs)
+    SparseRec(epochs=2).fit(f"{tmp_path}/*.parquet").save(saved)
+    line = ["recommend", saved, "--all-users", "--interactions", f"{tmp_path}/?.parquet", "-k", "2"]
+    assert run([*line, "-o", str(tmp_path / "out")]) == 0
+    assert run([*line, "-o", "memory://shop/out/"]) == 0
+    files = sorted((tmp_path / "out").iterdir())
+    assert {file.name for file in files} == {f"part-0000{n}.parquet" for n in range(3)}
+    assert memory.find("/shop") == [f"/shop/out/{file.name}" for file in files]  # and no others
+    for file in files:
+        assert memory.cat(f"/shop/out/{file.name}") == file.read_bytes()
+    capsys.readouterr()
+    assert run([*line, "-o", "memory://shop/out"]) == 2
+    assert "memory://shop/out: there are files in it" in capsys.readouterr().err
+
+
+def test_a_store_that_may_not_be_written_to(memory, tmp_path, monkeypatch, capsys):
+    def denied(*_: Any) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(memory, "pipe_file", denied)
+    line = ["recommend", str(tmp_path / "m.srec"), "--all-users", "--interactions", "x.csv"]
+    SparseRec(epochs=1).fit(np.array(PAIRS)).save(line[1])
+    assert run([*line, "-o", "memory://shop/other"]) == 2
+    said = capsys.readouterr().err
+    assert said == "error: memory://shop/other cannot be written to: Access Denied\n"
+
+
 # Bad input
 
 
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("memory://none/a.csv", "there is no file memory://none/a.csv: check the bucket"),
+        ("memory://none/a.csv", "there is no memory://none/a.csv: check the bucket"),
         ("memory://none/*.csv", "no file matches memory://none/*.csv: check the bucket"),
         (
             "memory://shop",
@@ -151,13 +183,14 @@ def test_what_is_not_installed_is_named(monkeypatch, package):
 
 
 def test_a_connection_that_breaks_is_one_sentence(memory, monkeypatch):
-    content = b"user,item\n" + b"".join(b"%d,%d\n" % (n, n % 99) for n in range(4_000_000))
+    content = b"user,item\n" + b"".join(b"%d,%d\n" % (n, n % 99) for n in range(1_000_000))
 
     class Breaking(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
             if self.tell() > len(content) // 2:
                 raise PermissionError("the token has expired")
-            return super().read(size)
+            return data
 
     memory.pipe("/shop/a.csv", content)
     monkeypatch.setattr(memory, "open", lambda *_, **__: Breaking(content))
@@ -202,9 +235,18 @@ def test_s3(bucket, tmp_path, monkeypatch):
         path = write(tmp_path / name, FORMATS[name], pairs[number::6])
         store.pipe(f"{bucket}/{name}", path.read_bytes())
     assert same(read(f"{bucket}/a.*"), read(f"{tmp_path}/a.*"))
+    saved = tmp_path / "m.srec"
+    SparseRec(epochs=1).fit(f"{bucket}/a.*").save(saved)
+    written = recommend_all(saved, f"{bucket}/a.*", f"{bucket}/out")
+    assert written == recommend_all(saved, f"{tmp_path}/a.*", tmp_path / "out")
+    for file in sorted((tmp_path / "out").iterdir()):
+        assert store.cat(f"{bucket}/out/{file.name}") == file.read_bytes()
+    assert len(store.find(f"{bucket}/out")) == 6
+    with pytest.raises(InputError, match=r"^there is no s3://nowhere/out: check the bucket"):
+        recommend_all(saved, f"{bucket}/a.*", "s3://nowhere/out")
     with pytest.raises(InputError, match="no file matches s3://nowhere"):
         read("s3://nowhere/*.csv")
-    with pytest.raises(InputError, match="there is no file s3://nowhere"):
+    with pytest.raises(InputError, match="there is no s3://nowhere"):
         read("s3://nowhere/a.csv")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     store.clear_instance_cache()

@@ -19,7 +19,6 @@ from sparserec_np.interactions import (
     ReadReport,
     assemble,
     drop_rare,
-    is_url,
     list_files,
     positions_in,
     read,
@@ -27,6 +26,7 @@ from sparserec_np.interactions import (
     union_of,
 )
 from sparserec_np.peers import Peers
+from sparserec_np.stores import is_url
 
 
 class Files:

@@ -19,7 +19,6 @@ from sparserec_np.interactions._files import read
 from sparserec_np.interactions._frames import from_frame
 from sparserec_np.interactions._memory import from_any, from_matrix, from_pairs, ids_of
 from sparserec_np.interactions._paths import list_files
-from sparserec_np.interactions._remote import is_url
 from sparserec_np.interactions._report import (
     EXAMPLES,
     BadRow,
@@ -44,7 +43,6 @@ __all__ = [
     "from_matrix",
     "from_pairs",
     "ids_of",
-    "is_url",
     "list_files",
     "merge",
     "positions_in",

@@ -23,10 +23,10 @@ from sparserec_np.interactions._bad_rows import Rules, Verdict, check_on_bad_row
 from sparserec_np.interactions._columns import ColumnOptions, require
 from sparserec_np.interactions._core import Interactions, drop_rare
 from sparserec_np.interactions._paths import InputFile, find_files
-from sparserec_np.interactions._remote import is_url, names_for_people, register
 from sparserec_np.interactions._report import EXAMPLES, BadRow, NothingLeftError, ReadReport
 from sparserec_np.interactions._sources import open_source
 from sparserec_np.interactions._staging import StagedFile, bad_rows, create_table, stage
+from sparserec_np.stores import is_url, names_for_people, register
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

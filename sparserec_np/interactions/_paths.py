@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sparserec_np.errors import InputError
-from sparserec_np.interactions._remote import expand_url, is_url, name_for_duckdb, open_url
+from sparserec_np.stores import expand_url, is_url, name_for_duckdb, open_url
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 FORMATS = {

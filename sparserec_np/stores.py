@@ -30,6 +30,47 @@ def is_url(path: str) -> bool:
     return _URL.match(path) is not None
 
 
+def store_of(url: str) -> tuple[Any, str]:
+    """Find the store of a URL, an fsspec file system, and the path in it.
+
+    Raises:
+        MissingExtraError: The package for this kind of store is not installed.
+    """
+    try:
+        from fsspec.core import url_to_fs
+    except ModuleNotFoundError as error:
+        raise missing_extra("fsspec", "remote", f"reading {url}") from error
+    try:
+        return cast("tuple[Any, str]", url_to_fs(url))
+    except ImportError as error:
+        raise MissingExtraError(
+            f"reading {url} needs a package that is not installed: {error}, with pip install "
+            "(s3fs for s3://, gcsfs for gs://, adlfs for abfs://, aiohttp for https://)"
+        ) from error
+
+
+@contextmanager
+def told_plainly(url: str, done: str = "read") -> Iterator[None]:
+    """Turn the errors of a store into one sentence.
+
+    Args:
+        url: What is worked with.
+        done: What is to be done with it.
+
+    Raises:
+        InputError: Instead of what the store raises.
+    """
+    try:
+        yield
+    except SparseRecError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {url}: check the bucket and the name") from error
+    except Exception as error:  # each package has its own
+        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        raise InputError(f"{url} cannot be {done}: {reason}") from error
+
+
 def expand_url(url: str) -> list[tuple[str, int]]:
     """List the files that a URL, perhaps with a pattern, means.
 
@@ -40,8 +81,8 @@ def expand_url(url: str) -> list[tuple[str, int]]:
         InputError: Nothing is there, it is a folder, or the store does not let us look.
         MissingExtraError: The package for this kind of store is not installed.
     """
-    with _told_plainly(url):
-        store, path = _store(url)
+    with told_plainly(url):
+        store, path = store_of(url)
         store.invalidate_cache()  # another process may have written since
         try:
             found = store.info(path)
@@ -67,7 +108,7 @@ def open_url(url: str) -> Iterator[BinaryIO]:
     Raises:
         InputError: It cannot be read, now or while it is open.
     """
-    with _told_plainly(url), _open(url) as file:
+    with told_plainly(url), _open(url) as file:
         yield file
 
 
@@ -101,7 +142,7 @@ def register(db: DuckDBPyConnection) -> None:
             return [path]
 
         def info(self, path: str, **_: Any) -> dict[str, Any]:
-            store, its_path = _store(unquote(self._strip_protocol(path)))
+            store, its_path = store_of(unquote(self._strip_protocol(path)))
             return {**store.info(its_path), "name": path}
 
         def modified(self, path: str) -> datetime:
@@ -110,35 +151,6 @@ def register(db: DuckDBPyConnection) -> None:
     db.register_filesystem(Stores())
 
 
-def _store(url: str) -> tuple[Any, str]:
-    """Find the store of a URL, and the path in it."""
-    try:
-        from fsspec.core import url_to_fs
-    except ModuleNotFoundError as error:
-        raise missing_extra("fsspec", "remote", f"reading {url}") from error
-    try:
-        return cast("tuple[Any, str]", url_to_fs(url))
-    except ImportError as error:
-        raise MissingExtraError(
-            f"reading {url} needs a package that is not installed: {error}, with pip install "
-            "(s3fs for s3://, gcsfs for gs://, adlfs for abfs://, aiohttp for https://)"
-        ) from error
-
-
 def _open(url: str) -> Any:
-    store, path = _store(url)
+    store, path = store_of(url)
     return store.open(path, "rb", block_size=_BLOCK)
-
-
-@contextmanager
-def _told_plainly(url: str) -> Iterator[None]:
-    """Turn the errors of a store into one sentence."""
-    try:
-        yield
-    except SparseRecError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {url}: check the bucket and the name") from error
-    except Exception as error:  # each package has its own
-        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-        raise InputError(f"{url} cannot be read: {reason}") from error
