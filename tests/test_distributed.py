@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import duckdb
@@ -58,6 +60,8 @@ def test_a_cluster_makes_the_bytes_of_one_machine(client, data, files, users):
     assert sent._bytes == alone._bytes
     assert [r.ndcg for r in sent.history_] == [r.ndcg for r in alone.history_]
     assert model(users).fit(files, dask=client)._bytes == alone._bytes
+    urls = [f"file://{file}" for file in files]
+    assert model(users).fit(urls, dask=client)._bytes == alone._bytes
 
 
 def test_one_candidate_and_more_workers_than_it_takes(client, data):
@@ -143,6 +147,28 @@ def test_a_dask_frame_is_served_as_files_are(client, data, tmp_path):
     assert not list((tmp_path / "there").glob(".*"))
 
 
+def test_two_fits_at_once_take_turns(client, data, monkeypatch, caplog):
+    monkeypatch.setattr(_cluster, "_LOOK", 0.1)
+    expected = model("history", epochs=3).fit(data)._bytes
+    others: list[bytes] = []
+
+    def fit_another() -> None:
+        others.append(model("history", epochs=3).fit(data, dask=client.scheduler.address)._bytes)
+
+    second = Thread(target=fit_another)
+
+    def begin(record: Any) -> None:
+        if record.epoch == 1:
+            second.start()
+            while "waiting for its end" not in caplog.text:
+                time.sleep(0.01)
+        assert not others
+
+    assert model("history", epochs=3).fit(data, dask=client, on_epoch=begin)._bytes == expected
+    second.join()
+    assert others == [expected]
+
+
 # Bad input
 
 
@@ -193,7 +219,7 @@ def test_what_cannot_be_done_there_is_said_before_the_work(client, tmp_path):
     address = client.scheduler.address
     with pytest.raises(InputError, match="standard input"):
         SparseRec().fit(["-"], dask=address)
-    with pytest.raises(InputError, match="one machine"):
+    with pytest.raises(InputError, match=r"a warm start runs on one machine.* leave out --dask"):
         SparseRec().fit([str(tmp_path / "x.csv")], dask=address, warm_start=tmp_path / "m.srec")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
