@@ -39,12 +39,12 @@ def store_of(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ModuleNotFoundError as error:
-        raise missing_extra("fsspec", "remote", f"reading {url}") from error
+        raise missing_extra("fsspec", "remote", url) from error
     try:
         return cast("tuple[Any, str]", url_to_fs(url))
     except ImportError as error:
         raise MissingExtraError(
-            f"reading {url} needs a package that is not installed: {error}, with pip install "
+            f"{url} needs a package that is not installed: {error}, with pip install "
             "(s3fs for s3://, gcsfs for gs://, adlfs for abfs://, aiohttp for https://)"
         ) from error
 
