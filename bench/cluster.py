@@ -229,7 +229,7 @@ def kills(name: str, n: int, scratch: Path) -> tuple[str, bool]:
                     file=sys.stderr,
                     flush=True,
                 )
-                client.wait_for_workers(2, timeout=60)
+                client.wait_for_workers(2, timeout=600)  # nannies take their time
             fine &= same == n
             rows.append((name, what, f"{length:.1f}", n, same))
     return table(rows, ("data", "what", "seconds", "kills", "identical")), fine

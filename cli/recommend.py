@@ -14,6 +14,7 @@ from sparserec_np.errors import InputError, UnknownIdError
 from .files import FilesCommand, FilesOption
 from .items import print_items
 from .options import (
+    FILE,
     MODEL,
     common_options,
     dask_option,
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=MODEL,
-    help="The Parquet file to write, with --all-users; or a folder of them, one for each input.",
+    type=FILE,
+    help="The Parquet file to write, with --all-users; or a folder or URL for one of each input.",
 )
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
 @click.option(
@@ -62,7 +63,7 @@ def recommend(
     history: str | None,
     all_users: bool,
     interactions: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     k: int,
     threads: int | None,
     dask: str | None,
@@ -76,6 +77,7 @@ def recommend(
     one file of it is in memory at a time.
     """
     from sparserec_np.runtime import load
+    from sparserec_np.stores import is_url
 
     if sum((user is not None, history is not None, all_users)) != 1:
         raise click.UsageError("Give one of --user, --history and --all-users")
@@ -100,8 +102,8 @@ def recommend(
         print_items(loaded, *_to_user(loaded, user, interactions, k, reading), as_json=as_json)
     else:
         assert output is not None  # checked above
-        if output.suffix == ".parquet" and dask is None:
-            written = _to_everybody(loaded, interactions, output, k, threads, reading)
+        if Path(output).suffix == ".parquet" and dask is None and not is_url(output):
+            written = _to_everybody(loaded, interactions, Path(output), k, threads, reading)
         else:
             written = _to_folder(model, interactions, output, k, threads, dask, reading)
         _tell(output, written, as_json)
@@ -161,7 +163,7 @@ def _to_everybody(
 def _to_folder(
     model: Path,
     files: tuple[str, ...],
-    output: Path,
+    output: str,
     k: int,
     threads: int | None,
     dask: str | None,
@@ -169,22 +171,22 @@ def _to_folder(
 ) -> Written:
     from sparserec_np.distributed import recommend_all
 
-    if output.suffix:
+    if Path(output).suffix:
         raise InputError(
-            f"--output {output}: the name must end in .parquet or, for a folder of files and with "
-            "--dask in any case, have no ending"
+            f"--output {output}: the name must end in .parquet or, for a folder of files, and with "
+            "--dask or a URL in any case, have no ending"
         )
     if dask is not None:
         hush_dask()
     return recommend_all(model, files, output, k=k, dask=dask, threads=threads, **reading)
 
 
-def _tell(output: Path, written: Written, as_json: bool) -> None:
+def _tell(output: str, written: Written, as_json: bool) -> None:
     if written.skipped:
         logging.getLogger("sparserec_np.cli").warning(
             "%s users are unknown to the model and have no rows", f"{written.skipped:,}"
         )
-    summary = {"output": str(output), "users": written.users, "rows": written.rows}
+    summary = {"output": output, "users": written.users, "rows": written.rows}
     if as_json:
         print_json({**summary, "skipped_users": written.skipped})
     else:

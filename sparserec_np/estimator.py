@@ -198,7 +198,10 @@ class SparseRec:
         every = parse_every(checkpoint_every)
         folder = None if checkpoint is None else check_folder(checkpoint, resume=resume)
         if warm_start is not None and type(engine) is not Engine:
-            raise InputError("warm_start continues on one machine: leave out dask")
+            raise InputError(
+                "a warm start runs on one machine, in a fraction of a fit's time: leave out --dask "
+                "(dask= in Python), or leave out --warm-start (warm_start=) and fit anew"
+            )
         old = None if warm_start is None else self._read_old(warm_start)
         given = self._given(old)
         Config(**given)  # so that a value out of range is found before the data is read

@@ -30,6 +30,7 @@ LAYERS = [
     "compiled",
     # what trains
     "peers",
+    "stores",
     "interactions",
     "split",
     "config",

@@ -1,14 +1,7 @@
-"""Training and batch recommendation on a Dask cluster: the same bytes, whatever dies."""
+"""Training and batch recommendation on a Dask cluster: the same bytes as on one machine."""
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,11 +14,11 @@ import pandas as pd
 import pytest
 import twins
 from distributed import Client, LocalCluster
+from workers import cluster
 
 from sparserec_np import ClusterError, InputError, SparseRec, _version
 from sparserec_np.cli.app import run
-from sparserec_np.distributed import _cluster, _team, recommend_all
-from sparserec_np.distributed._team import Team
+from sparserec_np.distributed import _cluster, recommend_all
 
 SIZES = {"history": "9KB", "embedding": "20KB"}
 
@@ -33,16 +26,7 @@ SIZES = {"history": "9KB", "embedding": "20KB"}
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     """Two worker processes."""
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with cluster(2) as (client, _):
         yield client
 
 
@@ -68,23 +52,6 @@ def model(users: str, **more: Any) -> SparseRec:
     return SparseRec(users=users, dim=64, max_size=size, sweeps=2, exploration=0.4, **more)
 
 
-def kill_one(client: Client, after: float) -> Thread:
-    """Kill a worker in a while."""
-
-    def kill() -> None:
-        time.sleep(after)
-        pids = client.run(os.getpid)
-        os.kill(min(pids.values()), signal.SIGKILL)
-
-    thread = Thread(target=kill)
-    thread.start()
-    return thread
-
-
-def back(client: Client) -> None:
-    client.wait_for_workers(2, timeout=60)
-
-
 @pytest.mark.parametrize("users", SIZES)
 def test_a_cluster_makes_the_bytes_of_one_machine(client, data, files, users):
     alone = model(users).fit(data)
@@ -93,6 +60,8 @@ def test_a_cluster_makes_the_bytes_of_one_machine(client, data, files, users):
     assert sent._bytes == alone._bytes
     assert [r.ndcg for r in sent.history_] == [r.ndcg for r in alone.history_]
     assert model(users).fit(files, dask=client)._bytes == alone._bytes
+    urls = [f"file://{file}" for file in files]
+    assert model(users).fit(urls, dask=client)._bytes == alone._bytes
 
 
 def test_one_candidate_and_more_workers_than_it_takes(client, data):
@@ -100,25 +69,6 @@ def test_one_candidate_and_more_workers_than_it_takes(client, data):
     how = {"dim": 8, "epochs": 3, "candidates": 1}
     alone = SparseRec(**how).fit(few)
     assert SparseRec(**how).fit(few, dask=client)._bytes == alone._bytes
-
-
-@pytest.mark.dask
-@pytest.mark.parametrize("users", SIZES)
-def test_a_fit_that_loses_workers_ends_in_the_same_bytes(client, data, users, caplog):
-    expected = model(users, epochs=12).fit(data)._bytes
-    seen = []
-
-    def lose(record: Any) -> None:
-        seen.append(record.epoch)
-        if record.epoch in (3, 7):
-            pids = client.run(os.getpid)
-            os.kill(min(pids.values()), signal.SIGKILL)
-
-    found = model(users, epochs=12).fit(data, dask=client, on_epoch=lose)
-    assert found._bytes == expected
-    assert seen == list(range(1, 13))  # no epoch is counted twice
-    assert "is lost: going on from the last epoch" in caplog.text
-    back(client)
 
 
 def test_a_divergence_is_answered_as_on_one_machine(client, data):
@@ -184,8 +134,7 @@ def test_every_user_of_many_files_is_served_once(client, data, files, users, tmp
     assert np.allclose([row[3] for row in found], [row[3] for row in expected], atol=1e-5)
 
 
-@pytest.mark.parametrize("dies", [False, pytest.param(True, marks=pytest.mark.dask)])
-def test_a_dask_frame_and_a_worker_that_dies(client, data, tmp_path, dies):
+def test_a_dask_frame_is_served_as_files_are(client, data, tmp_path):
     dd = pytest.importorskip("dask.dataframe")
     saved = tmp_path / "m.srec"
     model("history", epochs=2).fit(data).save(saved)
@@ -193,13 +142,31 @@ def test_a_dask_frame_and_a_worker_that_dies(client, data, tmp_path, dies):
     frame = dd.from_pandas(pd.DataFrame({"user": text, "item": data.items}), npartitions=6)
     expected = recommend_all(saved, frame, tmp_path / "here")
     assert expected.users == data.n_users
-    thread = kill_one(client, 0.5) if dies else None
     assert recommend_all(saved, frame, tmp_path / "there", dask=client) == expected
-    if thread is not None:
-        thread.join()
     assert rows(tmp_path / "there") == rows(tmp_path / "here")
     assert not list((tmp_path / "there").glob(".*"))
-    back(client)
+
+
+def test_two_fits_at_once_take_turns(client, data, monkeypatch, caplog):
+    monkeypatch.setattr(_cluster, "_LOOK", 0.1)
+    expected = model("history", epochs=3).fit(data)._bytes
+    others: list[bytes] = []
+
+    def fit_another() -> None:
+        others.append(model("history", epochs=3).fit(data, dask=client.scheduler.address)._bytes)
+
+    second = Thread(target=fit_another)
+
+    def begin(record: Any) -> None:
+        if record.epoch == 1:
+            second.start()
+            while "waiting for its end" not in caplog.text:
+                time.sleep(0.01)
+        assert not others
+
+    assert model("history", epochs=3).fit(data, dask=client, on_epoch=begin)._bytes == expected
+    second.join()
+    assert others == [expected]
 
 
 # Bad input
@@ -252,81 +219,9 @@ def test_what_cannot_be_done_there_is_said_before_the_work(client, tmp_path):
     address = client.scheduler.address
     with pytest.raises(InputError, match="standard input"):
         SparseRec().fit(["-"], dask=address)
-    with pytest.raises(InputError, match="one machine"):
+    with pytest.raises(InputError, match=r"a warm start runs on one machine.* leave out --dask"):
         SparseRec().fit([str(tmp_path / "x.csv")], dask=address, warm_start=tmp_path / "m.srec")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     with pytest.raises(InputError, match="give a new or empty folder"):
         recommend_all(tmp_path / "m.srec", "x.csv", tmp_path / "full")
-
-
-def test_workers_that_die_again_and_again_end_in_one_sentence(client, monkeypatch):
-    monkeypatch.setattr(_team, "_TRIES", 2)
-    team = Team(client, None)
-
-    def lost(*_: Any) -> None:
-        raise _team.WorkersLostError("a Dask worker is lost")
-
-    monkeypatch.setattr(team, "_at_once", lost)
-    with pytest.raises(ClusterError, match="2 times in a row"):
-        team.call("validate", lambda rank, size: ())
-
-
-# Slower: a scheduler of its own
-
-
-@pytest.mark.dask
-def test_a_lost_scheduler_leaves_a_checkpoint_for_one_machine(files, tmp_path):
-    def start(*args: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "distributed.cli." + args[0], *args[1:]],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    info = tmp_path / "scheduler.json"
-    where = ["--scheduler-file", str(info)]
-    scheduler = start("dask_scheduler", "--no-dashboard", "--port", "0", *where)
-    worker = None
-    try:
-        while not info.exists():
-            time.sleep(0.1)
-        worker = start("dask_worker", *where, "--nthreads", "1", "--no-dashboard")
-        address = json.loads(info.read_text())["address"]
-        out, kept = tmp_path / "m.srec", tmp_path / "kept"
-        line = ["fit", *files, "-o", str(out), "--epochs", "100", "--checkpoint", str(kept)]
-        with subprocess.Popen(
-            [sys.executable, "-m", "sparserec_np", *line, "--dask", address],
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as fit:
-            for said in fit.stderr:
-                if "epoch 5/" in said:
-                    break
-            scheduler.kill()
-            said = fit.stderr.read()
-            assert fit.wait(timeout=120) == 1, said
-        assert said.splitlines()[-1].startswith("error: the Dask scheduler at tcp")
-        assert "Traceback" not in said
-        assert not out.exists()
-    finally:
-        for process in (scheduler, worker):
-            if process is not None:
-                process.kill()
-                process.wait()
-    assert list(kept.glob("checkpoint-*.npz"))
-    assert run([*line[:-2], "--checkpoint", str(kept), "--resume", "-q"]) == 0
-    whole = tmp_path / "whole.srec"
-    assert run(["fit", *files, "-o", str(whole), "--epochs", "100", "-q"]) == 0
-    assert out.read_bytes() == whole.read_bytes()
-
-
-@pytest.mark.dask
-@pytest.mark.parametrize("turn", range(6))
-def test_kills_at_any_moment(client, data, turn):
-    users = ("history", "embedding")[turn % 2]
-    expected = model(users).fit(data)._bytes
-    thread = kill_one(client, random.Random(turn).uniform(0, 2))
-    assert model(users).fit(data, dask=client)._bytes == expected
-    thread.join()
-    back(client)

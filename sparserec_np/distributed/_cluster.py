@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any
 
 from sparserec_np.errors import ClusterError, InputError, missing_extra
 
 try:
-    from distributed import Client
+    from distributed import Client, Lock
 except ImportError as error:
     raise missing_extra("distributed", "dask", "work on a Dask cluster") from error
 
+_log = logging.getLogger(__name__)
+
 _CONNECT = 10.0  # seconds for the scheduler to answer
 _WORKERS = 30.0  # seconds for the first worker to come
+_LOOK = 2.0  # seconds between two looks at whether the scheduler is still there
 _SAME = ("sparserec-np", "numpy", "numba")  # what the bytes of a model depend on
 
 
 @contextmanager
 def connected(dask: Any) -> Iterator[Client]:
-    """Connect to a cluster whose workers can do the work.
+    """Connect to a cluster whose workers can do the work, and are doing no other of this package.
+
+    The tasks of a fit wait for each other. Those of two fits, started in another order on one
+    worker than on the next, would all wait for ever; so who comes second waits here.
 
     Args:
         dask: Address of the scheduler, or a ``distributed.Client``, which stays open.
@@ -36,7 +43,8 @@ def connected(dask: Any) -> Iterator[Client]:
         client, own = _client(str(dask)), True
     try:
         check_workers(client)
-        yield client
+        with _alone(client):
+            yield client
     finally:
         if own:
             client.close(timeout=2)
@@ -50,6 +58,36 @@ def _client(address: str) -> Client:
             f"no Dask scheduler answers at {address}: start one with 'dask scheduler' and workers "
             f"with 'dask worker ADDRESS', or check the address ({type(error).__name__})"
         ) from None
+
+
+@contextmanager
+def _alone(client: Client) -> Iterator[None]:
+    """Wait for the end of other work on the cluster; should who does it die, half a minute.
+
+    Raises:
+        ClusterError: The scheduler is lost.
+    """
+    lock = Lock("sparserec-np", scheduler_rpc=client.scheduler, loop=client.loop)
+    told = False
+    while not _acquired(client, lock):
+        if not told:
+            _log.warning(
+                "another fit or batch is going on at %s: waiting for its end", _address(client)
+            )
+            told = True
+    try:
+        yield
+    finally:
+        if client.status == "running":
+            with suppress(Exception):  # of a connection that breaks; Dask then frees it by itself
+                lock.release()
+
+
+def _acquired(client: Client, lock: Lock) -> bool:
+    try:
+        return bool(lock.acquire(timeout=_LOOK))
+    except Exception as error:  # of many kinds, by the moment at which the connection breaks
+        raise lost_scheduler(client) from error
 
 
 def check_workers(client: Client) -> None:

@@ -2,17 +2,15 @@
 
 A user's rows may stand in several partitions, so these are first dealt anew: each is read once, and
 its rows go to as many files as there are partitions, by a checksum of the user's id. Then each
-deal is read and served. A file appears by being renamed, and always has the same rows: whatever
-part of the work is done again, because a worker died, writes nothing twice and loses nothing.
+deal is read and served. A file appears at once, and always has the same rows: whatever part of the
+work is done again, because a worker died, writes nothing twice and loses nothing.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import zlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -20,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparserec_np.batch import Written, write_recommendations, write_table
+from sparserec_np.distributed._folders import Folder, folder_at
 from sparserec_np.distributed._sources import check_seen
-from sparserec_np.errors import ClusterError, InputError
+from sparserec_np.errors import ClusterError
 from sparserec_np.interactions import (
     Interactions,
     NothingLeftError,
-    find_files,
     from_frame,
+    list_files,
     read,
     take_users,
 )
@@ -35,7 +34,7 @@ from sparserec_np.runtime import load
 if TYPE_CHECKING:
     from sparserec_np.runtime import Model
 
-_DEALT = ".dealt"  # folder of the deals, in that of the output
+_DEALT = ".dealt"  # folder in that of the output, with one for each deal
 _RETRIES = 3  # of a task that fails; one whose worker dies is done again by Dask in any case
 
 _compiled = Lock()  # compiled code uses all threads, so it serves one partition at a time
@@ -55,10 +54,10 @@ def recommend_all(
 
     Args:
         model: The model file.
-        interactions: What the users have: paths or globs of files, one partition each; or a Dask
-            DataFrame.
-        output: Folder for the Parquet files, new or empty, which all workers see. Columns ``user``,
-            ``rank`` (from 1), ``item`` and ``score``.
+        interactions: What the users have: paths, globs or URLs of files, one partition each; or a
+            Dask DataFrame.
+        output: Folder for the Parquet files, new or empty: one that all workers see, or a URL such
+            as ``s3://bucket/folder``. Columns ``user``, ``rank`` (from 1), ``item`` and ``score``.
         k: Items a user.
         dask: Address of a scheduler or a ``distributed.Client``; None: in this process.
         threads: Threads of compiled code; None: all of the machine or, with ``dask``, of a worker.
@@ -71,17 +70,15 @@ def recommend_all(
         InputError: Model, data or folder cannot be used, or the cluster cannot.
         ClusterError: The scheduler was lost on the way.
     """
-    folder = _new_folder(Path(output))
-    load(model)  # so that a file that is no model is found before the work
-    whole = Path(model).read_bytes()
-    if hasattr(interactions, "to_delayed"):
-        sources = interactions.to_delayed()
-    else:
-        given = [interactions] if isinstance(interactions, (str, Path)) else list(interactions)
-        if "-" in map(str, given):
-            raise InputError("give files that can be read again, not standard input (-)")
-        sources = [str(Path(file.path).resolve()) for file in find_files(given, folder)]
+    folder = folder_at(output)
+    folder.begin(_DEALT)
     try:
+        load(model)  # so that a file that is no model is found before the work
+        whole = Path(model).read_bytes()
+        if hasattr(interactions, "to_delayed"):
+            sources = interactions.to_delayed()
+        else:
+            sources = [path for path, _ in list_files(interactions)]
         if dask is None:
             return _work(_here, sources, whole, folder, k, threads, options)
         from sparserec_np.distributed._cluster import connected
@@ -95,10 +92,7 @@ def recommend_all(
             model_there = client.submit(_same, whole, pure=False)
             return _work(there, sources, model_there, folder, k, threads, options)
     finally:
-        if (folder / _DEALT).exists():  # renamed, so that tasks still at work end here as well
-            (folder / _DEALT).rename(folder / f"{_DEALT}-{os.urandom(6).hex()}")
-        for left_over in folder.glob(".*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+        folder.end(_DEALT)
 
 
 Map = Callable[[Callable[..., Any], "list[tuple[Any, ...]]"], "list[Any]"]
@@ -108,7 +102,7 @@ def _work(
     do: Map,
     sources: list[Any],
     model: Any,
-    folder: Path,
+    folder: Folder,
     k: int,
     threads: int | None,
     options: dict[str, Any],
@@ -116,7 +110,6 @@ def _work(
     n = len(sources)
     user_kind = None
     if n > 1:
-        (folder / _DEALT).mkdir()
         places = enumerate(sources)
         dealt = do(_deal, [(source, number, n, folder, options) for number, source in places])
         kinds = set(filter(None, dealt))
@@ -166,23 +159,6 @@ def _on(client: Any, function: Callable[..., Any], calls: list[tuple[Any, ...]])
         raise lost_scheduler(client) from error
 
 
-def _new_folder(folder: Path) -> Path:
-    """Make the folder, unless it is there and empty.
-
-    Raises:
-        InputError: Something is in the way.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise InputError(f"{folder}: there are files in it; give a new or empty folder")
-    except OSError as error:
-        raise InputError(f"{folder}: no folder to write to ({error.strerror or error})") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: no permission to write in it")
-    return folder.resolve()
-
-
 def _read(source: Any, options: dict[str, Any]) -> Interactions | None:
     """Read a path or a frame; None if nothing is in it."""
     if isinstance(source, str):
@@ -194,7 +170,7 @@ def _read(source: Any, options: dict[str, Any]) -> Interactions | None:
     return from_frame(source, **options) if len(source) else None
 
 
-def _deal(source: Any, number: int, n: int, folder: Path, options: dict[str, Any]) -> str | None:
+def _deal(source: Any, number: int, n: int, folder: Folder, options: dict[str, Any]) -> str | None:
     """Deal the rows of one partition to ``n`` files, by user; return the kind of the users' ids."""
     data = _read(source, options)
     if data is None:
@@ -203,15 +179,12 @@ def _deal(source: Any, number: int, n: int, folder: Path, options: dict[str, Any
     deals = np.fromiter((zlib.crc32(str(id_).encode()) % n for id_ in ids), np.int64, len(ids))
     for deal in np.unique(deals):
         some = take_users(data, np.flatnonzero(deals == deal))
-        target = folder / _DEALT / f"{deal:05d}" / f"{number:05d}.parquet"
-        target.parent.mkdir(exist_ok=True)
-        write_table(
-            target,
-            {
-                "user": (some.user_ids, some.user_of_entry()),
-                "item": (some.item_ids, some.items),
-            },
-        )
+        columns = {
+            "user": (some.user_ids, some.user_of_entry()),
+            "item": (some.item_ids, some.items),
+        }
+        write = partial(write_table, columns=columns)
+        folder.put(f"{_DEALT}/{deal:05d}/{number:05d}.parquet", write)
     return data.user_ids.kind
 
 
@@ -219,7 +192,7 @@ def _serve(
     source: Any,
     number: int,
     model: bytes,
-    folder: Path,
+    folder: Folder,
     k: int,
     threads: int | None,
     user_kind: str | None,
@@ -227,17 +200,21 @@ def _serve(
 ) -> Written:
     """Serve the users of one partition, or of one deal."""
     if source is None:
-        paths = sorted((folder / _DEALT / f"{number:05d}").glob("*.parquet"))
+        paths = folder.list(f"{_DEALT}/{number:05d}")
         data = read(paths, user_col="user", item_col="item") if paths else None
     else:
         data = _read(source, options)
     if data is None:
         return Written(0, 0, 0)
     with _compiled:
-        target = folder / f"part-{number:05d}.parquet"
-        return write_recommendations(
-            _loaded(model), data, target, k=k, threads=threads, user_kind=user_kind
-        )
+        loaded = _loaded(model)
+
+        def write(target: Path) -> Written:
+            return write_recommendations(
+                loaded, data, target, k=k, threads=threads, user_kind=user_kind
+            )
+
+        return folder.put(f"part-{number:05d}.parquet", write)
 
 
 @lru_cache(maxsize=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import gethostname
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.errors import InputError
+from sparserec_np.errors import InputError, SparseRecError
 from sparserec_np.ids import Ids, IntIds, StrIds, from_values
 from sparserec_np.interactions import (
     EXAMPLES,
@@ -20,44 +19,42 @@ from sparserec_np.interactions import (
     ReadReport,
     assemble,
     drop_rare,
-    find_files,
+    list_files,
     positions_in,
     read,
     slice_ids,
     union_of,
 )
 from sparserec_np.peers import Peers
+from sparserec_np.stores import is_url
 
 
 class Files:
     """Files that the workers read, each some of them.
 
     Args:
-        paths: One or many paths or globs, which mean the same files here and on every worker.
+        paths: One or many paths, globs or URLs, which mean the same files here and on every worker.
         options: Of :func:`sparserec_np.read`.
 
     Raises:
-        InputError: A file is not there or cannot be read; or standard input is meant.
+        InputError: A file is not there, or can be read only once as standard input.
+        MissingExtraError: A package for the store behind a URL is not installed.
     """
 
     def __init__(self, paths: Any, **options: Any) -> None:
-        given = [paths] if isinstance(paths, (str, Path)) else list(paths)
-        if "-" in map(str, given):
-            raise InputError("workers cannot read standard input (-): give files that they see")
-        with tempfile.TemporaryDirectory() as scratch:
-            found = find_files(given, Path(scratch))
-        self.paths = [str(Path(file.path).resolve()) for file in found]
+        listed = list_files(paths)
+        self.paths = [path for path, _ in listed]
         self.options = options
+        self._bytes = [size for _, size in listed]
 
     def shares(self, size: int) -> list[list[int]]:
         """Deal the files out: the largest first, to who has least; numbers of the files."""
         shares: list[list[int]] = [[] for _ in range(size)]
         loads = [0] * size
-        bytes_of = [Path(path).stat().st_size for path in self.paths]
-        for file in sorted(range(len(self.paths)), key=lambda file: -bytes_of[file]):
+        for file in sorted(range(len(self.paths)), key=lambda file: -self._bytes[file]):
             least = loads.index(min(loads))
             shares[least].append(file)
-            loads[least] += bytes_of[file]
+            loads[least] += self._bytes[file]
         return [sorted(share) for share in shares]
 
 
@@ -65,10 +62,15 @@ def check_seen(paths: list[str]) -> None:
     """Check that files are there, on the machine where this runs.
 
     Raises:
-        InputError: One is not.
+        InputError: One is not, or what reads it is not installed.
     """
     for path in paths:
-        if not Path(path).exists():
+        if is_url(path):
+            try:
+                list_files(path)
+            except SparseRecError as error:
+                raise InputError(f"{error} (seen from {gethostname()})") from error
+        elif not Path(path).exists():
             raise InputError(
                 f"{path}: is not to be found on {gethostname()}: put the files where every worker "
                 "finds them under the same name"

@@ -18,7 +18,7 @@ from sparserec_np.interactions._core import Interactions, drop_rare, slice_ids
 from sparserec_np.interactions._files import read
 from sparserec_np.interactions._frames import from_frame
 from sparserec_np.interactions._memory import from_any, from_matrix, from_pairs, ids_of
-from sparserec_np.interactions._paths import find_files
+from sparserec_np.interactions._paths import list_files
 from sparserec_np.interactions._report import (
     EXAMPLES,
     BadRow,
@@ -38,12 +38,12 @@ __all__ = [
     "align",
     "assemble",
     "drop_rare",
-    "find_files",
     "from_any",
     "from_frame",
     "from_matrix",
     "from_pairs",
     "ids_of",
+    "list_files",
     "merge",
     "positions_in",
     "read",

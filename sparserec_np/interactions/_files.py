@@ -27,6 +27,7 @@ from sparserec_np.interactions._paths import InputFile, find_files
 from sparserec_np.interactions._report import EXAMPLES, BadRow, NothingLeftError, ReadReport
 from sparserec_np.interactions._sources import open_source, quoted
 from sparserec_np.interactions._staging import StagedFile, bad_rows, create_table, stage
+from sparserec_np.stores import is_url, names_for_people, register
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -70,7 +71,9 @@ def read(
     interactions, 64 MB for DuckDB (``memory_limit``, where it is given), and some 150 MB.
 
     Args:
-        paths: One or many paths or globs; ``"-"`` is standard input.
+        paths: One or many paths, globs or URLs; ``"-"`` is standard input. URLs such as
+            ``s3://bucket/*.parquet`` need the extra ``[remote]`` and fsspec's package for the
+            store.
         user_col: Column of the users: a name, or a position counted from 1. Found by its usual
             names or by position if not given; so are the next three.
         item_col: Column of the items.
@@ -92,7 +95,7 @@ def read(
 
     Raises:
         InputError: A file, a column or (with ``"stop"``) a row cannot be used, or nothing is left.
-        MissingExtraError: DuckDB is not installed.
+        MissingExtraError: DuckDB, or what reads URLs, is not installed.
     """
     check_on_bad_rows(on_bad_rows)
     options = ColumnOptions(user_col, item_col, rating_col, time_col)
@@ -103,6 +106,8 @@ def read(
         for limit in limits:
             try:
                 with _database(scratch, limit, threads) as db:
+                    if any(is_url(file.name) for file in files):
+                        register(db)
                     fetch_limit = memory_limit or FETCH_LIMIT
                     interactions = _read(db, files, options, rules, on_bad_rows, fetch_limit)
                 break
@@ -185,7 +190,10 @@ def _told_plainly(what: str) -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise
     except duckdb.Error as error:
-        message = re.sub(r"^[A-Za-z ]+ Error: ", "", str(error).split("\n", 1)[0])
+        lines = str(error).strip().split("\n")
+        # An error within Python, of a store that is read from, comes with its traceback.
+        line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+        message = names_for_people(re.sub(r"^[\w. ]*Error: ", "", line))
         if isinstance(error, duckdb.OutOfMemoryException) or "No space left" in message:
             raise _NoRoomError(
                 f"{what}: reading needs more memory or temporary disk space than it may use: raise "

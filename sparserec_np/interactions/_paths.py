@@ -1,4 +1,4 @@
-"""Which files to read: globs, standard input, and whether a file is what its name says."""
+"""Which files to read: globs, URLs, standard input; and whether a file is what its name says."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sparserec_np.errors import InputError
+from sparserec_np.stores import expand_url, is_url, name_for_duckdb, open_url
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 FORMATS = {
@@ -49,9 +50,9 @@ class InputFile:
     """One file to read, checked: it exists, can be opened and begins like its name says."""
 
     path: str
-    """Where the bytes are."""
+    """Where DuckDB finds the bytes."""
     name: str
-    """What messages call it: the path as the caller gave it."""
+    """What messages call it: the path or URL as the caller gave it."""
     format: str
     """``"text"``, ``"JSON lines"`` or ``"Parquet"``."""
     compression: str
@@ -59,7 +60,7 @@ class InputFile:
 
 
 def find_files(paths: Sequence[str | Path] | str | Path, scratch: Path) -> list[InputFile]:
-    """List the files that some paths, globs or ``-`` (standard input) mean, and check each.
+    """List the files that some paths, URLs, globs or ``-`` (standard input) mean; check each.
 
     Args:
         paths: One or many; a glob gives its files in the order of their names.
@@ -67,26 +68,61 @@ def find_files(paths: Sequence[str | Path] | str | Path, scratch: Path) -> list[
 
     Raises:
         InputError: Nothing there, a folder, not readable, empty, or other data than the name says.
+        MissingExtraError: A package for the store behind a URL is not installed.
     """
-    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    if not given:
-        raise InputError("no file to read was given")
-    if [str(path) for path in given].count("-") > 1:
+    given = _listed(paths)
+    if given.count("-") > 1:
         raise InputError("standard input (-) can be read only once")
     files: list[InputFile] = []
-    for path in map(str, given):
+    for path in given:
         if path == "-":
             copy = _copy(sys.stdin.buffer, scratch / f"{len(files)}")
             files.append(_inspect(copy, "standard input"))
-            continue
-        for match in _expand(path):
-            if os.path.isfile(match):
-                files.append(_inspect(match, match))
-            else:  # a pipe, as shells make of <(command)
-                with open(match, "rb") as pipe:
-                    copy = _copy(pipe, scratch / f"{len(files)}")
-                files.append(_inspect(copy, match))
+        elif is_url(path):
+            files += [_inspect_url(url) for url, _ in expand_url(path)]
+        else:
+            for match in _expand(path):
+                if os.path.isfile(match):
+                    files.append(_inspect(match, match))
+                else:  # a pipe, as shells make of <(command)
+                    with open(match, "rb") as pipe:
+                        copy = _copy(pipe, scratch / f"{len(files)}")
+                    files.append(_inspect(copy, match))
     return files
+
+
+def list_files(paths: Sequence[str | Path] | str | Path) -> list[tuple[str, int]]:
+    """List files that will be read elsewhere or later, without opening them.
+
+    Args:
+        paths: Paths, URLs or globs, one or many; a glob gives its files in the order of their
+            names.
+
+    Returns:
+        Absolute path or URL of each, and its number of bytes.
+
+    Raises:
+        InputError: Nothing there, a folder, or what can be read only once.
+        MissingExtraError: A package for the store behind a URL is not installed.
+    """
+    files: list[tuple[str, int]] = []
+    for path in _listed(paths):
+        if is_url(path):
+            files += expand_url(path)
+            continue
+        for match in ["-"] if path == "-" else _expand(path):
+            if match == "-" or not os.path.isfile(match):
+                name = "standard input (-)" if match == "-" else match
+                raise InputError(f"{name} can be read only once, and here alone: give files")
+            files.append((str(Path(match).resolve()), os.path.getsize(match)))
+    return files
+
+
+def _listed(paths: Sequence[str | Path] | str | Path) -> list[str]:
+    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if not given:
+        raise InputError("no file to read was given")
+    return [str(path) for path in given]
 
 
 def _expand(path: str) -> list[str]:
@@ -113,11 +149,21 @@ def _inspect(path: str, name: str) -> InputFile:
     """Open a file and compare how it begins with what its name says."""
     try:
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise InputError(f"{name} is empty")
-            compression, begin = _beginning(path, name, file)
+            return _inspect_open(file, path, name)
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+def _inspect_url(url: str) -> InputFile:
+    with open_url(url) as file:
+        return _inspect_open(file, name_for_duckdb(url), url)
+
+
+def _inspect_open(file: BinaryIO, path: str, name: str) -> InputFile:
+    if file.seek(0, os.SEEK_END) == 0:
+        raise InputError(f"{name} is empty")
+    file.seek(0)
+    compression, begin = _beginning(file, name)
     stem, extension = os.path.splitext(name.lower())
     if extension in COMPRESSIONS:
         if compression != COMPRESSIONS[extension]:
@@ -129,13 +175,13 @@ def _inspect(path: str, name: str) -> InputFile:
     return InputFile(path, name, _format(name, extension, compression, begin), compression)
 
 
-def _beginning(path: str, name: str, file: BinaryIO) -> tuple[str, bytes]:
+def _beginning(file: BinaryIO, name: str) -> tuple[str, bytes]:
     """Read the first bytes, unpacked where the standard library can."""
     begin = file.read(_HEAD_BYTES)
+    file.seek(0)
     if begin.startswith(b"\x1f\x8b"):
-        return "gzip", _check_gzip_is_whole(path, name)
+        return "gzip", _check_gzip_is_whole(file, name)
     if begin.startswith(b"\x28\xb5\x2f\xfd"):
-        file.seek(0)
         check_zstd_is_whole(file, name)
         return "zstd", b""
     return "none", begin
@@ -163,7 +209,7 @@ def _format(name: str, extension: str, compression: str, begin: bytes) -> str:
     return named or ("JSON lines" if looks_like_json else "text")
 
 
-def _check_gzip_is_whole(path: str, name: str) -> bytes:
+def _check_gzip_is_whole(file: BinaryIO, name: str) -> bytes:
     """Unpack a gzip file once for its checksum, which DuckDB does not look at.
 
     Some versions of DuckDB also take a file that is cut short for one that ends there.
@@ -172,7 +218,7 @@ def _check_gzip_is_whole(path: str, name: str) -> bytes:
         The first bytes of the content.
     """
     try:
-        with gzip.open(path) as unpacked:
+        with gzip.open(file) as unpacked:
             begin = unpacked.read(_HEAD_BYTES)
             while unpacked.read(1 << 20):
                 pass
@@ -192,7 +238,8 @@ def check_zstd_is_whole(file: BinaryIO, name: str) -> None:
     Raises:
         InputError: The file ends within a frame, or something else follows a frame.
     """
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     while file.tell() < size:
         magic = int.from_bytes(file.read(4), "little")
         if 0x184D2A50 <= magic <= 0x184D2A5F:  # skippable frame: its length, then anything

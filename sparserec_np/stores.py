@@ -1,0 +1,156 @@
+"""Files behind URLs such as ``s3://bucket/key``, by way of fsspec.
+
+Which stores there are, and where their credentials and endpoints come from, is up to fsspec and
+the package that it has for each (s3fs, gcsfs, adlfs, ...). DuckDB reads files where they are, and
+of Parquet the columns that are needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from glob import has_magic
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import quote, unquote
+
+from sparserec_np.errors import InputError, MissingExtraError, SparseRecError, missing_extra
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # at least two letters: C: is a drive
+_SCHEME = "sparserec"  # under which DuckDB asks us, whatever it makes of s3:// itself
+_BLOCK = 1 << 22  # bytes to fetch at least, and so to keep, for each part of a file being read
+
+
+def is_url(path: str) -> bool:
+    """Tell a URL from the path of a file."""
+    return _URL.match(path) is not None
+
+
+def store_of(url: str) -> tuple[Any, str]:
+    """Find the store of a URL, an fsspec file system, and the path in it.
+
+    Raises:
+        MissingExtraError: The package for this kind of store is not installed.
+    """
+    try:
+        from fsspec.core import url_to_fs
+    except ModuleNotFoundError as error:
+        raise missing_extra("fsspec", "remote", url) from error
+    try:
+        return cast("tuple[Any, str]", url_to_fs(url))
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{url} needs a package that is not installed: {error}, with pip install "
+            "(s3fs for s3://, gcsfs for gs://, adlfs for abfs://, aiohttp for https://)"
+        ) from error
+
+
+@contextmanager
+def told_plainly(url: str, done: str = "read") -> Iterator[None]:
+    """Turn the errors of a store into one sentence.
+
+    Args:
+        url: What is worked with.
+        done: What is to be done with it.
+
+    Raises:
+        InputError: Instead of what the store raises.
+    """
+    try:
+        yield
+    except SparseRecError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {url}: check the bucket and the name") from error
+    except Exception as error:  # each package has its own
+        reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        raise InputError(f"{url} cannot be {done}: {reason}") from error
+
+
+def expand_url(url: str) -> list[tuple[str, int]]:
+    """List the files that a URL, perhaps with a pattern, means.
+
+    Returns:
+        URL and number of bytes of each, in the order of their names.
+
+    Raises:
+        InputError: Nothing is there, it is a folder, or the store does not let us look.
+        MissingExtraError: The package for this kind of store is not installed.
+    """
+    with told_plainly(url):
+        store, path = store_of(url)
+        store.invalidate_cache()  # another process may have written since
+        try:
+            found = store.info(path)
+        except FileNotFoundError:
+            if not has_magic(path):
+                raise
+            matches = store.glob(path, detail=True).values()
+            files = [match for match in matches if match["type"] == "file"]
+            if not files:
+                raise InputError(f"no file matches {url}: check the bucket and the name") from None
+            listed = [(store.unstrip_protocol(file["name"]), file["size"] or 0) for file in files]
+            return sorted(listed)
+        if found["type"] == "directory":
+            folder = url.rstrip("/")
+            raise InputError(f"{url} is a folder: name the files in it, such as {folder}/*.csv")
+        return [(url, found["size"] or 0)]
+
+
+@contextmanager
+def open_url(url: str) -> Iterator[BinaryIO]:
+    """Open a file to read, with seek.
+
+    Raises:
+        InputError: It cannot be read, now or while it is open.
+    """
+    with told_plainly(url), _open(url) as file:
+        yield file
+
+
+def name_for_duckdb(url: str) -> str:
+    """Name a file as DuckDB is to know it, on a connection that :func:`register` has seen.
+
+    Everything that DuckDB or fsspec could take for a pattern or a query is escaped.
+    """
+    return f"{_SCHEME}://{quote(url, safe='')}"
+
+
+def names_for_people(message: str) -> str:
+    """Put URLs back into a message of DuckDB that names files as it knows them."""
+    return re.sub(rf"{_SCHEME}://(\S+?)(?=['\"\s]|$)", lambda m: unquote(m[1]), message)
+
+
+def register(db: DuckDBPyConnection) -> None:
+    """Let DuckDB read what :func:`name_for_duckdb` names."""
+    from fsspec import AbstractFileSystem
+
+    class Stores(AbstractFileSystem):  # type: ignore[misc]
+        """All stores as one."""
+
+        protocol = _SCHEME
+        cachable = False
+
+        def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
+            return _open(unquote(path))
+
+        def glob(self, path: str, **_: Any) -> list[str]:
+            return [path]
+
+        def info(self, path: str, **_: Any) -> dict[str, Any]:
+            store, its_path = store_of(unquote(self._strip_protocol(path)))
+            return {**store.info(its_path), "name": path}
+
+        def modified(self, path: str) -> datetime:
+            return datetime.fromtimestamp(0, timezone.utc)  # no file changes while it is read
+
+    db.register_filesystem(Stores())
+
+
+def _open(url: str) -> Any:
+    store, path = store_of(url)
+    return store.open(path, "rb", block_size=_BLOCK)

@@ -1,0 +1,186 @@
+"""Workers and schedulers that die at work: the same bytes, nothing twice and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread, Timer
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+import twins
+from distributed import Client
+from workers import Workers, cluster
+
+from sparserec_np import ClusterError, SparseRec
+from sparserec_np.cli.app import run
+from sparserec_np.distributed import _team, recommend_all
+from sparserec_np.distributed._team import Team
+
+SIZES = {"history": "5KB", "embedding": "9KB"}
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[tuple[Client, Workers]]:
+    """A cluster of two workers."""
+    with cluster(2) as made:
+        yield made
+
+
+@pytest.fixture
+def client(two) -> Client:
+    """The same, and both are there."""
+    client, workers = two
+    workers.revive()
+    workers.wait(client)
+    return client
+
+
+@pytest.fixture
+def workers(two) -> Workers:
+    return two[1]
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Several batches."""
+    return twins.random_interactions(13, n_users=300, n_items=150, mean=20)
+
+
+def model(users: str, **more: Any) -> SparseRec:
+    return SparseRec(users=users, dim=32, max_size=SIZES[users], sweeps=2, exploration=0.4, **more)
+
+
+@pytest.mark.parametrize("users", SIZES)
+def test_a_fit_that_loses_a_worker_ends_in_the_same_bytes(client, workers, data, users, caplog):
+    expected = model(users, epochs=6).fit(data)._bytes
+    seen = []
+
+    def lose(record: Any) -> None:
+        seen.append(record.epoch)
+        if record.epoch == 3:
+            if users == "history":  # between two epochs
+                workers.replace()
+            else:  # within one, as a rule
+                Timer(0.02, workers.replace).start()
+
+    found = model(users, epochs=6).fit(data, dask=client, on_epoch=lose)
+    assert found._bytes == expected
+    assert seen == list(range(1, 7))  # no epoch is counted twice
+    assert "is lost: going on from the last epoch" in caplog.text
+
+
+def rows(folder: Path) -> list[Any]:
+    return duckdb.sql(f"SELECT * FROM '{folder}/*.parquet' ORDER BY ALL").fetchall()
+
+
+def test_a_batch_that_loses_workers_writes_everything_once(client, workers, data, tmp_path):
+    dd = pytest.importorskip("dask.dataframe")
+    saved, first_time = tmp_path / "m.srec", tmp_path / "first time"
+    model("history", epochs=2).fit(data).save(saved)
+    frame = pd.DataFrame({"user": data.user_of_entry(), "item": data.items})
+    first_time.touch()
+
+    def part(number: int) -> pd.DataFrame:
+        if number == 3 and first_time.exists():
+            first_time.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return frame.iloc[number::6]
+
+    there = tmp_path / "there"
+
+    def kill_at_the_first_file() -> None:
+        while not list(there.glob("part-*.parquet")):
+            time.sleep(0.005)
+        workers.replace()
+
+    thread = Thread(target=kill_at_the_first_file)
+    thread.start()
+    frames = dd.from_map(part, range(6), meta=frame.iloc[:0])
+    found = recommend_all(saved, frames, there, dask=client)
+    thread.join()
+    assert not first_time.exists()
+    assert found == recommend_all(saved, frames, tmp_path / "here")
+    assert found.users == data.n_users
+    assert rows(there) == rows(tmp_path / "here")
+    names = [f"part-{number:05d}.parquet" for number in range(6)]
+    assert sorted(path.name for path in there.iterdir()) == names  # and no hidden ones
+
+
+def test_workers_that_die_again_and_again_end_in_one_sentence(client, monkeypatch):
+    monkeypatch.setattr(_team, "_TRIES", 2)
+    team = Team(client, None)
+
+    def lost(*_: Any) -> None:
+        raise _team.WorkersLostError("a Dask worker is lost")
+
+    monkeypatch.setattr(team, "_at_once", lost)
+    with pytest.raises(ClusterError, match="2 times in a row"):
+        team.call("validate", lambda rank, size: ())
+
+
+# Slower: a scheduler of its own
+
+
+@pytest.mark.dask
+def test_a_lost_scheduler_leaves_a_checkpoint_for_one_machine(data, tmp_path):
+    file = str(tmp_path / "data.parquet")
+    pd.DataFrame({"user": data.user_of_entry(), "item": data.items}).to_parquet(file)
+    info = tmp_path / "scheduler.json"
+    where = ["--scheduler-file", str(info)]
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0"]
+    scheduler = subprocess.Popen(
+        [*start, "--no-dashboard", *where], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    worker = None
+    try:
+        while not info.exists():
+            time.sleep(0.1)
+        worker = Workers(*where, n=1)
+        address = json.loads(info.read_text())["address"]
+        out, kept = tmp_path / "m.srec", tmp_path / "kept"
+        line = ["fit", file, "-o", str(out), "--epochs", "200", "--checkpoint", str(kept)]
+        with subprocess.Popen(
+            [sys.executable, "-m", "sparserec_np", *line, "--dask", address],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as fit:
+            for said in fit.stderr:
+                if "epoch 5/" in said:
+                    break
+            scheduler.kill()
+            said = fit.stderr.read()
+            assert fit.wait(timeout=120) == 1, said
+        assert said.splitlines()[-1].startswith("error: the Dask scheduler at tcp")
+        assert "Traceback" not in said
+        assert not out.exists()
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+        if worker is not None:
+            worker.stop()
+    assert list(kept.glob("checkpoint-*.npz"))
+    assert run([*line[:-2], "--checkpoint", str(kept), "--resume", "-q"]) == 0
+    whole = tmp_path / "whole.srec"
+    assert run(["fit", file, "-o", str(whole), "--epochs", "200", "-q"]) == 0
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.dask
+@pytest.mark.parametrize("turn", range(6))
+def test_kills_at_any_moment(client, workers, data, turn):
+    users = ("history", "embedding")[turn % 2]
+    expected = model(users).fit(data)._bytes
+    killing = Timer(random.Random(turn).uniform(0, 2), workers.replace)
+    killing.start()
+    assert model(users).fit(data, dask=client)._bytes == expected
+    killing.join()
