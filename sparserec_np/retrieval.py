@@ -2,14 +2,14 @@
 
 Users are served in blocks of ``LANES``, each block in the cheaper of two ways:
 
-- *by dimension*, one user after the other: only the weights at the user's dimensions are touched,
-  and added up in a vector of scores;
+- *by dimension*, one user after the other, as :mod:`sparserec_np.search` does it: only the weights
+  at the user's dimensions are touched, and of those only a part where bounds spare the rest;
 - *by item*, all users at once: their vectors lie side by side, so each weight of an item is read
   once and meets all of them in one vector instruction; the scores of an item are compared with each
   user's k-th best on the spot.
 
-No ``users x items`` array exists. Which way is cheaper follows from the data alone, never from the
-number of threads: so do the bits of the scores.
+No ``users x items`` array exists. Both ways add up in the same order, so the bits of the scores do
+not depend on which one is taken, nor on the number of threads.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from sparserec_np.compiled import insert, search
 from sparserec_np.interactions import Interactions
+from sparserec_np.search import insert, plan, search, searchable
 from sparserec_np.state import LANES
 from sparserec_np.trainer import thread_count
 
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 
 
 # What takes how long, where a weight and user by dimension takes 1: a weight and block of users by
-# item, with their vectors in the first-level cache or out of it; and an item and user by dimension.
+# item, with their vectors in the first-level cache or out of it; and by dimension an item and user,
+# without bounds and with them.
 _CACHED_DIM = 512
-_COST_NEAR, _COST_FAR, _COST_ITEM = 5.0, 12.0, 0.3
+_COST_NEAR, _COST_FAR = 5.0, 6.0
+_COST_ITEM, _COST_BOUNDS = 0.3, 1.2
 
 _ONE = np.float32(1.0)
 
@@ -68,74 +70,49 @@ class Vectors(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _compose_lane(scorer, history, indptr, columns, values, row, lanes, lane):
+def _compose(scorer, history, indptr, columns, values, row, vector):
     if not history:
         for e in range(indptr[row], indptr[row + 1]):
-            lanes[columns[e], lane] = values[e]
+            vector[columns[e]] = values[e]
         return
     n = indptr[row + 1] - indptr[row]
     scale = np.float32(max(n, 1) ** -scorer.exponent)
     for item in columns[indptr[row] : indptr[row + 1]]:
         factor = scale * scorer.weight[item]
         for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
-            lanes[scorer.dims[e], lane] += factor * scorer.values[e]
+            vector[scorer.dims[e]] += factor * scorer.values[e]
 
 
 @njit(cache=True, nogil=True)
-def _by_dimension(scorer):
-    """Sort the weights by dimension: where each begins, the items, and the values."""
-    offsets = np.zeros(scorer.dim + 1, np.int64)
-    for d in scorer.dims:
-        offsets[d + 1] += 1
-    for d in range(scorer.dim):
-        offsets[d + 1] += offsets[d]
-    place = offsets[:-1].copy()
-    items = np.empty(scorer.dims.size, np.int32)
-    values = np.empty(scorer.dims.size, np.float32)
-    for item in range(scorer.bias.size):
-        for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
-            d = scorer.dims[e]
-            items[place[d]], values[place[d]] = item, scorer.values[e]
-            place[d] += 1
-    return offsets, items, values
-
-
-@njit(cache=True, nogil=True)
-def _is_by_dimension(offsets, lanes, n_users, n_items):
+def _is_by_dimension(table, vectors, n_users):
     """Whether the way by dimension is the cheaper one for a block of users."""
-    dim = lanes.shape[0]
-    touched = 0  # weights at the dimensions of each user, summed over the users
-    for d in range(dim):
-        active = 0
-        for lane in range(LANES):
-            active += lanes[d, lane] != 0.0
-        touched += active * (offsets[d + 1] - offsets[d])
-    cost = _COST_NEAR if dim <= _CACHED_DIM else _COST_FAR
-    return touched + n_users * n_items * _COST_ITEM < offsets[dim] * cost
+    n_items = table.bias.size
+    cost = 0.0
+    for lane in range(n_users):
+        _, touched, spared, _ = plan(table, vectors[lane])
+        cost += touched + n_items * (_COST_BOUNDS if spared else _COST_ITEM)
+    near = vectors.shape[1] <= _CACHED_DIM
+    return cost < table.values.size * (_COST_NEAR if near else _COST_FAR)
 
 
 @njit(cache=True, parallel=True)
 def _top_k(
-    scorer, offsets, items, item_values, history, indptr, columns, values, rows, ex_indptr,
-    ex_items, out, out_scores,
+    scorer, table, history, indptr, columns, values, rows, ex_indptr, ex_items, out, out_scores
 ):  # fmt: skip
     n_users = rows.size
     for block in prange((n_users + LANES - 1) // LANES):
         first = block * LANES
         n = min(LANES, n_users - first)
-        lanes = np.zeros((scorer.dim, LANES), np.float32)
+        vectors = np.zeros((LANES, scorer.dim), np.float32)
         for lane in range(n):
-            _compose_lane(scorer, history, indptr, columns, values, rows[first + lane], lanes, lane)
-        if _is_by_dimension(offsets, lanes, n, scorer.bias.size):
-            scores = np.empty(scorer.bias.size, np.float32)
+            _compose(scorer, history, indptr, columns, values, rows[first + lane], vectors[lane])
+        if _is_by_dimension(table, vectors, n):
             for lane in range(n):
                 user = first + lane
                 left_out = ex_items[ex_indptr[user] : ex_indptr[user + 1]]
-                search(
-                    offsets, items, item_values, scorer.bias, lanes[:, lane], _ONE, left_out,
-                    scores, out[user], out_scores[user],
-                )  # fmt: skip
+                search(table, vectors[lane], _ONE, left_out, out[user], out_scores[user])
         else:
+            lanes = vectors.T.copy()
             _by_item(scorer, lanes, n, first, ex_indptr, ex_items, out, out_scores)
 
 
@@ -147,16 +124,16 @@ def _by_item(scorer, lanes, n, first, ex_indptr, ex_items, out, out_scores):
     place[:n] = ex_indptr[first : first + n]
     scores = np.zeros(LANES, np.float32)
     for item in range(scorer.bias.size):
-        for lane in range(LANES):
-            scores[lane] = scorer.bias[item]
+        scores[:] = 0.0
         for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
             value = scorer.values[e]
             d = scorer.dims[e]
             for lane in range(LANES):
                 scores[lane] += value * lanes[d, lane]
-        better = False
+        better = 0
         for lane in range(LANES):
-            better |= scores[lane] > bar[lane]
+            scores[lane] += scorer.bias[item]
+            better += scores[lane] > bar[lane]
         if not better:
             continue
         for lane in range(n):
@@ -202,12 +179,9 @@ def rank_all(
     """
     out = np.full((rows.size, k), -1, np.int32)
     scores = np.full((rows.size, k), -np.inf, np.float32)
-    offsets, items, values = _by_dimension(scorer)
+    table = searchable(scorer.indptr, scorer.dims, scorer.values, scorer.bias, scorer.dim)
     with thread_count(threads):
-        _top_k(
-            scorer, offsets, items, values, history, *vectors, rows, exclude_indptr, exclude_items,
-            out, scores,
-        )  # fmt: skip
+        _top_k(scorer, table, history, *vectors, rows, exclude_indptr, exclude_items, out, scores)
     return out, scores
 
 

@@ -91,10 +91,10 @@ class Model:
         """Ids of the users; None for a history model."""
         return self._file.user_ids()
 
-    @cached_property
+    @property
     def item_bias(self) -> npt.NDArray[np.float32]:
         """Item biases, float32 array of shape [n_items]."""
-        return self._file.item_bias()
+        return self._items.bias
 
     @property
     def history_weights(self) -> npt.NDArray[np.float32] | None:
@@ -366,18 +366,13 @@ class Model:
     ) -> tuple[IntArray, FloatArray]:
         """Rank all items but those left out: at most ``k`` indices, best first, and scores."""
         if user is not None:
-            scores = self._items.dots(self._user_vector(user))
-        else:
-            rows = self._items.rows(known)
-            values = rows.values
-            if self._history_codes is not None:
-                values = values * self._weights_of(known)[rows.owners]
-            scores = self._items.dots(sum_by(rows.dims, values, self.dim))
-            scores *= self._scale(known)
-        scores += self.item_bias
-        scores[left_out] = -np.inf
-        best = top_k(scores, k)
-        return best, scores[best]
+            return self._items.best(self._user_vector(user), 1.0, left_out, k)
+        rows = self._items.rows(known)
+        values = rows.values
+        if self._history_codes is not None:
+            values = values * self._weights_of(known)[rows.owners]
+        vector = sum_by(rows.dims, values, self.dim)
+        return self._items.best(vector, self._scale(known), left_out, k)
 
     def _scale(self, known: IntArray) -> float:
         return float(len(known) ** -self.history_exponent)

@@ -8,21 +8,26 @@ ascending, each starting from 0 (``FORMAT.md``, "Scores").
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from sparserec_np.reader import ModelFile, Postings
+from sparserec_np import bounds
+from sparserec_np.reader import ModelFile
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     FloatArray = npt.NDArray[np.float64]
     IntArray = npt.NDArray[np.int64]
+    _Float = TypeVar("_Float", np.float32, np.float64)
 
-_PIECE = 16_384  # weights scored at a time: their scratch arrays stay in the second-level cache
+_CODE_BITS = 8  # of the words that hold an item, or a dimension, and the code of a value
+_PIECE = 32_768  # weights scored at a time: their scratch arrays stay in the second-level cache
 _STREAMS = 2  # passes of the first request
 _GROUP = 64  # scores whose maximum stands for them in the search for a threshold
+_WORTH = 0.25  # weights that bounds must spare for each item to make up for their passes
+_FEW = 32  # one item in so many may be scored on its own; scoring all of them is faster than more
 
 
 class Rows(NamedTuple):
@@ -44,8 +49,8 @@ class ItemTable:
 
     The first request streams through the file, once for the rows of its items and once for the
     scores, and keeps nothing: a process that answers one question needs little memory. From the
-    second request on the table is kept as decoded, 3 bytes a weight (5 above 65,536 items), and by
-    rows as much again.
+    second request on the table is kept by dimension and by row, 4 bytes a weight each (by dimension
+    8 above 16,777,216 items), and 24 bytes an item.
 
     Args:
         file: The opened file.
@@ -54,8 +59,10 @@ class ItemTable:
     def __init__(self, file: ModelFile) -> None:
         self._file = file
         self._n_items = file.layout.items.rows
-        self._levels = file.item_levels().astype(np.float64)
+        self._short_levels = file.item_levels()
+        self._levels = self._short_levels.astype(np.float64)
         self._streams_left = _STREAMS
+        self.bias = file.item_bias()
 
     def rows(self, items: IntArray) -> Rows:
         """Collect the rows of some items.
@@ -63,15 +70,18 @@ class ItemTable:
         Args:
             items: int64 array, ascending and unique.
         """
-        if self._may_stream():
-            return self._streamed_rows(items)
-        indptr, dims, codes = self._row_index
-        starts, lengths = indptr[items], indptr[items + 1] - indptr[items]
-        ends = np.cumsum(lengths)
-        total = int(ends[-1]) if len(ends) else 0
-        places = np.repeat(starts - (ends - lengths), lengths) + np.arange(total)
+        return self._streamed_rows(items) if self._may_stream() else self._kept_rows(items)
+
+    def _kept_rows(self, items: IntArray) -> Rows:
+        indptr, all_words = self._row_index
+        starts = indptr[items]
+        lengths = indptr[items + 1] - starts
+        places = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+        places += np.arange(len(places))
+        words = all_words.take(places)
         owners = np.repeat(np.arange(len(items)), lengths)
-        return Rows(dims[places].astype(np.int64), self._levels[codes[places]], owners)
+        values = self._levels.take(words.astype(np.uint8), mode="wrap")
+        return Rows((words >> _CODE_BITS).astype(np.int64), values, owners)
 
     def _may_stream(self) -> bool:
         self._streams_left -= 1
@@ -91,25 +101,25 @@ class ItemTable:
         return Rows(all_dims[order], values[order], owners)
 
     @cached_property
-    def _postings(self) -> Postings:
-        return self._file.postings()
+    def _by_dimension(self) -> tuple[IntArray, npt.NDArray[np.unsignedinteger]]:
+        """Where each dimension begins, and its items and codes, both in one word."""
+        postings = self._file.postings()
+        wide = self._n_items > 1 << (32 - _CODE_BITS)
+        words = postings.items.astype(np.uint64 if wide else np.uint32)
+        words <<= _CODE_BITS
+        words |= postings.codes
+        return postings.offsets, words
 
     @cached_property
-    def _lengths(self) -> IntArray:
-        return np.diff(self._postings.offsets)
-
-    @cached_property
-    def _bounds(self) -> list[int]:
-        bounds: list[int] = self._postings.offsets.tolist()
-        return bounds
-
-    @cached_property
-    def _row_index(self) -> tuple[IntArray, npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
-        postings = self._postings
-        order = np.argsort(postings.items, kind="stable")
-        dims = np.repeat(np.arange(len(self._lengths), dtype=np.uint16), self._lengths)
-        counts = np.bincount(postings.items, minlength=self._n_items)
-        return np.r_[0, np.cumsum(counts)], dims[order], postings.codes[order]
+    def _row_index(self) -> tuple[IntArray, npt.NDArray[np.uint32]]:
+        """Where each row begins, and its dimensions and codes, both in one word."""
+        offsets, words = self._by_dimension
+        items = words >> _CODE_BITS
+        dims = np.repeat(np.arange(len(offsets) - 1, dtype=np.uint32), np.diff(offsets))
+        dims <<= _CODE_BITS
+        dims |= words.astype(np.uint8)
+        counts = np.bincount(items.astype(np.intp), minlength=self._n_items)
+        return np.r_[0, np.cumsum(counts)], dims[np.argsort(items, kind="stable")]
 
     def dots(self, vector: FloatArray) -> FloatArray:
         """Dot product of every item row with a vector.
@@ -127,17 +137,29 @@ class ItemTable:
             self._streamed_dots(vector, result)
             return result
         active = np.flatnonzero(vector)
-        ends = np.cumsum(self._lengths[active])
-        start = 0
-        while start < len(active):
-            limit = (ends[start - 1] if start else 0) + _PIECE
-            stop = max(int(np.searchsorted(ends, limit, side="right")), start + 1)
-            items, codes = self._gather(active[start:stop])
-            products = self._levels.take(codes)
-            products *= np.repeat(vector[active[start:stop]], self._lengths[active[start:stop]])
-            np.add.at(result, items.astype(np.intp), products)
-            start = stop
+        offsets, _ = self._by_dimension
+        pieces = np.cumsum(offsets[active + 1] - offsets[active]) // _PIECE
+        for part in np.split(active, np.flatnonzero(np.diff(pieces)) + 1):
+            self._add(result, part, vector, self._levels)
         return result
+
+    def _add(
+        self,
+        sums: npt.NDArray[_Float],
+        dims: IntArray,
+        vector: npt.NDArray[_Float],
+        levels: npt.NDArray[_Float],
+    ) -> None:
+        """Add to each item's sum its products with a vector at some dimensions, in their order."""
+        if not len(dims):
+            return
+        offsets, words = self._by_dimension
+        begins, ends = offsets[dims], offsets[dims + 1]
+        slices = [words[a:b] for a, b in zip(begins.tolist(), ends.tolist(), strict=True)]
+        found = np.concatenate(slices)
+        products = levels.take(found.astype(np.uint8), mode="wrap")
+        products *= np.repeat(vector[dims], ends - begins)
+        np.add.at(sums, (found >> _CODE_BITS).astype(np.intp), products)
 
     def _streamed_dots(self, vector: FloatArray, result: FloatArray) -> None:
         active = vector != 0
@@ -147,24 +169,81 @@ class ItemTable:
             products *= vector[dims[places]]
             np.add.at(result, items[places], products)
 
-    def _gather(
-        self, dims: IntArray
-    ) -> tuple[npt.NDArray[np.unsignedinteger], npt.NDArray[np.uint8]]:
-        bounds, postings = self._bounds, self._postings
-        slices = [slice(bounds[d], bounds[d + 1]) for d in dims.tolist()]
-        return (
-            np.concatenate([postings.items[s] for s in slices]),
-            np.concatenate([postings.codes[s] for s in slices]),
-        )
+    def best(
+        self, vector: FloatArray, scale: float, left_out: IntArray, k: int
+    ) -> tuple[IntArray, FloatArray]:
+        """Find the items of the best scores, ``scale * (vector . v_i) + b_i``, exactly.
+
+        Args:
+            vector: float64 array of shape [dim].
+            scale: Above 0.
+            left_out: Items that are not ranked, int64 array.
+            k: How many, 1 or more.
+
+        Returns:
+            At most ``k`` items, by falling score, equal ones by rising index, and their scores.
+        """
+        found = None if self._streams_left > 0 else self._best_by_bounds(vector, scale, left_out, k)
+        if found is not None:
+            return found
+        scores = self.dots(vector)
+        scores *= scale
+        scores += self.bias
+        scores[left_out] = -np.inf
+        best = top_k(scores, k)
+        return best, scores[best]
+
+    def _best_by_bounds(
+        self, vector: FloatArray, scale: float, left_out: IntArray, k: int
+    ) -> tuple[IntArray, FloatArray] | None:
+        """As :meth:`best`, as :mod:`sparserec_np.bounds` has it; None where it is not worth it."""
+        if k * _FEW > self._n_items:
+            return None
+        scaled = vector * scale
+        strong, n_weak, radius = bounds.split(scaled)
+        spared = n_weak / len(vector) * self._file.layout.items.weights  # more or less
+        if spared < _WORTH * self._n_items:
+            return None
+        most = self.bias.copy()
+        self._add(most, strong, scaled.astype(np.float32), self._short_levels)
+        most[left_out] = -np.inf
+        bar = float(_bar(most, k))
+        norms, slack = self._limits
+        most += norms * np.float32(radius)
+        while True:
+            few = (most > np.float32(bar - slack)).nonzero()[0]
+            if len(few) * _FEW > self._n_items:
+                return None
+            scores = self._score(few, vector, scale)
+            order = np.argsort(-scores, kind="stable")[:k]
+            worst = float(scores[order[-1]]) if len(order) == k else -np.inf
+            if worst >= bar:
+                return few[order], scores[order]
+            bar = worst  # the guess was too high; this one is not
+
+    def _score(self, items: IntArray, vector: FloatArray, scale: float) -> FloatArray:
+        """Exact scores of some items."""
+        rows = self._kept_rows(items)
+        scores = sum_by(rows.owners, vector.take(rows.dims) * rows.values, len(items))
+        scores *= scale
+        scores += self.bias[items]
+        return scores
+
+    @cached_property
+    def _limits(self) -> tuple[npt.NDArray[np.float32], float]:
+        """Lengths of the rows, rounded up, and what rounding makes of the biases at most."""
+        slack = bounds.rounding(self._file.layout.items.dim) * float(np.abs(self.bias).max())
+        return bounds.upwards(self.norms), slack + bounds.TINY
 
     @cached_property
     def norms(self) -> FloatArray:
         """Euclidean length of every item row, float64 of shape [n_items]."""
         squares = np.zeros(self._n_items)
-        for start in range(0, len(self._postings.items), _PIECE):
-            items = self._postings.items[start : start + _PIECE].astype(np.intp)
-            values = self._levels[self._postings.codes[start : start + _PIECE]]
-            np.add.at(squares, items, values * values)
+        _, words = self._by_dimension
+        for start in range(0, len(words), _PIECE):
+            piece = words[start : start + _PIECE]
+            values = self._levels.take(piece.astype(np.uint8))
+            np.add.at(squares, (piece >> _CODE_BITS).astype(np.intp), values * values)
         return np.sqrt(squares)
 
 
@@ -173,23 +252,24 @@ def sum_by(places: IntArray, values: npt.NDArray[np.floating], size: int) -> Flo
     return np.bincount(places, weights=values, minlength=size).astype(np.float64, copy=False)
 
 
-def top_k(scores: FloatArray, k: int) -> IntArray:
+def top_k(scores: npt.NDArray[np.floating], k: int) -> IntArray:
     """Find the best scores, exactly.
 
     Args:
-        scores: float64 array of shape [n]; -inf marks what is left out.
+        scores: float array of shape [n]; -inf marks what is left out.
         k: How many, 1 or more.
 
     Returns:
         int64 array of at most ``k`` indices, by falling score, equal ones by rising index; none is
         of a score of -inf.
     """
-    groups = len(scores) // _GROUP
-    # Any lower bound of the k-th best score will do: the k-th best maximum of groups is one.
-    sample = scores[: groups * _GROUP].reshape(_GROUP, groups).max(0) if groups > 2 * k else scores
-    if k < len(sample):
-        candidates = np.flatnonzero(scores >= np.partition(sample, len(sample) - k)[-k])
-    else:
-        candidates = np.arange(len(scores))
+    candidates = np.flatnonzero(scores >= _bar(scores, k))
     candidates = candidates[scores[candidates] > -np.inf]
     return candidates[np.argsort(-scores[candidates], kind="stable")[:k]]
+
+
+def _bar(scores: npt.NDArray[np.floating], k: int) -> np.floating | float:
+    """A lower bound of the k-th best score: the k-th best maximum of groups."""
+    groups = len(scores) // _GROUP
+    sample = scores[: groups * _GROUP].reshape(_GROUP, groups).max(0) if groups > 2 * k else scores
+    return np.partition(sample, len(sample) - k)[-k] if k < len(sample) else -np.inf

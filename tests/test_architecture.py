@@ -23,10 +23,12 @@ LAYERS = [
     "arrays",
     "modelfile",
     "reader",
+    "bounds",
     "scoring",
     "runtime",
     "runtime_stdlib",
     "export_web",
+    "search",
     "compiled",
     # what trains
     "peers",
@@ -70,7 +72,7 @@ LAYERS = [
     "cli",
     "__main__",
 ]
-SHIPPED = LAYERS[: LAYERS.index("compiled")]
+SHIPPED = LAYERS[: LAYERS.index("search")]
 # __init__ offers names of all modules, but imports them when they are first used; see _HOME there.
 LAZY = "__init__"
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sparserec_np import retrieval, runtime
 from sparserec_np.modelfile import encode
 from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
+from sparserec_np.search import searchable
 
 
 def make_scorer(rng, n_items: int, dim: int, exponent: float, *, whole: bool) -> Scorer:
@@ -66,23 +67,34 @@ def test_rank_all_for_user_rows_with_many_equal_scores(seed, n_users, n_items, k
         assert (scores[row, ~found] == -np.inf).all()
 
 
-@pytest.mark.parametrize(("dim", "by_dimension"), [(700, True), (40, True), (3, False)])
-def test_both_ways_rank_alike(rng, dim, by_dimension):
+@pytest.mark.parametrize("dim", [700, 40, 3])
+def test_both_ways_rank_alike_to_the_bit(rng, dim):
     n_items, n_users, k = 300, 37, 11
-    scorer = make_scorer(rng, n_items, dim, 0.0, whole=True)
+    scorer = make_scorer(rng, n_items, dim, 0.0, whole=False)
     table = twins.random_rows(rng, n_users, dim, 3)
-    offsets = retrieval._by_dimension(scorer)[0]
-    lanes = np.zeros((dim, retrieval.LANES), np.float32)
-    lanes[:, :16] = twins.dense(table, dim)[:16].T
-    assert retrieval._is_by_dimension(offsets, lanes, 16, n_items) is by_dimension
     exclude = [np.sort(rng.choice(n_items, 20, replace=False)).tolist() for _ in range(n_users)]
+    indptr, left_out = as_rows(exclude)
     vectors = Vectors(table.indptr, table.dims.astype(np.int32), table.values)
     rows = np.arange(n_users)
-    items, scores = rank_all(scorer, vectors, rows, *as_rows(exclude), history=False, k=k)
+    items, scores = rank_all(scorer, vectors, rows, indptr, left_out, history=False, k=k)
     expected = dense_scores(scorer, twins.dense(table, dim))
     for row in range(n_users):
         assert items[row].tolist() == twins.top_k(expected[row], exclude[row], k)
         np.testing.assert_allclose(scores[row], expected[row][items[row]], rtol=1e-5, atol=1e-6)
+    lanes = np.zeros((dim, retrieval.LANES), np.float32)
+    lanes[:, :16] = twins.dense(table, dim)[:16].T
+    by_item = np.full((16, k), -1, np.int32), np.full((16, k), -np.inf, np.float32)
+    retrieval._by_item(scorer, lanes, 16, 0, indptr, left_out, *by_item)
+    np.testing.assert_array_equal(items[:16], by_item[0])
+    np.testing.assert_array_equal(scores[:16], by_item[1])
+
+
+@pytest.mark.parametrize(("dim", "by_dimension"), [(700, True), (40, True), (3, False)])
+def test_the_cheaper_way_is_taken(rng, dim, by_dimension):
+    scorer = make_scorer(rng, 300, dim, 0.0, whole=False)
+    index = searchable(scorer.indptr, scorer.dims, scorer.values, scorer.bias, dim)
+    vectors = twins.dense(twins.random_rows(rng, 16, dim, 3), dim).astype(np.float32)
+    assert retrieval._is_by_dimension(index, vectors, 16) is by_dimension
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5])

@@ -1,0 +1,166 @@
+"""Requests by bounds give the answers of requests without, to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sparserec_np
+from sparserec_np import bounds, scoring, search
+from sparserec_np.arrays import ModelArrays, Table
+from sparserec_np.ids import from_values
+from sparserec_np.modelfile import encode
+from sparserec_np.retrieval import Scorer, Vectors, rank_all
+from sparserec_np.scoring import ItemTable
+
+DIM, N_ITEMS, ROW = 400, 2_000, 12
+
+
+def long_tailed(seed: int, *, whole: bool = False) -> ModelArrays:
+    """A history model with many small weights, as of a training; ``whole``: many equal scores."""
+    rng = np.random.default_rng(seed)
+    dims = np.argsort(rng.random((N_ITEMS, DIM)), axis=1)[:, :ROW]
+    values = rng.choice([1, 1, 1, -1], dims.size) * np.exp(1.5 * rng.standard_normal(dims.size))
+    bias = 0.1 * rng.standard_normal(N_ITEMS)
+    if whole:
+        values, bias = np.where(values > 3, 64, np.sign(values)), np.zeros(N_ITEMS)
+    table = Table(
+        np.arange(0, dims.size + 1, ROW),
+        np.sort(dims, axis=1).ravel().astype(np.uint16),
+        values.astype(np.float32),
+        DIM,
+    )
+    ids = from_values(range(N_ITEMS))
+    return ModelArrays("history", DIM, ids, table, bias.astype(np.float32), history_exponent=0.5)
+
+
+def in_order(model, history: list[int]) -> np.ndarray:
+    """Scores by the formula, summed in the order of the contract, in float64."""
+    table = model.items_table()
+    rows = [slice(a, b) for a, b in zip(table.indptr[:-1], table.indptr[1:], strict=True)]
+    vector = np.zeros(table.dim)
+    for item in sorted(history):
+        vector[table.dims[rows[item]]] += table.values[rows[item]].astype(np.float64)
+    scores = np.zeros(len(table))
+    for item, row in enumerate(rows):
+        for d, value in zip(table.dims[row], table.values[row], strict=True):
+            scores[item] += float(value) * vector[d]
+    return scores * len(history) ** -0.5 + model.item_bias
+
+
+def warm(model):
+    """The first request streams through the file, and knows no bounds."""
+    model.recommend(history=[0])
+    return model
+
+
+@pytest.fixture
+def by_bounds(monkeypatch) -> list[bool]:
+    """For each request of the NumPy runtime, whether bounds answered it."""
+    answered: list[bool] = []
+    inner = ItemTable._best_by_bounds
+
+    def watched(self, *args):
+        found = inner(self, *args)
+        answered.append(found is not None)
+        return found
+
+    monkeypatch.setattr(ItemTable, "_best_by_bounds", watched)
+    return answered
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_answers_are_those_of_all_scores(by_bounds, whole):
+    data = encode(long_tailed(1, whole=whole))
+    plain, compiled = warm(sparserec_np.load(data)), sparserec_np.load_compiled(data)
+    rng = np.random.default_rng(2)
+    for k in (1, 3, 10, 40):
+        history = rng.choice(N_ITEMS, 20, replace=False).tolist()
+        scores = in_order(plain, history)
+        scores[history] = -np.inf
+        best = np.argsort(-scores, kind="stable")[:k]
+        for model in (plain, compiled):
+            items, found = model.recommend(history=history, k=k)
+            assert items == best.tolist()
+            np.testing.assert_array_equal(found, scores[best].astype(np.float32))
+    assert by_bounds[:2] == [True, True] or whole
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 70), st.booleans())
+def test_numpy_and_compiled_are_equal_to_the_bit(seed, length, k, whole):
+    data = encode(long_tailed(seed % 3, whole=whole))
+    plain, compiled = warm(sparserec_np.load(data)), sparserec_np.load_compiled(data)
+    rng = np.random.default_rng(seed)
+    history, some = (rng.choice(N_ITEMS, n, replace=False).tolist() for n in (length, 30))
+    for options in ({}, {"exclude": some}, {"candidates": some}):
+        one, other = (m.recommend(history=history, k=k, **options) for m in (plain, compiled))
+        assert one[0] == other[0]
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_a_guess_that_is_too_high_is_put_right(monkeypatch, by_bounds):
+    model = warm(sparserec_np.load(encode(long_tailed(1))))
+    history = np.random.default_rng(2).choice(N_ITEMS, 20, replace=False).tolist()
+    expected = model.recommend(history=history, k=1)
+    monkeypatch.setattr(scoring, "_bar", lambda *args: expected[1][-1] + 1e-3)
+    found = model.recommend(history=history, k=1)
+    assert by_bounds == [True, True]
+    assert found[0] == expected[0]
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_no_strong_dimension_is_no_obstacle(by_bounds):
+    n = DIM * 5  # each item is one dimension: a history of 1,000 of them has all alike
+    table = Table(np.arange(n + 1), np.arange(n, dtype=np.uint16), np.ones(n, np.float32), n)
+    arrays = ModelArrays("history", n, from_values(range(n)), table, np.zeros(n, np.float32))
+    model = warm(sparserec_np.load(encode(arrays)))
+    history = list(range(1_000))
+    assert model.recommend(history=history, k=3, exclude=[])[0] == [0, 1, 2]
+    assert not any(by_bounds)
+
+
+def test_batches_are_answered_as_without_bounds(monkeypatch):
+    table = long_tailed(4).items
+    scorer = Scorer(
+        table.indptr, table.dims, table.values, np.zeros(N_ITEMS, np.float32),
+        np.ones(N_ITEMS, np.float32), 0.5, DIM,
+    )  # fmt: skip
+    rng = np.random.default_rng(5)
+    histories = np.sort(np.argsort(rng.random((40, N_ITEMS)), axis=1)[:, :20], axis=1)
+    indptr, items = np.arange(0, 801, 20), histories.ravel().astype(np.int32)
+    rows = np.arange(40)
+    vectors = Vectors(indptr, items, np.zeros(0, np.float32))
+    ranked, scores = rank_all(scorer, vectors, rows, indptr, items, history=True, k=7)
+    index = search.searchable(table.indptr, table.dims, table.values, scorer.bias, DIM)
+    for row in rows:
+        vector = np.zeros(DIM, np.float32)
+        for item in histories[row]:
+            entries = slice(table.indptr[item], table.indptr[item + 1])
+            vector[table.dims[entries]] += np.float32(20**-0.5) * table.values[entries]
+        assert search.plan(index, vector)[2] > 0
+        best, best_scores = np.empty(7, np.int64), np.empty(7, np.float32)
+        everything = vector.nonzero()[0]
+        search._by_all(index, vector, np.float32(1), histories[row], everything, best, best_scores)
+        np.testing.assert_array_equal(ranked[row], best)
+        np.testing.assert_array_equal(scores[row], best_scores)
+
+
+@given(st.integers(0, 2**32), st.floats(-8, 8))
+def test_no_score_is_above_its_bound(seed, exponent):
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((50, 300)) * 10.0**exponent
+    x = np.exp(2 * rng.standard_normal(300)) * rng.choice([-1, 1], 300)
+    strong, n_weak, radius = bounds.split(x)
+    assert len(strong) + n_weak == 300
+    approximate = rows[:, strong].astype(np.float32) @ x[strong].astype(np.float32)
+    norms = bounds.upwards(np.linalg.norm(rows, axis=1))
+    assert (np.abs(rows @ x - approximate) <= norms * radius).all()
+    assert (norms >= np.linalg.norm(rows, axis=1)).all()
+
+
+def test_of_an_empty_vector_nothing_is_split():
+    strong, n_weak, radius = bounds.split(np.zeros(8))
+    assert len(strong) == n_weak == radius == 0
