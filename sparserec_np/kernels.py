@@ -27,106 +27,169 @@ import numpy as np
 from numba import njit, prange
 
 from sparserec_np.negatives import ONE, choose_group, compose_group, scale_of
+from sparserec_np.prefetch import prefetch, prefetch_to_write
 from sparserec_np.state import GROUPS, LANES, PARTS, Items
 
 GROUP_POSITIVES = 512  # a group takes no further user once it has so many positives
 
+AHEAD = 8  # records
+BLOCK = 16  # rows
+MANY = 1e200
+
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _dot(rows, row, x):
+def _span(rows, row):
+    """Where a row begins and ends; unsigned, so that no index counts from the end of an array."""
+    return np.uint64(rows.indptr[row]), np.uint64(rows.indptr[row + 1])
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _dot(rows, first, last, x):
     total = np.float32(0.0)
-    for e in range(rows.indptr[row], rows.indptr[row + 1]):
+    for e in range(first, last):
         total += rows.values[e] * x[rows.dims[e]]
     return total
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _add(rows, row, factor, x):
-    for e in range(rows.indptr[row], rows.indptr[row + 1]):
+def _add(rows, first, last, factor, x):
+    for e in range(first, last):
         x[rows.dims[e]] += factor * rows.values[e]
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _record(w, g, r, row, start, lane, by_x, by_dx, bias_gradient):
+def _part(row):
+    """Part of a row: blocks of rows, so that two parts share few cache lines."""
+    return (row // BLOCK) % PARTS
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _make_room(g, row, rows, bias, w):
+    """Count a record, and ask for what it will be made from."""
+    part = _part(row)
+    first, last = _span(rows, row)
+    w.records[g, part] += 1
+    w.end[g, part] += last - first
+    prefetch(rows.values, first)
+    prefetch(rows.values, last - np.uint64(1))
+    prefetch(rows.dims, first)
+    prefetch(rows.dims, last - np.uint64(1))
+    prefetch(bias, np.uint64(row))
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _lay_out(g, group, indptr, interactions, rows, bias, history, w):
+    """Give the records of each part, and their gradients, a place of their own."""
+    w.records[g, :] = 0
+    w.end[g, :] = 0
+    at = 0
+    for user in group:
+        positives = interactions[indptr[user] : indptr[user + 1]]
+        if not history or positives.size > 1:
+            for t in range(positives.size):
+                j = w.negatives[g, at + t]
+                if j >= 0 or history:
+                    _make_room(g, positives[t], rows, bias, w)
+                if j >= 0:
+                    _make_room(g, j, rows, bias, w)
+        at += positives.size
+    r, end = 0, np.uint64(0)
+    for part in range(PARTS):
+        w.first[g, part] = r
+        r += w.records[g, part]
+        w.records[g, part] = w.first[g, part]
+        weights = w.end[g, part]
+        w.end[g, part] = end
+        end += weights
+    w.first[g, PARTS] = r
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _record(w, g, row, lane, by_x, by_dx, bias_gradient, weights):
+    """Note a record; return its place, and where its gradient begins."""
+    part = _part(row)
+    r = w.records[g, part]
+    w.records[g, part] = r + 1
+    start = w.end[g, part]
+    w.end[g, part] = start + weights
     w.row[g, r] = row
     w.start[g, r] = start
     w.lane[g, r] = lane
     w.by_x[g, r] = by_x
     w.by_dx[g, r] = by_dx
     w.bias_gradient[g, r] = bias_gradient
-    part = row % PARTS
-    w.next[g, r] = -1
-    if w.first[g, part] < 0:
-        w.first[g, part] = r
-    else:
-        w.next[g, w.last[g, part]] = r
-    w.last[g, part] = r
+    return start
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _visit(g, lane, positives, negatives, items, history, scale, w, r, end):
+def _visit(g, lane, positives, negatives, items, history, scale, w):
     """Visit one user's positives: write two records a triple, gather ``dx``; return the totals."""
-    rows, x, dx, spare, gradient = (
+    rows, x, dx, spare, gradient, own_start = (
         items.rows,
         w.x[g, lane],
         w.dx[g, lane],
         w.spare[g],
         w.gradient[g],
+        w.own_start[g],
     )
-    first = r
+    nothing = np.float32(0.0)
     loss = 0.0
+    odds = 1.0
     triples = 0
     for t in range(positives.size):
-        i = positives[t]
-        j = np.int64(negatives[t])
-        own = items.weight[i] if history else np.float32(0.0)
-        i0, i1 = rows.indptr[i], rows.indptr[i + 1]
+        i, j = positives[t], negatives[t]
+        own = items.weight[i] if history else nothing
+        i0, i1 = _span(rows, i)
         if j < 0:  # nothing to learn from i, but its row still takes its part of dx
             if history:
-                _record(w, g, r, i, end, lane, np.float32(0.0), -own, np.float32(0.0))
-                r += 1
-                gradient[end : end + i1 - i0] = 0.0
-                end += i1 - i0
+                start = _record(w, g, i, lane, nothing, -own, nothing, i1 - i0)
+                own_start[t] = start
+                gradient[start : start + (i1 - i0)] = 0.0
             continue
-        j0, j1 = rows.indptr[j], rows.indptr[j + 1]
+        j0, j1 = _span(rows, j)
         if history:
-            _add(rows, i, -own, x)
-        margin = scale * (_dot(rows, i, x) - _dot(rows, j, x)) + items.bias[i] - items.bias[j]
+            _add(rows, i0, i1, -own, x)
+        margin = scale * (_dot(rows, i0, i1, x) - _dot(rows, j0, j1, x))
+        margin += items.bias[i] - items.bias[j]
         small = np.exp(-abs(margin))
         push = (small if margin > 0 else ONE) / (ONE + small)  # sigmoid(-margin)
-        loss += np.log1p(small) + max(-margin, np.float32(0.0))
+        loss += max(-margin, nothing)
+        odds *= 1.0 + small
+        if odds > MANY:
+            loss += np.log(odds)
+            odds = 1.0
         triples += 1
         pull = push * scale
-        _record(w, g, r, i, end, lane, -pull, -own, -push)
+        start = _record(w, g, i, lane, -pull, -own, -push, i1 - i0)
         if history:
-            _add(rows, j, ONE, spare)
+            own_start[t] = start
+            _add(rows, j0, j1, ONE, spare)
             for e in range(i0, i1):
-                d = rows.dims[e]
-                gradient[end] = -pull * x[d] + own * pull * (rows.values[e] - spare[d])
-                end += 1
+                d, value = rows.dims[e], rows.values[e]
+                gradient[start + (e - i0)] = -pull * x[d] + own * pull * (value - spare[d])
+                dx[d] += pull * value
             for e in range(j0, j1):
                 spare[rows.dims[e]] = 0.0
         else:
             for e in range(i0, i1):
-                gradient[end] = -pull * x[rows.dims[e]]
-                end += 1
-        _record(w, g, r + 1, j, end, lane, pull, np.float32(0.0), push)
+                d = rows.dims[e]
+                gradient[start + (e - i0)] = -pull * x[d]
+                dx[d] += pull * rows.values[e]
+        start = _record(w, g, j, lane, pull, nothing, push, j1 - j0)
         for e in range(j0, j1):
-            gradient[end] = pull * x[rows.dims[e]]
-            end += 1
-        r += 2
+            d = rows.dims[e]
+            gradient[start + (e - j0)] = pull * x[d]
+            dx[d] -= pull * rows.values[e]
         if history:
-            _add(rows, i, own, x)
-        _add(rows, i, pull, dx)
-        _add(rows, j, -pull, dx)
+            _add(rows, i0, i1, own, x)
     if history:
-        for q in range(first, r):
-            own = -w.by_dx[g, q]
-            if own > 0.0:
-                e0 = rows.indptr[w.row[g, q]]
-                for e in range(rows.indptr[w.row[g, q] + 1] - e0):
-                    gradient[w.start[g, q] + e] -= own * dx[rows.dims[e0 + e]]
-    return r, end, loss, triples
+        for t in range(positives.size):
+            i = positives[t]
+            own = items.weight[i]
+            i0, i1 = _span(rows, i)
+            for e in range(i0, i1):
+                gradient[own_start[t] + (e - i0)] -= own * dx[rows.dims[e]]
+    return loss + np.log(odds), triples
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -143,7 +206,8 @@ def _step_user(users, user, dx, positives, step, growth):
     if slot >= 0:
         for d in range(dx.size):
             growth.sums[slot, d] -= dx[d]
-    for e in range(users.indptr[user], users.indptr[user + 1]):
+    first, last = _span(users, user)
+    for e in range(first, last):
         _adagrad(users, e, -dx[users.dims[e]], step, step.reg * np.float32(positives))
 
 
@@ -153,12 +217,10 @@ def _visit_group(
     growth,
 ):  # fmt: skip
     items = Items(rows, bias, bias_squares, weight)
-    w.first[g, :] = -1
+    _lay_out(g, group, indptr, interactions, rows, bias, history, w)
     w.dx[g, : group.size] = 0.0
     w.loss[g] = 0.0
     w.triples[g] = 0
-    r = 0
-    end = 0
     at = 0
     for lane in range(group.size):
         user = group[lane]
@@ -168,9 +230,7 @@ def _visit_group(
         if history and positives.size < 2:
             continue
         scale = scale_of(positives.size, history, step)
-        r, end, loss, triples = _visit(
-            g, lane, positives, negatives, items, history, scale, w, r, end
-        )
+        loss, triples = _visit(g, lane, positives, negatives, items, history, scale, w)
         w.loss[g] += loss
         w.triples[g] += triples
         if not history:
@@ -188,16 +248,34 @@ def _note_growth(sums, x, dx, by_x, by_dx):
             sums[d] += by_x * x[d]
 
 
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _ask(row, rows, bias, bias_squares):
+    """Ask for a row that will be changed."""
+    first, last = _span(rows, row)
+    last -= np.uint64(1)
+    prefetch_to_write(rows.values, first)
+    prefetch_to_write(rows.values, last)
+    prefetch_to_write(rows.squares, first)
+    prefetch_to_write(rows.squares, last)
+    prefetch_to_write(bias, np.uint64(row))
+    prefetch_to_write(bias_squares, np.uint64(row))
+
+
 @njit(error_model="numpy", cache=True, nogil=True)
 def _apply_part(part, n_groups, rows, bias, bias_squares, step, w, growth):
     for g in range(n_groups):
-        r = w.first[g, part]
-        while r >= 0:
+        first, last = w.first[g, part], w.first[g, part + 1]
+        for r in range(first, min(first + AHEAD, last)):
+            _ask(w.row[g, r], rows, bias, bias_squares)
+        for r in range(first, last):
+            if r + AHEAD < last:
+                _ask(w.row[g, r + AHEAD], rows, bias, bias_squares)
             row = w.row[g, r]
-            e0 = rows.indptr[row]
+            e0, e1 = _span(rows, row)
             start = w.start[g, r]
-            for e in range(rows.indptr[row + 1] - e0):
-                _adagrad(rows, e0 + e, w.gradient[g, start + e], step, w.item_reg[row])
+            reg = w.item_reg[row]
+            for e in range(e0, e1):
+                _adagrad(rows, e, w.gradient[g, start + (e - e0)], step, reg)
             gradient = w.bias_gradient[g, r]
             bias_squares[row] += gradient * gradient
             bias[row] -= step.learning_rate * gradient / np.sqrt(bias_squares[row])
@@ -206,7 +284,6 @@ def _apply_part(part, n_groups, rows, bias, bias_squares, step, w, growth):
                 lane = w.lane[g, r]
                 by_x, by_dx = w.by_x[g, r], w.by_dx[g, r]
                 _note_growth(growth.sums[slot], w.x[g, lane], w.dx[g, lane], by_x, by_dx)
-            r = w.next[g, r]
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")

@@ -88,15 +88,17 @@ class Workspace(NamedTuple):
         negatives: Negative of each positive of the group, -1 for none, int32 array of shape
             [G, R / 2].
         row: Item of a record, int32 array of shape [G, R].
-        start: Where its gradient begins in ``gradient``, int64 array of shape [G, R].
+        start: Where its gradient begins in ``gradient``, uint64 array of shape [G, R].
         lane: Its user, int32 array of shape [G, R].
         by_x: What ``x`` is multiplied by in the record's gradient, float32 array of shape [G, R].
         by_dx: What ``dx`` is multiplied by in it, float32 array of shape [G, R].
         bias_gradient: float32 array of shape [G, R].
         gradient: Gradients at the stored weights, float32 array of shape [G, capacity].
-        next: Next record of the same part, int32 array of shape [G, R], -1 at the end.
-        first: First record of a part, int32 array of shape [G, PARTS], -1 if it has none.
-        last: Last record of a part, int32 array of shape [G, PARTS].
+        own_start: Where the gradients of one user's positives begin, uint64 array of shape
+            [G, R / 2].
+        first: First record of each part, and the end, int64 array of shape [G, PARTS + 1].
+        records: Next record of a part, int64 array of shape [G, PARTS].
+        end: Where its gradient will begin, uint64 array of shape [G, PARTS].
         loss: Sum of the losses, float64 array of shape [G].
         triples: How many there were, int64 array of shape [G].
     """
@@ -112,15 +114,16 @@ class Workspace(NamedTuple):
     seen: NDArray[np.uint64]
     negatives: NDArray[np.int32]
     row: NDArray[np.int32]
-    start: NDArray[np.int64]
+    start: NDArray[np.uint64]
     lane: NDArray[np.int32]
     by_x: NDArray[np.float32]
     by_dx: NDArray[np.float32]
     bias_gradient: NDArray[np.float32]
     gradient: NDArray[np.float32]
-    next: NDArray[np.int32]
-    first: NDArray[np.int32]
-    last: NDArray[np.int32]
+    own_start: NDArray[np.uint64]
+    first: NDArray[np.int64]
+    records: NDArray[np.int64]
+    end: NDArray[np.uint64]
     loss: NDArray[np.float64]
     triples: NDArray[np.int64]
 
@@ -171,15 +174,16 @@ def workspace(
         seen=np.zeros((GROUPS, n_items // 64 + 1), np.uint64),
         negatives=np.zeros((GROUPS, group_positives), np.int32),
         row=np.zeros((GROUPS, records), np.int32),
-        start=np.zeros((GROUPS, records), np.int64),
+        start=np.zeros((GROUPS, records), np.uint64),
         lane=np.zeros((GROUPS, records), np.int32),
         by_x=floats(records),
         by_dx=floats(records),
         bias_gradient=floats(records),
         gradient=_untouched(GROUPS, capacity),
-        next=np.zeros((GROUPS, records), np.int32),
-        first=np.zeros((GROUPS, PARTS), np.int32),
-        last=np.zeros((GROUPS, PARTS), np.int32),
+        own_start=np.zeros((GROUPS, group_positives), np.uint64),
+        first=np.zeros((GROUPS, PARTS + 1), np.int64),
+        records=np.zeros((GROUPS, PARTS), np.int64),
+        end=np.zeros((GROUPS, PARTS), np.uint64),
         loss=np.zeros(GROUPS),
         triples=np.zeros(GROUPS, np.int64),
     )
