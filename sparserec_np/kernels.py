@@ -26,12 +26,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from sparserec_np.intrinsics import prefetch, prefetch_to_write, take
 from sparserec_np.negatives import ONE, choose_group, compose_group, scale_of
-from sparserec_np.prefetch import prefetch, prefetch_to_write
 from sparserec_np.state import GROUPS, LANES, PARTS, Items
 
 GROUP_POSITIVES = 512  # a group takes no further user once it has so many positives
 
+SEATS = 16
 AHEAD = 8  # records
 BLOCK = 16  # rows
 MANY = 1e200
@@ -96,27 +97,24 @@ def _lay_out(g, group, indptr, interactions, rows, bias, history, w):
     r, end = 0, np.uint64(0)
     for part in range(PARTS):
         w.first[g, part] = r
+        w.begin[g, part] = end
         r += w.records[g, part]
+        end += w.end[g, part]
         w.records[g, part] = w.first[g, part]
-        weights = w.end[g, part]
-        w.end[g, part] = end
-        end += weights
+        w.end[g, part] = w.begin[g, part]
     w.first[g, PARTS] = r
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _record(w, g, row, lane, by_x, by_dx, bias_gradient, weights):
-    """Note a record; return its place, and where its gradient begins."""
+def _record(w, g, row, lane, bias_gradient, weights):
+    """Note a record; return where its gradient begins."""
     part = _part(row)
     r = w.records[g, part]
     w.records[g, part] = r + 1
     start = w.end[g, part]
     w.end[g, part] = start + weights
     w.row[g, r] = row
-    w.start[g, r] = start
     w.lane[g, r] = lane
-    w.by_x[g, r] = by_x
-    w.by_dx[g, r] = by_dx
     w.bias_gradient[g, r] = bias_gradient
     return start
 
@@ -142,7 +140,7 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
         i0, i1 = _span(rows, i)
         if j < 0:  # nothing to learn from i, but its row still takes its part of dx
             if history:
-                start = _record(w, g, i, lane, nothing, -own, nothing, i1 - i0)
+                start = _record(w, g, i, ~lane, nothing, i1 - i0)
                 own_start[t] = start
                 gradient[start : start + (i1 - i0)] = 0.0
             continue
@@ -160,7 +158,7 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
             odds = 1.0
         triples += 1
         pull = push * scale
-        start = _record(w, g, i, lane, -pull, -own, -push, i1 - i0)
+        start = _record(w, g, i, ~lane, -push, i1 - i0)
         if history:
             own_start[t] = start
             _add(rows, j0, j1, ONE, spare)
@@ -175,7 +173,7 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
                 d = rows.dims[e]
                 gradient[start + (e - i0)] = -pull * x[d]
                 dx[d] += pull * rows.values[e]
-        start = _record(w, g, j, lane, pull, nothing, push, j1 - j0)
+        start = _record(w, g, j, lane, push, j1 - j0)
         for e in range(j0, j1):
             d = rows.dims[e]
             gradient[start + (e - j0)] = pull * x[d]
@@ -219,8 +217,7 @@ def _visit_group(
     items = Items(rows, bias, bias_squares, weight)
     _lay_out(g, group, indptr, interactions, rows, bias, history, w)
     w.dx[g, : group.size] = 0.0
-    w.loss[g] = 0.0
-    w.triples[g] = 0
+    sum_of_losses, n_triples = 0.0, 0
     at = 0
     for lane in range(group.size):
         user = group[lane]
@@ -230,22 +227,28 @@ def _visit_group(
         if history and positives.size < 2:
             continue
         scale = scale_of(positives.size, history, step)
+        w.scale[g, lane] = scale
         loss, triples = _visit(g, lane, positives, negatives, items, history, scale, w)
-        w.loss[g] += loss
-        w.triples[g] += triples
+        sum_of_losses += loss
+        n_triples += triples
         if not history:
             _step_user(users, user, w.dx[g, lane], positives.size, step, growth)
+    w.loss[g] = sum_of_losses
+    w.triples[g] = n_triples
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _note_growth(sums, x, dx, by_x, by_dx):
-    """Add a record's gradient at all dimensions, but for the part of the positive left out."""
-    if by_dx != 0.0:
-        for d in range(sums.size):
-            sums[d] += by_x * x[d] + by_dx * dx[d]
-    else:
-        for d in range(sums.size):
-            sums[d] += by_x * x[d]
+def _note_growth(sums, g, lane, weight, bias_gradient, w):
+    """Add a record's gradient at all dimensions, but for the part of the positive left out.
+
+    A ``lane`` below 0 is that of a positive, complemented.
+    """
+    own = weight if lane < 0 else np.float32(0.0)
+    lane = max(lane, ~lane)
+    x, dx = w.x[g, lane], w.dx[g, lane]
+    pull = bias_gradient * w.scale[g, lane]
+    for d in range(sums.size):
+        sums[d] += pull * x[d] - own * dx[d]
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -262,9 +265,10 @@ def _ask(row, rows, bias, bias_squares):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _apply_part(part, n_groups, rows, bias, bias_squares, step, w, growth):
+def _apply_part(part, n_groups, rows, bias, bias_squares, weight, history, step, w, growth):
     for g in range(n_groups):
         first, last = w.first[g, part], w.first[g, part + 1]
+        start = w.begin[g, part]
         for r in range(first, min(first + AHEAD, last)):
             _ask(w.row[g, r], rows, bias, bias_squares)
         for r in range(first, last):
@@ -272,18 +276,23 @@ def _apply_part(part, n_groups, rows, bias, bias_squares, step, w, growth):
                 _ask(w.row[g, r + AHEAD], rows, bias, bias_squares)
             row = w.row[g, r]
             e0, e1 = _span(rows, row)
-            start = w.start[g, r]
             reg = w.item_reg[row]
             for e in range(e0, e1):
                 _adagrad(rows, e, w.gradient[g, start + (e - e0)], step, reg)
+            start += e1 - e0
             gradient = w.bias_gradient[g, r]
             bias_squares[row] += gradient * gradient
             bias[row] -= step.learning_rate * gradient / np.sqrt(bias_squares[row])
             slot = growth.slot[row]
             if slot >= 0:
-                lane = w.lane[g, r]
-                by_x, by_dx = w.by_x[g, r], w.by_dx[g, r]
-                _note_growth(growth.sums[slot], w.x[g, lane], w.dx[g, lane], by_x, by_dx)
+                own = weight[row] if history else np.float32(0.0)
+                _note_growth(growth.sums[slot], g, w.lane[g, r], own, gradient, w)
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _task(seat, turn, n_tasks):
+    """Task that a seat comes to at a turn; each begins at a place of its own."""
+    return (seat * n_tasks // SEATS + turn) % n_tasks
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -325,18 +334,28 @@ def run_batches(
     for batch in range(first, last):
         begin = batch * GROUPS
         n_groups = _count(batch, starts)
-        for g in prange(n_groups):
-            group = order[starts[begin + g] : starts[begin + g + 1]]
-            choose_group(
-                g, group[0], group, indptr, interactions, rows, bias, weight, users, history, step,
-                w,
-            )  # fmt: skip
-            _visit_group(
-                g, group, indptr, interactions, rows, bias, bias_squares, weight, users, history,
-                step, w, user_growth,
-            )  # fmt: skip
-        for part in prange(PARTS):
-            _apply_part(part, n_groups, rows, bias, bias_squares, step, w, item_growth)
+        w.tasks[:] = 0
+        for seat in prange(SEATS):
+            for turn in range(n_groups):
+                g = _task(seat, turn, n_groups)
+                if w.tasks[g] == 0 and take(w.tasks, g):
+                    group = order[starts[begin + g] : starts[begin + g + 1]]
+                    choose_group(
+                        g, group[0], group, indptr, interactions, rows, bias, weight, users,
+                        history, step, w,
+                    )  # fmt: skip
+                    _visit_group(
+                        g, group, indptr, interactions, rows, bias, bias_squares, weight, users,
+                        history, step, w, user_growth,
+                    )  # fmt: skip
+        w.tasks[:] = 0
+        for seat in prange(SEATS):
+            for turn in range(PARTS):
+                part = _task(seat, turn, PARTS)
+                if w.tasks[part] == 0 and take(w.tasks, part):
+                    _apply_part(
+                        part, n_groups, rows, bias, bias_squares, weight, history, step, w, item_growth
+                    )
         for g in range(n_groups):
             loss += w.loss[g]
             triples += w.triples[g]
@@ -386,7 +405,9 @@ def finish_batch(
             w, user_growth,
         )  # fmt: skip
     for part in prange(PARTS):
-        _apply_part(part, n_groups, rows, bias, bias_squares, step, w, item_growth)
+        _apply_part(
+                        part, n_groups, rows, bias, bias_squares, weight, history, step, w, item_growth
+                    )
     return w.loss[:n_groups].sum(), w.triples[:n_groups].sum()
 
 
