@@ -8,6 +8,8 @@ who does which without a lock (:func:`take`).
 
 from __future__ import annotations
 
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -20,7 +22,7 @@ def _pointer(context, builder, array, value, index):
     return builder.gep(context.make_array(array)(context, builder, value).data, [index])
 
 
-def _prefetch(for_writing):
+def _prefetch(for_writing: int) -> Any:
     @intrinsic
     def prefetch(typingctx, array, index):
         """Ask for the cache line of ``array[index]``; nothing is checked."""
@@ -43,8 +45,7 @@ prefetch = _prefetch(for_writing=0)
 prefetch_to_write = _prefetch(for_writing=1)
 
 
-@intrinsic
-def take(typingctx, tasks, task):
+def _take(typingctx, tasks, task):
     """Take a task, unless another thread has: ``tasks[task]``, an int64, is 0 until then."""
 
     def codegen(context, builder, signature, args):
@@ -54,3 +55,6 @@ def take(typingctx, tasks, task):
         return builder.icmp_unsigned("==", before, one.type(0))
 
     return types.boolean(tasks, types.intp), codegen
+
+
+take: Any = intrinsic(_take)

@@ -7,8 +7,11 @@
    negative for each positive; :func:`_visit_group` then writes *records*: the gradient of one item
    row from one user. Neither writes anything shared. In the embedding model the latter also makes
    the step of its users' own rows, which no other group of the batch touches.
-2. :func:`_apply_part`, one task a part of the item rows, walks the records of its rows in the order
+2. :func:`apply_part`, one task a part of the item rows, walks the records of its rows in the order
    (group, record) and makes their Adagrad steps. No row belongs to two parts.
+
+A thread begins with the tasks at its own *seat*, the same ones in each batch, so that most of what
+it changes stays in its core's cache; then it takes what others have not begun.
 
 Every number is computed from the same inputs in the same order whatever the number of threads, so
 the same seed gives the same bytes. What a group chooses are a few integers, and all else follows
@@ -26,22 +29,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from sparserec_np.intrinsics import prefetch, prefetch_to_write, take
+from sparserec_np.gradients import adagrad, apply_part, lay_out, record, span
+from sparserec_np.intrinsics import take
 from sparserec_np.negatives import ONE, choose_group, compose_group, scale_of
 from sparserec_np.state import GROUPS, LANES, PARTS, Items
 
 GROUP_POSITIVES = 512  # a group takes no further user once it has so many positives
+SEATS = 16  # where threads may begin to look for tasks
 
-SEATS = 16
-AHEAD = 8  # records
-BLOCK = 16  # rows
-MANY = 1e200
-
-
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _span(rows, row):
-    """Where a row begins and ends; unsigned, so that no index counts from the end of an array."""
-    return np.uint64(rows.indptr[row]), np.uint64(rows.indptr[row + 1])
+_MANY = 1e200  # a product that is not far from overflowing
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -56,67 +52,6 @@ def _dot(rows, first, last, x):
 def _add(rows, first, last, factor, x):
     for e in range(first, last):
         x[rows.dims[e]] += factor * rows.values[e]
-
-
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _part(row):
-    """Part of a row: blocks of rows, so that two parts share few cache lines."""
-    return (row // BLOCK) % PARTS
-
-
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _make_room(g, row, rows, bias, w):
-    """Count a record, and ask for what it will be made from."""
-    part = _part(row)
-    first, last = _span(rows, row)
-    w.records[g, part] += 1
-    w.end[g, part] += last - first
-    prefetch(rows.values, first)
-    prefetch(rows.values, last - np.uint64(1))
-    prefetch(rows.dims, first)
-    prefetch(rows.dims, last - np.uint64(1))
-    prefetch(bias, np.uint64(row))
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _lay_out(g, group, indptr, interactions, rows, bias, history, w):
-    """Give the records of each part, and their gradients, a place of their own."""
-    w.records[g, :] = 0
-    w.end[g, :] = 0
-    at = 0
-    for user in group:
-        positives = interactions[indptr[user] : indptr[user + 1]]
-        if not history or positives.size > 1:
-            for t in range(positives.size):
-                j = w.negatives[g, at + t]
-                if j >= 0 or history:
-                    _make_room(g, positives[t], rows, bias, w)
-                if j >= 0:
-                    _make_room(g, j, rows, bias, w)
-        at += positives.size
-    r, end = 0, np.uint64(0)
-    for part in range(PARTS):
-        w.first[g, part] = r
-        w.begin[g, part] = end
-        r += w.records[g, part]
-        end += w.end[g, part]
-        w.records[g, part] = w.first[g, part]
-        w.end[g, part] = w.begin[g, part]
-    w.first[g, PARTS] = r
-
-
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _record(w, g, row, lane, bias_gradient, weights):
-    """Note a record; return where its gradient begins."""
-    part = _part(row)
-    r = w.records[g, part]
-    w.records[g, part] = r + 1
-    start = w.end[g, part]
-    w.end[g, part] = start + weights
-    w.row[g, r] = row
-    w.lane[g, r] = lane
-    w.bias_gradient[g, r] = bias_gradient
-    return start
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -137,14 +72,14 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
     for t in range(positives.size):
         i, j = positives[t], negatives[t]
         own = items.weight[i] if history else nothing
-        i0, i1 = _span(rows, i)
+        i0, i1 = span(rows, i)
         if j < 0:  # nothing to learn from i, but its row still takes its part of dx
             if history:
-                start = _record(w, g, i, ~lane, nothing, i1 - i0)
+                start = record(w, g, i, ~lane, nothing, i1 - i0)
                 own_start[t] = start
                 gradient[start : start + (i1 - i0)] = 0.0
             continue
-        j0, j1 = _span(rows, j)
+        j0, j1 = span(rows, j)
         if history:
             _add(rows, i0, i1, -own, x)
         margin = scale * (_dot(rows, i0, i1, x) - _dot(rows, j0, j1, x))
@@ -153,12 +88,12 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
         push = (small if margin > 0 else ONE) / (ONE + small)  # sigmoid(-margin)
         loss += max(-margin, nothing)
         odds *= 1.0 + small
-        if odds > MANY:
+        if odds > _MANY:
             loss += np.log(odds)
             odds = 1.0
         triples += 1
         pull = push * scale
-        start = _record(w, g, i, ~lane, -push, i1 - i0)
+        start = record(w, g, i, ~lane, -push, i1 - i0)
         if history:
             own_start[t] = start
             _add(rows, j0, j1, ONE, spare)
@@ -173,7 +108,7 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
                 d = rows.dims[e]
                 gradient[start + (e - i0)] = -pull * x[d]
                 dx[d] += pull * rows.values[e]
-        start = _record(w, g, j, lane, push, j1 - j0)
+        start = record(w, g, j, lane, push, j1 - j0)
         for e in range(j0, j1):
             d = rows.dims[e]
             gradient[start + (e - j0)] = pull * x[d]
@@ -184,17 +119,10 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
         for t in range(positives.size):
             i = positives[t]
             own = items.weight[i]
-            i0, i1 = _span(rows, i)
+            i0, i1 = span(rows, i)
             for e in range(i0, i1):
                 gradient[own_start[t] + (e - i0)] -= own * dx[rows.dims[e]]
     return loss + np.log(odds), triples
-
-
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _adagrad(rows, e, gradient, step, reg):
-    gradient += reg * rows.values[e]
-    rows.squares[e] += gradient * gradient
-    rows.values[e] -= step.learning_rate * gradient / np.sqrt(rows.squares[e])
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -204,9 +132,9 @@ def _step_user(users, user, dx, positives, step, growth):
     if slot >= 0:
         for d in range(dx.size):
             growth.sums[slot, d] -= dx[d]
-    first, last = _span(users, user)
+    first, last = span(users, user)
     for e in range(first, last):
-        _adagrad(users, e, -dx[users.dims[e]], step, step.reg * np.float32(positives))
+        adagrad(users, e, -dx[users.dims[e]], step, step.reg * np.float32(positives))
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -215,7 +143,7 @@ def _visit_group(
     growth,
 ):  # fmt: skip
     items = Items(rows, bias, bias_squares, weight)
-    _lay_out(g, group, indptr, interactions, rows, bias, history, w)
+    lay_out(g, group, indptr, interactions, rows, bias, history, w)
     w.dx[g, : group.size] = 0.0
     sum_of_losses, n_triples = 0.0, 0
     at = 0
@@ -235,58 +163,6 @@ def _visit_group(
             _step_user(users, user, w.dx[g, lane], positives.size, step, growth)
     w.loss[g] = sum_of_losses
     w.triples[g] = n_triples
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _note_growth(sums, g, lane, weight, bias_gradient, w):
-    """Add a record's gradient at all dimensions, but for the part of the positive left out.
-
-    A ``lane`` below 0 is that of a positive, complemented.
-    """
-    own = weight if lane < 0 else np.float32(0.0)
-    lane = max(lane, ~lane)
-    x, dx = w.x[g, lane], w.dx[g, lane]
-    pull = bias_gradient * w.scale[g, lane]
-    for d in range(sums.size):
-        sums[d] += pull * x[d] - own * dx[d]
-
-
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _ask(row, rows, bias, bias_squares):
-    """Ask for a row that will be changed."""
-    first, last = _span(rows, row)
-    last -= np.uint64(1)
-    prefetch_to_write(rows.values, first)
-    prefetch_to_write(rows.values, last)
-    prefetch_to_write(rows.squares, first)
-    prefetch_to_write(rows.squares, last)
-    prefetch_to_write(bias, np.uint64(row))
-    prefetch_to_write(bias_squares, np.uint64(row))
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _apply_part(part, n_groups, rows, bias, bias_squares, weight, history, step, w, growth):
-    for g in range(n_groups):
-        first, last = w.first[g, part], w.first[g, part + 1]
-        start = w.begin[g, part]
-        for r in range(first, min(first + AHEAD, last)):
-            _ask(w.row[g, r], rows, bias, bias_squares)
-        for r in range(first, last):
-            if r + AHEAD < last:
-                _ask(w.row[g, r + AHEAD], rows, bias, bias_squares)
-            row = w.row[g, r]
-            e0, e1 = _span(rows, row)
-            reg = w.item_reg[row]
-            for e in range(e0, e1):
-                _adagrad(rows, e, w.gradient[g, start + (e - e0)], step, reg)
-            start += e1 - e0
-            gradient = w.bias_gradient[g, r]
-            bias_squares[row] += gradient * gradient
-            bias[row] -= step.learning_rate * gradient / np.sqrt(bias_squares[row])
-            slot = growth.slot[row]
-            if slot >= 0:
-                own = weight[row] if history else np.float32(0.0)
-                _note_growth(growth.sums[slot], g, w.lane[g, r], own, gradient, w)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -353,9 +229,10 @@ def run_batches(
             for turn in range(PARTS):
                 part = _task(seat, turn, PARTS)
                 if w.tasks[part] == 0 and take(w.tasks, part):
-                    _apply_part(
-                        part, n_groups, rows, bias, bias_squares, weight, history, step, w, item_growth
-                    )
+                    apply_part(
+                        part, n_groups, rows, bias, bias_squares, weight, history, step, w,
+                        item_growth,
+                    )  # fmt: skip
         for g in range(n_groups):
             loss += w.loss[g]
             triples += w.triples[g]
@@ -405,9 +282,7 @@ def finish_batch(
             w, user_growth,
         )  # fmt: skip
     for part in prange(PARTS):
-        _apply_part(
-                        part, n_groups, rows, bias, bias_squares, weight, history, step, w, item_growth
-                    )
+        apply_part(part, n_groups, rows, bias, bias_squares, weight, history, step, w, item_growth)
     return w.loss[:n_groups].sum(), w.triples[:n_groups].sum()
 
 
