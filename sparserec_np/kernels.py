@@ -311,3 +311,24 @@ def cut_groups(order, degrees, starts):
         positives += degrees[order[t]]
     starts[n] = order.size
     return n
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def most_weights(indptr, interactions, item_indptr):
+    """Sum the lengths of the item rows in each history.
+
+    Args:
+        indptr: int64 array of shape [n_users + 1].
+        interactions: Items of the users, int32 array.
+        item_indptr: Of the item table, int64 array of shape [n_items + 1].
+
+    Returns:
+        The largest sum.
+    """
+    most = 0
+    for user in prange(indptr.size - 1):
+        weights = 0
+        for item in interactions[indptr[user] : indptr[user + 1]]:
+            weights += item_indptr[item + 1] - item_indptr[item]
+        most = max(most, weights)
+    return most

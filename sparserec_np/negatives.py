@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sparserec_np.intrinsics import prefetch, prefetch_to_write
 from sparserec_np.randomness import GOLDEN, below, mix
 from sparserec_np.state import LANES
 
@@ -108,8 +109,20 @@ def _choose(g, lane, positives, bias, scale, step, bits, w, at):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def _ask_for(group, indptr, interactions, users, history):
+    """Ask for what users had, and in the embedding model for their rows."""
+    for user in group:
+        prefetch(interactions, indptr[user])
+        if not history:
+            prefetch(users.dims, users.indptr[user])
+            prefetch(users.values, users.indptr[user])
+            prefetch_to_write(users.squares, users.indptr[user])
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def compose_group(g, group, indptr, interactions, rows, weight, users, history, w, lanes):
     """Make the vectors of a group's users, also side by side in ``lanes``, unless that is empty."""
+    _ask_for(group, indptr, interactions, users, history)
     w.x[g, : group.size] = 0.0
     lanes[:] = 0.0
     for lane in range(group.size):
