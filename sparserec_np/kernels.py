@@ -83,7 +83,7 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
         if history:
             _add(rows, i0, i1, -own, x)
         margin = scale * (_dot(rows, i0, i1, x) - _dot(rows, j0, j1, x))
-        margin += items.bias[i] - items.bias[j]
+        margin = margin + items.bias[i] - items.bias[j]
         small = np.exp(-abs(margin))
         push = (small if margin > 0 else ONE) / (ONE + small)  # sigmoid(-margin)
         loss += max(-margin, nothing)

@@ -83,8 +83,7 @@ class Workspace(NamedTuple):
         spare: All zero between uses, float32 array of shape [G, dim].
         pool: Items to draw candidates from, int32 array of shape [G, P].
         pool_scores: float32 array of shape [G, P, L].
-        ranking: Pool scores of one user, with the first ``candidates`` again at the end; float32
-            array of shape [G, P + candidates].
+        pool_bias: float32 array of shape [G, P].
         seen: Bit set of one user's history, uint64 array of shape [G, n_items / 64].
         negatives: Negative of each positive of the group, -1 for none, int32 array of shape
             [G, R / 2].
@@ -111,7 +110,7 @@ class Workspace(NamedTuple):
     spare: NDArray[np.float32]
     pool: NDArray[np.int32]
     pool_scores: NDArray[np.float32]
-    ranking: NDArray[np.float32]
+    pool_bias: NDArray[np.float32]
     seen: NDArray[np.uint64]
     negatives: NDArray[np.int32]
     row: NDArray[np.int32]
@@ -171,7 +170,7 @@ def workspace(
         spare=floats(dim),
         pool=np.zeros((GROUPS, pool), np.int32),
         pool_scores=floats(pool, LANES),
-        ranking=floats(pool + candidates),
+        pool_bias=floats(pool),
         seen=np.zeros((GROUPS, n_items // 64 + 1), np.uint64),
         negatives=np.zeros((GROUPS, group_positives), np.int32),
         row=np.zeros((GROUPS, records), np.int32),

@@ -244,3 +244,10 @@ def test_cut_groups(degrees, random):
     groups = [part.tolist() for part in np.split(order, starts[1:n])] if n else []
     assert starts[n] == order.size
     assert groups == twins.cut_groups(order, degrees)
+
+
+def test_most_weights():
+    data = twins.random_interactions(4, n_users=50, n_items=20, mean=6)
+    rows = twins.random_rows(np.random.default_rng(4), 20, DIM, 5)
+    sums = [np.diff(rows.indptr)[had].sum() for had in twins.as_histories(data)]
+    assert kernels.most_weights(data.indptr, data.items, rows.indptr) == max(sums)
