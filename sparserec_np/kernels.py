@@ -7,8 +7,11 @@
    negative for each positive; :func:`_visit_group` then writes *records*: the gradient of one item
    row from one user. Neither writes anything shared. In the embedding model the latter also makes
    the step of its users' own rows, which no other group of the batch touches.
-2. :func:`_apply_part`, one task a part of the item rows, walks the records of its rows in the order
+2. :func:`apply_part`, one task a part of the item rows, walks the records of its rows in the order
    (group, record) and makes their Adagrad steps. No row belongs to two parts.
+
+A thread begins with the tasks at its own *seat*, the same ones in each batch, so that most of what
+it changes stays in its core's cache; then it takes what others have not begun.
 
 Every number is computed from the same inputs in the same order whatever the number of threads, so
 the same seed gives the same bytes. What a group chooses are a few integers, and all else follows
@@ -26,114 +29,100 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from sparserec_np.gradients import adagrad, apply_part, lay_out, record, span
+from sparserec_np.intrinsics import take
 from sparserec_np.negatives import ONE, choose_group, compose_group, scale_of
 from sparserec_np.state import GROUPS, LANES, PARTS, Items
 
 GROUP_POSITIVES = 512  # a group takes no further user once it has so many positives
+SEATS = 16  # where threads may begin to look for tasks
+
+_MANY = 1e200  # a product that is not far from overflowing
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _dot(rows, row, x):
+def _dot(rows, first, last, x):
     total = np.float32(0.0)
-    for e in range(rows.indptr[row], rows.indptr[row + 1]):
+    for e in range(first, last):
         total += rows.values[e] * x[rows.dims[e]]
     return total
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _add(rows, row, factor, x):
-    for e in range(rows.indptr[row], rows.indptr[row + 1]):
+def _add(rows, first, last, factor, x):
+    for e in range(first, last):
         x[rows.dims[e]] += factor * rows.values[e]
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _record(w, g, r, row, start, lane, by_x, by_dx, bias_gradient):
-    w.row[g, r] = row
-    w.start[g, r] = start
-    w.lane[g, r] = lane
-    w.by_x[g, r] = by_x
-    w.by_dx[g, r] = by_dx
-    w.bias_gradient[g, r] = bias_gradient
-    part = row % PARTS
-    w.next[g, r] = -1
-    if w.first[g, part] < 0:
-        w.first[g, part] = r
-    else:
-        w.next[g, w.last[g, part]] = r
-    w.last[g, part] = r
-
-
 @njit(error_model="numpy", cache=True, nogil=True)
-def _visit(g, lane, positives, negatives, items, history, scale, w, r, end):
+def _visit(g, lane, positives, negatives, items, history, scale, w):
     """Visit one user's positives: write two records a triple, gather ``dx``; return the totals."""
-    rows, x, dx, spare, gradient = (
+    rows, x, dx, spare, gradient, own_start = (
         items.rows,
         w.x[g, lane],
         w.dx[g, lane],
         w.spare[g],
         w.gradient[g],
+        w.own_start[g],
     )
-    first = r
+    nothing = np.float32(0.0)
     loss = 0.0
+    odds = 1.0
     triples = 0
     for t in range(positives.size):
-        i = positives[t]
-        j = np.int64(negatives[t])
-        own = items.weight[i] if history else np.float32(0.0)
-        i0, i1 = rows.indptr[i], rows.indptr[i + 1]
+        i, j = positives[t], negatives[t]
+        own = items.weight[i] if history else nothing
+        i0, i1 = span(rows, i)
         if j < 0:  # nothing to learn from i, but its row still takes its part of dx
             if history:
-                _record(w, g, r, i, end, lane, np.float32(0.0), -own, np.float32(0.0))
-                r += 1
-                gradient[end : end + i1 - i0] = 0.0
-                end += i1 - i0
+                start = record(w, g, i, ~lane, nothing, i1 - i0)
+                own_start[t] = start
+                gradient[start : start + (i1 - i0)] = 0.0
             continue
-        j0, j1 = rows.indptr[j], rows.indptr[j + 1]
+        j0, j1 = span(rows, j)
         if history:
-            _add(rows, i, -own, x)
-        margin = scale * (_dot(rows, i, x) - _dot(rows, j, x)) + items.bias[i] - items.bias[j]
+            _add(rows, i0, i1, -own, x)
+        margin = scale * (_dot(rows, i0, i1, x) - _dot(rows, j0, j1, x))
+        margin = margin + items.bias[i] - items.bias[j]
         small = np.exp(-abs(margin))
         push = (small if margin > 0 else ONE) / (ONE + small)  # sigmoid(-margin)
-        loss += np.log1p(small) + max(-margin, np.float32(0.0))
+        loss += max(-margin, nothing)
+        odds *= 1.0 + small
+        if odds > _MANY:
+            loss += np.log(odds)
+            odds = 1.0
         triples += 1
         pull = push * scale
-        _record(w, g, r, i, end, lane, -pull, -own, -push)
+        start = record(w, g, i, ~lane, -push, i1 - i0)
         if history:
-            _add(rows, j, ONE, spare)
+            own_start[t] = start
+            _add(rows, j0, j1, ONE, spare)
             for e in range(i0, i1):
-                d = rows.dims[e]
-                gradient[end] = -pull * x[d] + own * pull * (rows.values[e] - spare[d])
-                end += 1
+                d, value = rows.dims[e], rows.values[e]
+                gradient[start + (e - i0)] = -pull * x[d] + own * pull * (value - spare[d])
+                dx[d] += pull * value
             for e in range(j0, j1):
                 spare[rows.dims[e]] = 0.0
         else:
             for e in range(i0, i1):
-                gradient[end] = -pull * x[rows.dims[e]]
-                end += 1
-        _record(w, g, r + 1, j, end, lane, pull, np.float32(0.0), push)
+                d = rows.dims[e]
+                gradient[start + (e - i0)] = -pull * x[d]
+                dx[d] += pull * rows.values[e]
+        start = record(w, g, j, lane, push, j1 - j0)
         for e in range(j0, j1):
-            gradient[end] = pull * x[rows.dims[e]]
-            end += 1
-        r += 2
+            d = rows.dims[e]
+            gradient[start + (e - j0)] = pull * x[d]
+            dx[d] -= pull * rows.values[e]
         if history:
-            _add(rows, i, own, x)
-        _add(rows, i, pull, dx)
-        _add(rows, j, -pull, dx)
+            _add(rows, i0, i1, own, x)
     if history:
-        for q in range(first, r):
-            own = -w.by_dx[g, q]
-            if own > 0.0:
-                e0 = rows.indptr[w.row[g, q]]
-                for e in range(rows.indptr[w.row[g, q] + 1] - e0):
-                    gradient[w.start[g, q] + e] -= own * dx[rows.dims[e0 + e]]
-    return r, end, loss, triples
-
-
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _adagrad(rows, e, gradient, step, reg):
-    gradient += reg * rows.values[e]
-    rows.squares[e] += gradient * gradient
-    rows.values[e] -= step.learning_rate * gradient / np.sqrt(rows.squares[e])
+        for t in range(positives.size):
+            i = positives[t]
+            own = items.weight[i]
+            i0, i1 = span(rows, i)
+            for e in range(i0, i1):
+                gradient[own_start[t] + (e - i0)] -= own * dx[rows.dims[e]]
+    return loss + np.log(odds), triples
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -143,8 +132,9 @@ def _step_user(users, user, dx, positives, step, growth):
     if slot >= 0:
         for d in range(dx.size):
             growth.sums[slot, d] -= dx[d]
-    for e in range(users.indptr[user], users.indptr[user + 1]):
-        _adagrad(users, e, -dx[users.dims[e]], step, step.reg * np.float32(positives))
+    first, last = span(users, user)
+    for e in range(first, last):
+        adagrad(users, e, -dx[users.dims[e]], step, step.reg * np.float32(positives))
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -153,12 +143,9 @@ def _visit_group(
     growth,
 ):  # fmt: skip
     items = Items(rows, bias, bias_squares, weight)
-    w.first[g, :] = -1
+    lay_out(g, group, indptr, interactions, rows, bias, history, w)
     w.dx[g, : group.size] = 0.0
-    w.loss[g] = 0.0
-    w.triples[g] = 0
-    r = 0
-    end = 0
+    sum_of_losses, n_triples = 0.0, 0
     at = 0
     for lane in range(group.size):
         user = group[lane]
@@ -168,45 +155,20 @@ def _visit_group(
         if history and positives.size < 2:
             continue
         scale = scale_of(positives.size, history, step)
-        r, end, loss, triples = _visit(
-            g, lane, positives, negatives, items, history, scale, w, r, end
-        )
-        w.loss[g] += loss
-        w.triples[g] += triples
+        w.scale[g, lane] = scale
+        loss, triples = _visit(g, lane, positives, negatives, items, history, scale, w)
+        sum_of_losses += loss
+        n_triples += triples
         if not history:
             _step_user(users, user, w.dx[g, lane], positives.size, step, growth)
+    w.loss[g] = sum_of_losses
+    w.triples[g] = n_triples
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
-def _note_growth(sums, x, dx, by_x, by_dx):
-    """Add a record's gradient at all dimensions, but for the part of the positive left out."""
-    if by_dx != 0.0:
-        for d in range(sums.size):
-            sums[d] += by_x * x[d] + by_dx * dx[d]
-    else:
-        for d in range(sums.size):
-            sums[d] += by_x * x[d]
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _apply_part(part, n_groups, rows, bias, bias_squares, step, w, growth):
-    for g in range(n_groups):
-        r = w.first[g, part]
-        while r >= 0:
-            row = w.row[g, r]
-            e0 = rows.indptr[row]
-            start = w.start[g, r]
-            for e in range(rows.indptr[row + 1] - e0):
-                _adagrad(rows, e0 + e, w.gradient[g, start + e], step, w.item_reg[row])
-            gradient = w.bias_gradient[g, r]
-            bias_squares[row] += gradient * gradient
-            bias[row] -= step.learning_rate * gradient / np.sqrt(bias_squares[row])
-            slot = growth.slot[row]
-            if slot >= 0:
-                lane = w.lane[g, r]
-                by_x, by_dx = w.by_x[g, r], w.by_dx[g, r]
-                _note_growth(growth.sums[slot], w.x[g, lane], w.dx[g, lane], by_x, by_dx)
-            r = w.next[g, r]
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _task(seat, turn, n_tasks):
+    """Task that a seat comes to at a turn; each begins at a place of its own."""
+    return (seat * n_tasks // SEATS + turn) % n_tasks
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -248,18 +210,29 @@ def run_batches(
     for batch in range(first, last):
         begin = batch * GROUPS
         n_groups = _count(batch, starts)
-        for g in prange(n_groups):
-            group = order[starts[begin + g] : starts[begin + g + 1]]
-            choose_group(
-                g, group[0], group, indptr, interactions, rows, bias, weight, users, history, step,
-                w,
-            )  # fmt: skip
-            _visit_group(
-                g, group, indptr, interactions, rows, bias, bias_squares, weight, users, history,
-                step, w, user_growth,
-            )  # fmt: skip
-        for part in prange(PARTS):
-            _apply_part(part, n_groups, rows, bias, bias_squares, step, w, item_growth)
+        w.tasks[:] = 0
+        for seat in prange(SEATS):
+            for turn in range(n_groups):
+                g = _task(seat, turn, n_groups)
+                if w.tasks[g] == 0 and take(w.tasks, g):
+                    group = order[starts[begin + g] : starts[begin + g + 1]]
+                    choose_group(
+                        g, group[0], group, indptr, interactions, rows, bias, weight, users,
+                        history, step, w,
+                    )  # fmt: skip
+                    _visit_group(
+                        g, group, indptr, interactions, rows, bias, bias_squares, weight, users,
+                        history, step, w, user_growth,
+                    )  # fmt: skip
+        w.tasks[:] = 0
+        for seat in prange(SEATS):
+            for turn in range(PARTS):
+                part = _task(seat, turn, PARTS)
+                if w.tasks[part] == 0 and take(w.tasks, part):
+                    apply_part(
+                        part, n_groups, rows, bias, bias_squares, weight, history, step, w,
+                        item_growth,
+                    )  # fmt: skip
         for g in range(n_groups):
             loss += w.loss[g]
             triples += w.triples[g]
@@ -309,7 +282,7 @@ def finish_batch(
             w, user_growth,
         )  # fmt: skip
     for part in prange(PARTS):
-        _apply_part(part, n_groups, rows, bias, bias_squares, step, w, item_growth)
+        apply_part(part, n_groups, rows, bias, bias_squares, weight, history, step, w, item_growth)
     return w.loss[:n_groups].sum(), w.triples[:n_groups].sum()
 
 
@@ -338,3 +311,24 @@ def cut_groups(order, degrees, starts):
         positives += degrees[order[t]]
     starts[n] = order.size
     return n
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def most_weights(indptr, interactions, item_indptr):
+    """Sum the lengths of the item rows in each history.
+
+    Args:
+        indptr: int64 array of shape [n_users + 1].
+        interactions: Items of the users, int32 array.
+        item_indptr: Of the item table, int64 array of shape [n_items + 1].
+
+    Returns:
+        The largest sum.
+    """
+    most = 0
+    for user in prange(indptr.size - 1):
+        weights = 0
+        for item in interactions[indptr[user] : indptr[user + 1]]:
+            weights += item_indptr[item + 1] - item_indptr[item]
+        most = max(most, weights)
+    return most

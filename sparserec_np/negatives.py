@@ -12,12 +12,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sparserec_np.intrinsics import dot_lanes, prefetch, prefetch_to_write
 from sparserec_np.randomness import GOLDEN, below, mix
-from sparserec_np.state import LANES
 
 DRAWS = 32  # tries to find a uniform negative before a positive is passed over
 
 ONE = np.float32(1.0)
+
+_AHEAD = 8  # items of a pool between asking for a row and scoring it
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -36,41 +38,34 @@ def _compose(rows, row, factor, x, lanes, lane):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _score_pool(rows, pool, lanes, scores):
+def _score_pool(rows, bias, pool, lanes, scores, pool_bias):
     for p in range(pool.size):
-        for lane in range(LANES):
-            scores[p, lane] = 0.0
-        for e in range(rows.indptr[pool[p]], rows.indptr[pool[p] + 1]):
-            value = rows.values[e]
-            d = rows.dims[e]
-            for lane in range(LANES):
-                scores[p, lane] += value * lanes[d, lane]
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _rank_pool(pool, scores, lane, scale, bias, seen, ranking, candidates):
-    """Put one user's scores in a row; what the user has never wins."""
-    for p in range(pool.size):
+        if p + _AHEAD < pool.size:
+            first = rows.indptr[pool[p + _AHEAD]]
+            prefetch(rows.dims, first)
+            prefetch(rows.values, first)
         item = pool[p]
-        if _is_seen(seen, item):
-            ranking[p] = -np.inf
-        else:
-            ranking[p] = scale * scores[p, lane] + bias[item]
-    for p in range(candidates):
-        ranking[pool.size + p] = ranking[p % pool.size]
+        dot_lanes(
+            rows.values, rows.dims, rows.indptr[item], rows.indptr[item + 1], lanes, scores, p
+        )
+        pool_bias[p] = bias[item]
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _hardest(bits, pool, ranking, candidates):
+def _hardest(bits, pool, scores, pool_bias, lane, scale, seen, candidates):
     """Draw a negative from the pool; -1 if the user has all candidates."""
-    begin = below(bits, pool.size)
+    p = below(bits, pool.size)
     best = np.float32(-np.inf)
-    chosen = -1
-    for p in range(begin, begin + candidates):
-        if ranking[p] > best:
-            best = ranking[p]
-            chosen = p
-    return np.int64(-1) if chosen < 0 else np.int64(pool[chosen % pool.size])
+    chosen = np.int64(-1)
+    for _ in range(candidates):
+        score = scale * scores[p, lane] + pool_bias[p]
+        if score > best and not _is_seen(seen, pool[p]):
+            best = score
+            chosen = np.int64(pool[p])
+        p += 1
+        if p == pool.size:
+            p = 0
+    return chosen
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -90,15 +85,13 @@ def _choose(g, lane, positives, bias, scale, step, bits, w, at):
     seen = w.seen[g]
     for i in positives:
         seen[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
-    if step.candidates > 1:
-        _rank_pool(
-            w.pool[g], w.pool_scores[g], lane, scale, bias, seen, w.ranking[g],
-            step.candidates,
-        )  # fmt: skip
     for t in range(positives.size):
         bits += GOLDEN
         if step.candidates > 1:
-            j = _hardest(mix(bits), w.pool[g], w.ranking[g], step.candidates)
+            j = _hardest(
+                mix(bits), w.pool[g], w.pool_scores[g], w.pool_bias[g], lane, scale, seen,
+                step.candidates,
+            )  # fmt: skip
         else:
             j = _uniform(mix(bits), bias.size, seen)
         w.negatives[g, at + t] = j
@@ -108,8 +101,20 @@ def _choose(g, lane, positives, bias, scale, step, bits, w, at):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def _ask_for(group, indptr, interactions, users, history):
+    """Ask for what users had, and in the embedding model for their rows."""
+    for user in group:
+        prefetch(interactions, indptr[user])
+        if not history:
+            prefetch(users.dims, users.indptr[user])
+            prefetch(users.values, users.indptr[user])
+            prefetch_to_write(users.squares, users.indptr[user])
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def compose_group(g, group, indptr, interactions, rows, weight, users, history, w, lanes):
     """Make the vectors of a group's users, also side by side in ``lanes``, unless that is empty."""
+    _ask_for(group, indptr, interactions, users, history)
     w.x[g, : group.size] = 0.0
     lanes[:] = 0.0
     for lane in range(group.size):
@@ -143,7 +148,7 @@ def choose_group(
     for p in range(pool.size):
         bits += GOLDEN
         pool[p] = below(mix(bits), bias.size)
-    _score_pool(rows, pool, w.lanes[g], w.pool_scores[g])
+    _score_pool(rows, bias, pool, w.lanes[g], w.pool_scores[g], w.pool_bias[g])
     at = 0
     for lane in range(group.size):
         user = group[lane]

@@ -76,51 +76,53 @@ class Workspace(NamedTuple):
 
     Attributes:
         item_reg: L2 penalty of each item row, float32 array of shape [n_items]; it stays.
+        scale: Scale of each user vector, float32 array of shape [G, L].
         x: User vectors, float32 array of shape [G, L, dim].
         lanes: The same with the users side by side, float32 array of shape [G, dim, L].
         dx: Gradient of the user vectors, float32 array of shape [G, L, dim].
         spare: All zero between uses, float32 array of shape [G, dim].
         pool: Items to draw candidates from, int32 array of shape [G, P].
         pool_scores: float32 array of shape [G, P, L].
-        ranking: Pool scores of one user, with the first ``candidates`` again at the end; float32
-            array of shape [G, P + candidates].
+        pool_bias: float32 array of shape [G, P].
         seen: Bit set of one user's history, uint64 array of shape [G, n_items / 64].
         negatives: Negative of each positive of the group, -1 for none, int32 array of shape
             [G, R / 2].
         row: Item of a record, int32 array of shape [G, R].
-        start: Where its gradient begins in ``gradient``, int64 array of shape [G, R].
-        lane: Its user, int32 array of shape [G, R].
-        by_x: What ``x`` is multiplied by in the record's gradient, float32 array of shape [G, R].
-        by_dx: What ``dx`` is multiplied by in it, float32 array of shape [G, R].
+        lane: Its user, complemented if the item is a positive; int8 array of shape [G, R].
         bias_gradient: float32 array of shape [G, R].
         gradient: Gradients at the stored weights, float32 array of shape [G, capacity].
-        next: Next record of the same part, int32 array of shape [G, R], -1 at the end.
-        first: First record of a part, int32 array of shape [G, PARTS], -1 if it has none.
-        last: Last record of a part, int32 array of shape [G, PARTS].
+        own_start: Where the gradients of one user's positives begin, uint64 array of shape
+            [G, R / 2].
+        first: First record of each part, and the end, int64 array of shape [G, PARTS + 1].
+        begin: Where the gradients of a part begin, uint64 array of shape [G, PARTS].
+        records: Next record of a part, int64 array of shape [G, PARTS].
+        end: Where its gradient will begin, uint64 array of shape [G, PARTS].
+        tasks: Whether a group, or a part, is taken; int64 array of shape [max(G, PARTS)].
         loss: Sum of the losses, float64 array of shape [G].
         triples: How many there were, int64 array of shape [G].
     """
 
     item_reg: NDArray[np.float32]
+    scale: NDArray[np.float32]
     x: NDArray[np.float32]
     lanes: NDArray[np.float32]
     dx: NDArray[np.float32]
     spare: NDArray[np.float32]
     pool: NDArray[np.int32]
     pool_scores: NDArray[np.float32]
-    ranking: NDArray[np.float32]
+    pool_bias: NDArray[np.float32]
     seen: NDArray[np.uint64]
     negatives: NDArray[np.int32]
     row: NDArray[np.int32]
-    start: NDArray[np.int64]
-    lane: NDArray[np.int32]
-    by_x: NDArray[np.float32]
-    by_dx: NDArray[np.float32]
+    lane: NDArray[np.int8]
     bias_gradient: NDArray[np.float32]
     gradient: NDArray[np.float32]
-    next: NDArray[np.int32]
-    first: NDArray[np.int32]
-    last: NDArray[np.int32]
+    own_start: NDArray[np.uint64]
+    first: NDArray[np.int64]
+    begin: NDArray[np.uint64]
+    records: NDArray[np.int64]
+    end: NDArray[np.uint64]
+    tasks: NDArray[np.int64]
     loss: NDArray[np.float64]
     triples: NDArray[np.int64]
 
@@ -161,25 +163,26 @@ def workspace(
 
     return Workspace(
         item_reg=item_reg,
+        scale=floats(LANES),
         x=floats(LANES, dim),
         lanes=floats(dim if hard else 0, LANES),
         dx=floats(LANES, dim),
         spare=floats(dim),
         pool=np.zeros((GROUPS, pool), np.int32),
         pool_scores=floats(pool, LANES),
-        ranking=floats(pool + candidates),
+        pool_bias=floats(pool),
         seen=np.zeros((GROUPS, n_items // 64 + 1), np.uint64),
         negatives=np.zeros((GROUPS, group_positives), np.int32),
         row=np.zeros((GROUPS, records), np.int32),
-        start=np.zeros((GROUPS, records), np.int64),
-        lane=np.zeros((GROUPS, records), np.int32),
-        by_x=floats(records),
-        by_dx=floats(records),
+        lane=np.zeros((GROUPS, records), np.int8),
         bias_gradient=floats(records),
         gradient=_untouched(GROUPS, capacity),
-        next=np.zeros((GROUPS, records), np.int32),
-        first=np.zeros((GROUPS, PARTS), np.int32),
-        last=np.zeros((GROUPS, PARTS), np.int32),
+        own_start=np.zeros((GROUPS, group_positives), np.uint64),
+        first=np.zeros((GROUPS, PARTS + 1), np.int64),
+        begin=np.zeros((GROUPS, PARTS), np.uint64),
+        records=np.zeros((GROUPS, PARTS), np.int64),
+        end=np.zeros((GROUPS, PARTS), np.uint64),
+        tasks=np.zeros(max(GROUPS, PARTS), np.int64),
         loss=np.zeros(GROUPS),
         triples=np.zeros(GROUPS, np.int64),
     )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sparserec_np.config import Config
 from sparserec_np.explore import explore, growth_buffer, no_growth, sample_rows
 from sparserec_np.interactions import Interactions
-from sparserec_np.kernels import GROUP_POSITIVES, cut_groups, run_batches
+from sparserec_np.kernels import GROUP_POSITIVES, cut_groups, most_weights, run_batches
 from sparserec_np.nmf import factorise
 from sparserec_np.peers import ALONE, Peers
 from sparserec_np.records import EpochRecord, State, Tables
@@ -44,8 +44,6 @@ _log = logging.getLogger(__name__)
 
 # Purposes of random numbers; each has streams of its own.
 _SEEDS, _FILL, _ORDER, _NEGATIVES, _SAMPLE = range(5)
-
-_USERS_AT_A_TIME = 1024
 
 _SLICE = 32  # batches between two looks at the loss; compiled code cannot be interrupted within
 # Healthy training begins near ln 2 and stays below 1.5: mean losses that no slice and no epoch has.
@@ -330,12 +328,12 @@ class Run:
         return self._config.exploration * 0.5 * (1.0 + math.cos(math.pi * progress / end))
 
     def _workspace(self) -> Workspace:
-        rows = self.tables.items.rows
-        lengths = np.diff(rows.indptr)
+        rows, data = self.tables.items.rows, self._interactions
+        longest = int(np.diff(rows.indptr).max())
         group_positives = max(GROUP_POSITIVES, int(self._user_degrees.max()))
         group_weights = max(
-            *self._peers.counts(_most_weights(self._interactions, lengths)),
-            GROUP_POSITIVES * int(lengths.max()),
+            *self._peers.counts(most_weights(data.indptr, data.items, rows.indptr)),
+            GROUP_POSITIVES * longest,
         )
         return workspace(
             rows,
@@ -346,20 +344,6 @@ class Run:
             group_positives,
             group_weights,
         )
-
-
-def _most_weights(interactions: Interactions, lengths: NDArray[np.int64]) -> int:
-    """Sum the lengths of the rows in each history; return the largest sum.
-
-    Some users at a time, so that memory does not grow with the interactions.
-    """
-    most = 0
-    for first in range(0, interactions.n_users, _USERS_AT_A_TIME):
-        bounds = interactions.indptr[first : first + _USERS_AT_A_TIME + 1]
-        items = interactions.items[bounds[0] : bounds[-1]]
-        sums = np.concatenate(([0], np.cumsum(lengths[items])))
-        most = max(most, int(np.diff(sums[bounds - bounds[0]]).max()))
-    return most
 
 
 def _item_reg(degrees: NDArray[np.int64], config: Config) -> NDArray[np.float32]:

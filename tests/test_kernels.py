@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import twins
@@ -10,8 +12,9 @@ from hypothesis import strategies as st
 
 from sparserec_np import kernels
 from sparserec_np.explore import no_growth
+from sparserec_np.gradients import BLOCK
 from sparserec_np.start import empty_rows
-from sparserec_np.state import GROUPS, Growth, Items, Step, workspace
+from sparserec_np.state import GROUPS, PARTS, Growth, Items, Step, workspace
 
 DIM, POOL = 12, 40
 LEARNING_RATE, REG = 0.05, 0.01
@@ -119,12 +122,20 @@ def test_no_negative_is_an_item_that_the_user_has(batch):
 def test_records(batch):
     w, stored = batch.scratch, twins.mask(batch.rows, DIM)
     for g, group in enumerate(batch.twins):
-        for r, record in enumerate(group.records):
+        by_part = [
+            [record for record in group.records if record.row // BLOCK % PARTS == part]
+            for part in range(PARTS)
+        ]
+        assert np.diff(w.first[g]).tolist() == list(map(len, by_part))
+        begins = [0]
+        for r, record in enumerate(chain.from_iterable(by_part)):
             assert w.row[g, r] == record.row
             np.testing.assert_allclose(w.bias_gradient[g, r], record.bias_gradient, atol=1e-5)
             expected = record.gradient[stored[record.row]]
-            gradient = w.gradient[g, w.start[g, r] : w.start[g, r] + expected.size]
+            gradient = w.gradient[g, begins[-1] : begins[-1] + expected.size]
             np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=2e-5)
+            begins.append(begins[-1] + expected.size)
+        assert w.begin[g].tolist() == [begins[r] for r in w.first[g, :-1]]
 
 
 def test_item_rows_after_their_steps(batch):
@@ -233,3 +244,10 @@ def test_cut_groups(degrees, random):
     groups = [part.tolist() for part in np.split(order, starts[1:n])] if n else []
     assert starts[n] == order.size
     assert groups == twins.cut_groups(order, degrees)
+
+
+def test_most_weights():
+    data = twins.random_interactions(4, n_users=50, n_items=20, mean=6)
+    rows = twins.random_rows(np.random.default_rng(4), 20, DIM, 5)
+    sums = [np.diff(rows.indptr)[had].sum() for had in twins.as_histories(data)]
+    assert kernels.most_weights(data.indptr, data.items, rows.indptr) == max(sums)
