@@ -20,7 +20,8 @@ rest alike (:func:`choose_batch`, :func:`finish_batch`).
 
 **Triples.** A user's vector ``x`` stays as it is while all its positives are visited; the gradient
 of ``x`` is gathered in ``dx`` on the way and passed on at the end: to the user's own row, or to all
-rows of the history. With history users a positive ``i`` is scored by ``x`` without its own part.
+rows of the history. With history users ``x`` is the sum of the history, bent
+(:mod:`sparserec_np.bending`), and a positive ``i`` is scored by ``x`` without its own part.
 Its negative is chosen beforehand, by :mod:`sparserec_np.negatives`.
 """
 
@@ -29,9 +30,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from sparserec_np.bending import bend, slope
 from sparserec_np.gradients import adagrad, apply_part, lay_out, record, span
 from sparserec_np.intrinsics import take
-from sparserec_np.negatives import ONE, choose_group, compose_group, scale_of
+from sparserec_np.negatives import ONE, add, choose_group, compose_group, scale_of
 from sparserec_np.state import GROUPS, LANES, PARTS, Items
 
 GROUP_POSITIVES = 512  # a group takes no further user once it has so many positives
@@ -48,14 +50,17 @@ def _dot(rows, first, last, x):
     return total
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _add(rows, first, last, factor, x):
-    for e in range(first, last):
-        x[rows.dims[e]] += factor * rows.values[e]
+@njit(error_model="numpy", cache=True, nogil=True)
+def _keep(g, lane, eighths, w):
+    """Keep the vector of a user as it is with nothing left out, and its derivative."""
+    x, summed = w.x[g, lane], w.summed[g, lane]
+    for d in range(x.size):
+        w.whole[g, d] = x[d]
+        w.slope[g, d] = slope(summed[d], x[d], eighths)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _visit(g, lane, positives, negatives, items, history, scale, w):
+def _visit(g, lane, positives, negatives, items, history, scale, step, w):
     """Visit one user's positives: write two records a triple, gather ``dx``; return the totals."""
     rows, x, dx, spare, gradient, own_start = (
         items.rows,
@@ -66,6 +71,9 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
         w.own_start[g],
     )
     nothing = np.float32(0.0)
+    if history:
+        summed, whole, slopes = w.summed[g, lane], w.whole[g], w.slope[g]
+        _keep(g, lane, step.history_eighths, w)
     loss = 0.0
     odds = 1.0
     triples = 0
@@ -80,8 +88,12 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
                 gradient[start : start + (i1 - i0)] = 0.0
             continue
         j0, j1 = span(rows, j)
-        if history:
-            _add(rows, i0, i1, -own, x)
+        if history:  # leave i out
+            for e in range(i0, i1):
+                d = rows.dims[e]
+                y = summed[d] - own * rows.values[e]
+                x[d] = bend(y, step.history_eighths)
+                slopes[d] = slope(y, x[d], step.history_eighths)
         margin = scale * (_dot(rows, i0, i1, x) - _dot(rows, j0, j1, x))
         margin = margin + items.bias[i] - items.bias[j]
         small = np.exp(-abs(margin))
@@ -96,11 +108,12 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
         start = record(w, g, i, ~lane, -push, i1 - i0)
         if history:
             own_start[t] = start
-            _add(rows, j0, j1, ONE, spare)
+            add(rows, j0, j1, ONE, spare)
             for e in range(i0, i1):
                 d, value = rows.dims[e], rows.values[e]
-                gradient[start + (e - i0)] = -pull * x[d] + own * pull * (value - spare[d])
-                dx[d] += pull * value
+                of_own = pull * slopes[d] * (value - spare[d])
+                gradient[start + (e - i0)] = own * of_own - pull * x[d]
+                dx[d] += pull * slopes[d] * value
             for e in range(j0, j1):
                 spare[rows.dims[e]] = 0.0
         else:
@@ -112,9 +125,13 @@ def _visit(g, lane, positives, negatives, items, history, scale, w):
         for e in range(j0, j1):
             d = rows.dims[e]
             gradient[start + (e - j0)] = pull * x[d]
-            dx[d] -= pull * rows.values[e]
+            through = pull * slopes[d] if history else pull
+            dx[d] -= through * rows.values[e]
         if history:
-            _add(rows, i0, i1, own, x)
+            for e in range(i0, i1):
+                d = rows.dims[e]
+                x[d] = whole[d]
+                slopes[d] = slope(summed[d], x[d], step.history_eighths)
     if history:
         for t in range(positives.size):
             i = positives[t]
@@ -156,7 +173,7 @@ def _visit_group(
             continue
         scale = scale_of(positives.size, history, step)
         w.scale[g, lane] = scale
-        loss, triples = _visit(g, lane, positives, negatives, items, history, scale, w)
+        loss, triples = _visit(g, lane, positives, negatives, items, history, scale, step, w)
         sum_of_losses += loss
         n_triples += triples
         if not history:
@@ -275,7 +292,8 @@ def finish_batch(
         group = np.arange(starts[begin + g], starts[begin + g + 1])
         if g % size != rank:  # the others were composed for the choice
             compose_group(
-                g, group, indptr, interactions, rows, weight, users, history, w, w.lanes[g, :0]
+                g, group, indptr, interactions, rows, weight, users, history, step, w,
+                w.lanes[g, :0],
             )
         _visit_group(
             g, group, indptr, interactions, rows, bias, bias_squares, weight, users, history, step,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sparserec_np.bending import bend
 from sparserec_np.intrinsics import dot_lanes, prefetch, prefetch_to_write
 from sparserec_np.randomness import GOLDEN, below, mix
 
@@ -25,16 +26,6 @@ _AHEAD = 8  # items of a pool between asking for a row and scoring it
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _is_seen(seen, item):
     return (seen[item >> 6] >> np.uint64(item & 63)) & np.uint64(1) != 0
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _compose(rows, row, factor, x, lanes, lane):
-    """Add a row to a user vector, in both of its layouts."""
-    for e in range(rows.indptr[row], rows.indptr[row + 1]):
-        value = factor * rows.values[e]
-        x[rows.dims[e]] += value
-        if lanes.shape[0]:
-            lanes[rows.dims[e], lane] += value
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -111,19 +102,33 @@ def _ask_for(group, indptr, interactions, users, history):
             prefetch_to_write(users.squares, users.indptr[user])
 
 
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def add(rows, first, last, factor, x):
+    """Add the entries ``first`` to ``last - 1`` of a table, times a factor, to a dense vector."""
+    for e in range(first, last):
+        x[rows.dims[e]] += factor * rows.values[e]
+
+
 @njit(error_model="numpy", cache=True, nogil=True)
-def compose_group(g, group, indptr, interactions, rows, weight, users, history, w, lanes):
+def compose_group(g, group, indptr, interactions, rows, weight, users, history, step, w, lanes):
     """Make the vectors of a group's users, also side by side in ``lanes``, unless that is empty."""
     _ask_for(group, indptr, interactions, users, history)
-    w.x[g, : group.size] = 0.0
     lanes[:] = 0.0
     for lane in range(group.size):
-        user = group[lane]
+        user, x = group[lane], w.x[g, lane]
         if history:
-            for item in interactions[indptr[user] : indptr[user + 1]]:
-                _compose(rows, item, weight[item], w.x[g, lane], lanes, lane)
+            summed = w.summed[g, lane]
+            summed[:] = 0.0
+            for i in interactions[indptr[user] : indptr[user + 1]]:
+                add(rows, rows.indptr[i], rows.indptr[i + 1], weight[i], summed)
+            for d in range(x.size):
+                x[d] = bend(summed[d], step.history_eighths)
         else:
-            _compose(users, user, ONE, w.x[g, lane], lanes, lane)
+            x[:] = 0.0
+            add(users, users.indptr[user], users.indptr[user + 1], ONE, x)
+        if lanes.shape[0]:
+            for d in range(x.size):
+                lanes[d, lane] = x[d]
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -142,7 +147,9 @@ def choose_group(
     random numbers depend on; ``group`` has the rows of its users in ``indptr`` and ``users``. The
     rest is as :func:`sparserec_np.kernels.run_batches` has it.
     """
-    compose_group(g, group, indptr, interactions, rows, weight, users, history, w, w.lanes[g])
+    compose_group(
+        g, group, indptr, interactions, rows, weight, users, history, step, w, w.lanes[g]
+    )
     bits = mix(step.seed + GOLDEN * np.uint64(number + 1))
     pool = w.pool[g]
     for p in range(pool.size):

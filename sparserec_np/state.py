@@ -67,6 +67,7 @@ class Step(NamedTuple):
     learning_rate: np.float32
     reg: np.float32
     history_exponent: np.float32
+    history_eighths: np.int64
     candidates: np.int64
     seed: np.uint64
 
@@ -78,6 +79,9 @@ class Workspace(NamedTuple):
         item_reg: L2 penalty of each item row, float32 array of shape [n_items]; it stays.
         scale: Scale of each user vector, float32 array of shape [G, L].
         x: User vectors, float32 array of shape [G, L, dim].
+        summed: Sums of histories, of which ``x`` is made; the same shape, or [G, L, 0].
+        whole: ``x`` of one user with nothing left out, float32 array of shape [G, dim] or [G, 0].
+        slope: Derivative of it by ``summed``; the same shape.
         lanes: The same with the users side by side, float32 array of shape [G, dim, L].
         dx: Gradient of the user vectors, float32 array of shape [G, L, dim].
         spare: All zero between uses, float32 array of shape [G, dim].
@@ -105,6 +109,9 @@ class Workspace(NamedTuple):
     item_reg: NDArray[np.float32]
     scale: NDArray[np.float32]
     x: NDArray[np.float32]
+    summed: NDArray[np.float32]
+    whole: NDArray[np.float32]
+    slope: NDArray[np.float32]
     lanes: NDArray[np.float32]
     dx: NDArray[np.float32]
     spare: NDArray[np.float32]
@@ -131,6 +138,7 @@ def workspace(
     rows: Rows,
     item_reg: NDArray[np.float32],
     dim: int,
+    history: bool,
     candidates: int,
     pool: int,
     group_positives: int,
@@ -142,6 +150,7 @@ def workspace(
         rows: The item table.
         item_reg: L2 penalty of each of its rows, float32 array of shape [n_items].
         dim: Its columns.
+        history: Whether users are composed from their histories.
         candidates: Candidates of a negative; with 1 there is no pool.
         pool: Items of a pool.
         group_positives: Most positives of a group.
@@ -165,6 +174,9 @@ def workspace(
         item_reg=item_reg,
         scale=floats(LANES),
         x=floats(LANES, dim),
+        summed=floats(LANES, dim if history else 0),
+        whole=floats(dim if history else 0),
+        slope=floats(dim if history else 0),
         lanes=floats(dim if hard else 0, LANES),
         dx=floats(LANES, dim),
         spare=floats(dim),

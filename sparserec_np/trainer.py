@@ -256,6 +256,7 @@ class Run:
             np.float32(config.learning_rate * rate * (1.0 - progress)),
             np.float32(config.reg),
             np.float32(config.history_exponent),
+            np.int64(8 * config.history_power),
             np.int64(config.candidates),
             _bits(seed, _NEGATIVES, epoch),
         )
@@ -339,6 +340,7 @@ class Run:
             rows,
             self._item_reg,
             self.tables.dim,
+            self._history,
             self._config.candidates,
             self._config.pool,
             group_positives,

@@ -29,6 +29,7 @@ LAYERS = [
     "runtime_stdlib",
     "export_web",
     "search",
+    "bending",
     "compiled",
     # what trains
     "peers",

@@ -18,13 +18,17 @@ from sparserec_np.state import GROUPS, PARTS, Growth, Items, Step, workspace
 
 DIM, POOL = 12, 40
 LEARNING_RATE, REG = 0.05, 0.01
-CASES = [(users, n) for users in ("history", "embedding") for n in (1, 7, 60)]
+CASES = [
+    (users, n, power)
+    for users, power in (("history", 1.0), ("history", 0.875), ("embedding", 1.0))
+    for n in (1, 7, 60)
+]
 
 
 class Batch:
     """One batch, done by the kernels, and what its twin says to it."""
 
-    def __init__(self, users: str, candidates: int) -> None:
+    def __init__(self, users: str, candidates: int, power: float = 1.0) -> None:
         rng = np.random.default_rng(candidates)
         self.history = users == "history"
         data = twins.random_interactions(3, n_users=70, n_items=33, mean=9)
@@ -55,6 +59,7 @@ class Batch:
             candidates=candidates,
             pool=POOL,
             seed=self.seed,
+            power=power,
         )
         self.before = {
             "items": twins.dense(self.rows, DIM, "squares"),
@@ -68,7 +73,9 @@ class Batch:
         self.groups = [part.tolist() for part in np.split(order, starts[1:n_groups])]
         self.item_growth, self.user_growth = self._growth(33), self._growth(data.n_users)
         self.item_reg = rng.uniform(0.0, 0.02, 33).astype(np.float32)
-        self.scratch = workspace(self.rows, self.item_reg, DIM, candidates, POOL, 600, 600 * 5)
+        self.scratch = workspace(
+            self.rows, self.item_reg, DIM, self.history, candidates, POOL, 600, 600 * 5
+        )
         self.loss, self.triples = kernels.run_batches(
             0, 1, starts[: n_groups + 1], order, data.indptr, data.items, *self.items, self.users,
             self.history,
@@ -76,6 +83,7 @@ class Batch:
                 np.float32(LEARNING_RATE),
                 np.float32(REG),
                 np.float32(self.params.exponent),
+                np.int64(8 * power),
                 np.int64(candidates),
                 np.uint64(self.seed),
             ),
@@ -216,21 +224,34 @@ def gradients(params: twins.Params, groups: list[twins.Group]) -> dict[str, np.n
 
 
 def test_gradients_by_finite_differences(batch):
-    """Records and user gradients add up to the gradient of the summed BPR losses."""
+    """Records and user gradients add up to the gradient of the summed BPR losses.
+
+    Where histories are bent most of them do: near the pole of its derivative, and that is where
+    nobody's history has anything stored, the bend has a derivative that is cut off.
+    """
     triples = [triple for group in batch.twins for triple in group.triples]
     rng = np.random.default_rng(8)
     step = 1e-5
     for name, gradient in gradients(batch.params, batch.twins).items():
-        for _ in range(12):
+        slopes, found = [], []
+        for _ in range(40):
             at = tuple(int(rng.integers(n)) for n in gradient.shape)
+            if batch.params.power < 1 and getattr(batch.params, name)[at] == 0:
+                continue
             losses = []
             for sign in (1, -1):
                 moved = getattr(batch.params, name).copy()
                 moved[at] += sign * step
                 params = batch.params._replace(**{name: moved})
                 losses.append(twins.bpr_loss(params, triples, batch.histories))
-            slope = (losses[0] - losses[1]) / (2 * step)
-            np.testing.assert_allclose(gradient[at], slope, rtol=1e-5, atol=1e-6)
+            slopes.append((losses[0] - losses[1]) / (2 * step))
+            found.append(gradient[at])
+        if batch.params.power == 1:
+            np.testing.assert_allclose(found, slopes, rtol=1e-5, atol=1e-6)
+        else:
+            error = np.abs(np.subtract(found, slopes)) / np.abs(slopes)
+            assert np.quantile(error, 0.6) < 1e-4
+            assert error.max() < 0.3
 
 
 @settings(deadline=None, max_examples=60)

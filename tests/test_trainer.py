@@ -139,7 +139,9 @@ def test_two_tastes_are_told_apart(users, candidates):
     right = []
     for user, had in enumerate(twins.as_histories(data)):
         if users == "history":
-            x = len(had) ** -config.history_exponent * (tables.items.weight[had] @ dense[had])
+            x = tables.items.weight[had] @ dense[had]
+            x = np.sign(x) * np.abs(x) ** config.history_power
+            x *= len(had) ** -config.history_exponent
         else:
             x = twins.dense(tables.users, 8)[user]
         best = twins.top_k(dense @ x + tables.items.bias, had, 5)

@@ -129,6 +129,7 @@ class Params(NamedTuple):
     candidates: int
     pool: int
     seed: int
+    power: float = 1.0
 
 
 class Triple(NamedTuple):
@@ -166,18 +167,27 @@ def cut_groups(order: NDArray[np.int64], degrees: NDArray[np.int64]) -> list[lis
 
 
 def user_vector(params: Params, user: int, had: list[int]) -> tuple[Floats, float]:
-    """A user's vector before scaling, and the scale of one that lacks one of its items."""
+    """A user's vector before it is bent and scaled; the scale of one that lacks one of its items."""
     if params.users is not None:
         return params.users[user], 1.0
     scale = (len(had) - 1.0) ** -params.exponent
     return params.weight[had] @ params.items[had], scale
 
 
+def bend(params: Params, x: Floats) -> Floats:
+    return np.sign(x) * np.abs(x) ** params.power
+
+
+def bend_slope(params: Params, x: Floats) -> Floats:
+    """Derivative of :func:`bend`, its pole cut off as in the kernels."""
+    return params.power * np.maximum(np.abs(x), 0.02) ** (params.power - 1)
+
+
 def margin(params: Params, triple: Triple, had: list[int]) -> float:
     """``s(u, i) - s(u, j)``, the positive left out of its own history."""
     x, scale = user_vector(params, triple.user, had)
     if params.users is None:
-        x = x - params.weight[triple.positive] * params.items[triple.positive]
+        x = bend(params, x - params.weight[triple.positive] * params.items[triple.positive])
     difference = params.items[triple.positive] - params.items[triple.negative]
     return float(
         scale * difference @ x + params.bias[triple.positive] - params.bias[triple.negative]
@@ -218,7 +228,8 @@ def run_group(params: Params, group: list[int], histories: list[list[int]]) -> G
         if params.users is None and len(had) < 2:
             continue
         x, scale = user_vector(params, user, had)
-        ranking = scale * params.items[pool] @ x + params.bias[pool] if pool else np.zeros(0)
+        whole = bend(params, x) if params.users is None else x
+        ranking = scale * params.items[pool] @ whole + params.bias[pool] if pool else np.zeros(0)
         ranking[np.isin(pool, had)] = -np.inf
         triples = []
         for positive in had:
@@ -238,25 +249,29 @@ def run_group(params: Params, group: list[int], histories: list[list[int]]) -> G
 def _user_records(
     params: Params, triples: list[Triple], x: Floats, scale: float, had: list[int]
 ) -> tuple[list[Record], Floats]:
-    own = params.weight if params.users is None else np.zeros(len(params.bias))
+    history = params.users is None
+    own = params.weight if history else np.zeros(len(params.bias))
+    whole = bend(params, x) if history else x
+    rests = [x - own[t.positive] * params.items[t.positive] for t in triples]
+    slopes = [bend_slope(params, rest) if history else np.ones_like(x) for rest in rests]
     push = [0.0 if t.negative < 0 else 1 / (1 + np.exp(margin(params, t, had))) for t in triples]
     steps = [
-        p * scale * (params.items[t.positive] - params.items[t.negative])
-        for p, t in zip(push, triples, strict=True)
+        p * scale * slope * (params.items[t.positive] - params.items[t.negative])
+        for p, slope, t in zip(push, slopes, triples, strict=True)
     ]
     dx = np.sum(steps, axis=0)
     records = []
-    for p, step, (_, i, j) in zip(push, steps, triples, strict=True):
-        if j < 0 and params.users is not None:
+    for p, step, rest, (_, i, j) in zip(push, steps, rests, triples, strict=True):
+        if j < 0 and not history:
             continue
         pull = p * scale
-        rest = x - own[i] * params.items[i]
+        rest = bend(params, rest) if history else x
         # What the others' steps do to i. Growth ignores the part of the positive that is left out:
-        # it takes x for `rest`, and dx for `dx - step`.
+        # it takes `whole` for `rest`, and dx for `dx - step`.
         positive = -pull * rest - own[i] * (dx - step)
-        records.append(Record(i, positive, -pull * x - own[i] * dx, -p))
+        records.append(Record(i, positive, -pull * whole - own[i] * dx, -p))
         if j >= 0:
-            records.append(Record(j, pull * rest, pull * x, p))
+            records.append(Record(j, pull * rest, pull * whole, p))
     return records, dx
 
 
