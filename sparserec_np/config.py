@@ -54,7 +54,7 @@ class Config:
     history_exponent: float = 0.5
     """alpha in ``|H|^-alpha``, what the sum over a history of ``|H|`` items is scaled by."""
 
-    history_power: float = 0.875
+    history_power: float = 0.75
     """p in ``sign(y) |y|^p``, what each dimension of a summed history becomes: a multiple of 1/8. Many
     items that say the same count for less."""
 

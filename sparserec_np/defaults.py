@@ -76,10 +76,12 @@ def _candidates(items: int, a_user: float, history: bool) -> int:
     """Draw so many that about a third of one of them is something that the user would have taken.
 
     The hardest of more candidates is ever more often no negative at all: so fewer than that where
-    there is little to tell the two apart by, few items or short histories.
+    there is little to tell the two apart by, few items or short histories. In a large catalogue
+    most of a few candidates are far from anything that the user would take: so more there.
     """
-    wanted = min(items / (3 * a_user), 0.31 * (items * a_user) ** (1 / 3))
-    return int(min(max(wanted, 2), 32 if history else 16))
+    apart = 0.31 * (items * a_user) ** (1 / 3) * max(1.0, items / 20_000)
+    wanted = min(items / (3 * a_user), apart)
+    return int(min(max(wanted, 2), 64 if history else 16))
 
 
 def _history_exponent(a_user: float) -> float:
