@@ -54,6 +54,10 @@ class Config:
     history_exponent: float = 0.5
     """alpha in ``|H|^-alpha``, what the sum over a history of ``|H|`` items is scaled by."""
 
+    history_power: float = 0.875
+    """p in ``sign(y) |y|^p``, what each dimension of a summed history becomes: a multiple of 1/8. Many
+    items that say the same count for less."""
+
     degree_exponent: float = 0.2
     """beta in ``degree^-beta``, the weight of an item within a history."""
 
@@ -97,6 +101,8 @@ class Config:
             if not low <= value <= high:
                 limits = f"{low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
                 raise InputError(f"{name} must be {limits}, not {value:g}")
+        if self.history_power * 8 % 1:
+            raise InputError(f"history_power must be a multiple of 1/8, not {self.history_power:g}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON can hold it."""
@@ -113,6 +119,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "candidates": (1, 4096),
     "pool": (16, 1 << 20),
     "history_exponent": (0.0, 2.0),
+    "history_power": (0.125, 1.0),
     "degree_exponent": (0.0, 2.0),
     "initial_norm": (1e-6, 1e3),
     "initial_square": (1e-9, 1e6),
