@@ -28,6 +28,7 @@ LAYERS = [
     "runtime",
     "runtime_stdlib",
     "export_web",
+    "bending",
     "search",
     "compiled",
     # what trains
@@ -74,7 +75,7 @@ LAYERS = [
     "cli",
     "__main__",
 ]
-SHIPPED = LAYERS[: LAYERS.index("search")]
+SHIPPED = LAYERS[: LAYERS.index("bending")]
 # __init__ offers names of all modules, but imports them when they are first used; see _HOME there.
 LAZY = "__init__"
 

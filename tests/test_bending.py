@@ -1,0 +1,62 @@
+"""The power of a history: the same bits in every language, and what the formula says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from sparserec_np import bending, runtime_stdlib, scoring
+
+POWERS = [eighths / 8 for eighths in range(1, 9)]
+
+some_power = st.sampled_from(POWERS)
+vectors = arrays(np.float64, st.integers(0, 40), elements=st.floats(-1e15, 1e15))
+
+
+def bits(values: np.ndarray) -> list[int]:
+    return values.view(np.int64).tolist()
+
+
+@settings(deadline=None)
+@given(vectors, some_power)
+def test_all_ways_give_the_same_bits(values, power):
+    expected = scoring.bend(values, power)
+    compiled = values.copy()
+    bending.bend(compiled, power)
+    assert bits(compiled) == bits(expected)
+    alone = [runtime_stdlib._bend(value, round(8 * power)) for value in values.tolist()]
+    assert bits(np.array(alone)) == bits(expected)
+
+
+@settings(deadline=None)
+@given(vectors, some_power)
+def test_it_is_the_power_with_the_sign(values, power):
+    bent = scoring.bend(values, power)
+    np.testing.assert_allclose(bent, np.sign(values) * np.abs(values) ** power, rtol=1e-14)
+    np.testing.assert_array_equal(bent, -scoring.bend(-values, power))
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_short_floats_stay_short(rng, power):
+    values = (100 * rng.standard_normal(50)).astype(np.float32)
+    bent = values.copy()
+    bending.bend(bent, power)
+    assert bent.dtype == np.float32
+    expected = scoring.bend(values.astype(np.float64), power)
+    np.testing.assert_allclose(bent, expected, rtol=1e-6)
+    root, sizes = np.abs(values), np.ones_like(values)
+    for bit in (8, 4, 2, 1):  # not one operation is in another precision
+        sizes = sizes * root if round(8 * power) & bit else sizes
+        root = np.sqrt(root)
+    np.testing.assert_array_equal(bent, np.copysign(sizes, values))
+
+
+@settings(deadline=None)
+@given(vectors, some_power)
+def test_a_stretch_times_the_value_is_the_bent_value(values, power):
+    stretch = scoring.stretch(values, power)
+    np.testing.assert_allclose(stretch * values, scoring.bend(values, power), rtol=1e-15)
+    assert (stretch[values == 0] == (power == 1)).all()
