@@ -332,7 +332,7 @@ def judged_exactly(arrays: modelfile.ModelArrays, parts: common.Parts) -> Result
     table = arrays.items
     scorer = Scorer(
         table.indptr, table.dims, table.values, arrays.item_bias, weight,
-        arrays.history_exponent, arrays.dim,
+        arrays.history_exponent, arrays.history_power, arrays.dim,
     )  # fmt: skip
     histories = Vectors(known.indptr, known.items, np.zeros(0, np.float32))
     rows = np.arange(known.n_users)

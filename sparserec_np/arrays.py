@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sparserec_np.codec import MAX_CODE_BITS
 from sparserec_np.errors import InputError
 from sparserec_np.ids import Ids
-from sparserec_np.layout import MAX_DIM, MAX_EXPONENT, MAX_ROWS, MAX_VALUE, MAX_WEIGHTS
+from sparserec_np.layout import EIGHTHS, MAX_DIM, MAX_EXPONENT, MAX_ROWS, MAX_VALUE, MAX_WEIGHTS
 
 VALUE_BITS = 6
 """Bits of a stored weight unless told."""
@@ -45,9 +45,9 @@ class ModelArrays:
     """Everything that a model file holds, as arrays.
 
     Attributes:
-        users: User model. ``"history"``: ``x_u = |H|^-alpha * sum of w_j v_j over H``;
-            ``"embedding"``: ``x_u`` is a row of ``user_rows``. The score of item ``i`` is
-            ``x_u . v_i + b_i``.
+        users: User model. ``"history"``: ``x_u = |H|^-alpha * sign(y) |y|^p`` with
+            ``y = sum of w_j v_j over H``; ``"embedding"``: ``x_u`` is a row of ``user_rows``. The
+            score of item ``i`` is ``x_u . v_i + b_i``.
         dim: Columns of the tables.
         item_ids: Ids of the rows of ``items``.
         items: The rows ``v_i``.
@@ -55,6 +55,7 @@ class ModelArrays:
         history_weights: float32 array of shape [n_items], ``w_j > 0``; None means all 1
             (``"history"`` only).
         history_exponent: ``alpha`` (``"history"`` only).
+        history_power: ``p``, a multiple of 1/8 above 0, at most 1 (``"history"`` only).
         user_ids: Ids of the rows of ``user_rows`` (``"embedding"`` only).
         user_rows: The rows ``x_u`` (``"embedding"`` only).
         labels: A title or other text for each item, empty where there is none; or None.
@@ -70,6 +71,7 @@ class ModelArrays:
     item_bias: npt.NDArray[np.float32]
     history_weights: npt.NDArray[np.float32] | None = None
     history_exponent: float = 0.0
+    history_power: float = 1.0
     user_ids: Ids | None = None
     user_rows: Table | None = None
     labels: Sequence[str] | None = None
@@ -104,6 +106,11 @@ def check(arrays: ModelArrays) -> None:
     elif not 0 <= arrays.history_exponent <= MAX_EXPONENT:
         raise InputError(
             f"the history exponent must be 0 to {MAX_EXPONENT}, but is {arrays.history_exponent}"
+        )
+    elif arrays.history_power * EIGHTHS not in range(1, EIGHTHS + 1):
+        raise InputError(
+            f"the history power must be a multiple of 1/8 from 1/8 to 1, but is "
+            f"{arrays.history_power}"
         )
     elif arrays.history_weights is not None:
         _check_values(arrays.history_weights, n_items, "history weight")

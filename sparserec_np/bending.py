@@ -3,6 +3,7 @@
 What a dimension says is not twice as sure for being said twice: p below 1 lets small interests of
 a user be heard beside a large one. Powers are multiples of 1/8, made of the second, fourth and
 eighth roots, which are the same to the last bit in every language; ``FORMAT.md`` has the order.
+:func:`sparserec_np.scoring.bend` does the same with NumPy.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def bend(y, eighths):
         size = size * fourth
     if eighths & 1:
         size = size * np.sqrt(fourth)
-    return size if y > 0 else -size
+    return np.copysign(size, y)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -58,3 +59,19 @@ def slope(y, bent, eighths):
     if abs(y) < _LEAST:
         return power * (bend(_LEAST, eighths) / _LEAST)
     return power * (bent / y)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def bend_all(vector, power):
+    """Bend all values of a vector.
+
+    Args:
+        vector: float32 or float64 array of shape [dim], changed in place; all is computed in its
+            precision.
+        power: p, a multiple of 1/8 above 0, at most 1.
+    """
+    eighths = round(power * WHOLE)
+    if eighths == WHOLE:
+        return
+    for d in range(vector.size):
+        vector[d] = bend(vector[d], eighths)

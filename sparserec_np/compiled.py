@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 from sparserec_np.arrays import Table
+from sparserec_np.bending import bend_all
 from sparserec_np.ids import Id
 from sparserec_np.reader import open_model
 from sparserec_np.runtime import Model
@@ -52,6 +53,7 @@ class CompiledModel(Model):
         table = self._table
         if user is None:
             vector = compose(table.indptr, table.dims, table.values, self._weights, known, self.dim)
+            bend_all(vector, self.history_power)
             scale = self._scale(known)
         else:
             vector, scale = self._user_vector(user), 1.0

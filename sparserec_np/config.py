@@ -55,8 +55,8 @@ class Config:
     """alpha in ``|H|^-alpha``, what the sum over a history of ``|H|`` items is scaled by."""
 
     history_power: float = 0.75
-    """p in ``sign(y) |y|^p``, what each dimension of a summed history becomes: a multiple of 1/8. Many
-    items that say the same count for less."""
+    """p in ``sign(y) |y|^p``, what each dimension of a summed history becomes: a multiple of 1/8.
+    Many items that say the same count for less."""
 
     degree_exponent: float = 0.2
     """beta in ``degree^-beta``, the weight of an item within a history."""

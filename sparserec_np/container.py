@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 MAX_HEADER = 1 << 20
 """Longest header in bytes, in writing and in reading."""
 
-VERSION = "1.0"
-"""Version of the format that is written; any ``1.x`` is read."""
+KNOWN_MAJORS = ("1", "2")
+"""Major versions of the format that are read, whatever the minor one."""
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
@@ -143,7 +143,7 @@ def build_header(
     """Write everything that comes before the data.
 
     Args:
-        metadata: Texts; format, version and the two checksums are added.
+        metadata: Texts, the version first; format and the two checksums are added.
         tensors: dtype and length of each one-dimensional tensor, in the order of their data.
             Four-byte types first keeps them aligned.
         data_crc32: Checksum of the data, eight hexadecimal digits.
@@ -157,7 +157,6 @@ def build_header(
     header: dict[str, Any] = {
         "__metadata__": {
             "format": "sparserec-np",
-            "version": VERSION,
             **metadata,
             "data_crc32": data_crc32,
             "header_crc32": _NO_SUM,
@@ -233,10 +232,11 @@ def _metadata(header: dict[str, Any], name: str) -> dict[str, str]:
     parts = version.split(".")
     if len(parts) != 2 or not all(p.isascii() and p.isdigit() for p in parts):
         raise damaged(name, f"the header gives the version {version[:40]!r}, which is none")
-    if parts[0] != VERSION[0]:
+    if parts[0] not in KNOWN_MAJORS:
         raise ModelFileError(
             f"{name}: a model of format version {version[:40]}, but this reader knows "
-            f"{VERSION[0]}.x: upgrade sparserec-np, or write the model again"
+            f"{' and '.join(f'{major}.x' for major in KNOWN_MAJORS)}: upgrade sparserec-np, or "
+            "write the model again"
         )
     return metadata
 

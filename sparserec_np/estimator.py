@@ -51,6 +51,8 @@ class SparseRec:
         reg: L2 penalty.
         candidates: Items that a negative is the best scored of.
         history_exponent: Scales a history of ``|H|`` items by ``|H|^-history_exponent``.
+        history_power: Bends each dimension ``y`` of a summed history to ``sign(y) |y|^power``, so
+            that many items that say the same count for less; a multiple of 1/8.
         degree_exponent: Weighs an item of a history by ``degree^-degree_exponent``.
         initial_norm: Norm of the rows that training starts from.
         sweeps: Sweeps of the sparse NMF.
@@ -79,6 +81,7 @@ class SparseRec:
         reg: float | None = None,
         candidates: int | None = None,
         history_exponent: float | None = None,
+        history_power: float | None = None,
         degree_exponent: float | None = None,
         initial_norm: float | None = None,
         sweeps: int | None = None,
@@ -96,6 +99,7 @@ class SparseRec:
         self.reg = reg
         self.candidates = candidates
         self.history_exponent = history_exponent
+        self.history_power = history_power
         self.degree_exponent = degree_exponent
         self.initial_norm = initial_norm
         self.sweeps = sweeps

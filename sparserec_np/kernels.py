@@ -292,7 +292,16 @@ def finish_batch(
         group = np.arange(starts[begin + g], starts[begin + g + 1])
         if g % size != rank:  # the others were composed for the choice
             compose_group(
-                g, group, indptr, interactions, rows, weight, users, history, step, w,
+                g,
+                group,
+                indptr,
+                interactions,
+                rows,
+                weight,
+                users,
+                history,
+                step,
+                w,
                 w.lanes[g, :0],
             )
         _visit_group(

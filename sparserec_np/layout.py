@@ -20,6 +20,8 @@ MAX_WEIGHTS = 2**32 - 1
 MAX_VALUE = 1e6
 """Largest magnitude of a weight, a bias or a history weight: no score can overflow."""
 MAX_EXPONENT = 2.0
+EIGHTHS = 8
+"""The power of a history is a whole number of eighths; so many of them, that is 1, bend nothing."""
 ROWS_A_BLOCK = 256
 """Rows of a row-major table between two entries of its directory."""
 
@@ -135,6 +137,7 @@ class HistoryLayout(NamedTuple):
 
     exponent: float
     weights: CodesLayout
+    power: float = 1.0
 
 
 class Layout(NamedTuple):
@@ -150,6 +153,12 @@ class Layout(NamedTuple):
     def users(self) -> str:
         """``"embedding"`` or ``"history"``."""
         return "embedding" if isinstance(self.user_side, UsersLayout) else "history"
+
+    @property
+    def version(self) -> str:
+        """The lowest version of the format that has a place for all of it."""
+        bent = isinstance(self.user_side, HistoryLayout) and self.user_side.power < 1
+        return "2.0" if bent else "1.0"
 
     def tensors(self) -> TensorSpecs:
         """All tensors, in the order of their data: four-byte types first, so all are aligned."""
@@ -181,6 +190,8 @@ class Layout(NamedTuple):
         else:
             fields["exponent"] = self.user_side.exponent
             fields["history_bits"] = self.user_side.weights.bits
+            if self.user_side.power < 1:
+                fields["eighths"] = round(self.user_side.power * EIGHTHS)
         if self.labels:
             fields["labels"] = _texts_to_json(self.labels)
         return fields
@@ -204,7 +215,8 @@ class Layout(NamedTuple):
         elif users == "history":
             bits = fields.integer("history_bits", 0, MAX_CODE_BITS)
             exponent = fields.number("exponent", 0, MAX_EXPONENT)
-            user_side = HistoryLayout(exponent, CodesLayout(n_items, bits))
+            eighths = fields.integer("eighths", 1, EIGHTHS) if "eighths" in value else EIGHTHS
+            user_side = HistoryLayout(exponent, CodesLayout(n_items, bits), eighths / EIGHTHS)
         else:
             raise fields.wrong("users", "is neither 'embedding' nor 'history'")
         return cls(

@@ -89,7 +89,9 @@ def encode(
             weights = _encode_codes(
                 arrays.history_weights, history_bits, prefix="history", out=tensors
             )
-        user_side = HistoryLayout(float(arrays.history_exponent), weights)
+        user_side = HistoryLayout(
+            float(arrays.history_exponent), weights, float(arrays.history_power)
+        )
     labels = None
     if arrays.labels is not None:
         labels = _encode_texts(_label_texts(arrays.labels), prefix="labels", out=tensors)
@@ -119,6 +121,7 @@ class SizePlan:
         user_ids: Ids of the users (``"embedding"`` only).
         labels: A text for each item, or None.
         history_exponent: As it will be written (``"history"`` only).
+        history_power: Likewise.
         has_history_weights: Whether there will be history weights (``"history"`` only).
         value_bits: Bits of a stored weight.
         bias_bits: Bits of an item bias.
@@ -137,6 +140,7 @@ class SizePlan:
         user_ids: Ids | None = None,
         labels: Sequence[str] | None = None,
         history_exponent: float = 0.0,
+        history_power: float = 1.0,
         has_history_weights: bool = True,
         value_bits: int = VALUE_BITS,
         bias_bits: int = BIAS_BITS,
@@ -155,6 +159,7 @@ class SizePlan:
         self._history = HistoryLayout(
             float(history_exponent),
             CodesLayout(len(item_ids), history_bits if has_history_weights else 0),
+            float(history_power),
         )
         self._labels = None
         if labels is not None:
@@ -232,7 +237,7 @@ class SizePlan:
 
 def _metadata(layout: Layout, config: str, facts: str) -> dict[str, str]:
     model = json.dumps(layout.to_json(), separators=(",", ":"))
-    return {"model": model, "config": config, "facts": facts}
+    return {"version": layout.version, "model": model, "config": config, "facts": facts}
 
 
 def _json(value: Mapping[str, Any], what: str) -> str:

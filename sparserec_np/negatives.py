@@ -147,9 +147,7 @@ def choose_group(
     random numbers depend on; ``group`` has the rows of its users in ``indptr`` and ``users``. The
     rest is as :func:`sparserec_np.kernels.run_batches` has it.
     """
-    compose_group(
-        g, group, indptr, interactions, rows, weight, users, history, step, w, w.lanes[g]
-    )
+    compose_group(g, group, indptr, interactions, rows, weight, users, history, step, w, w.lanes[g])
     bits = mix(step.seed + GOLDEN * np.uint64(number + 1))
     pool = w.pool[g]
     for p in range(pool.size):

@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from sparserec_np.bending import bend_all
 from sparserec_np.interactions import Interactions
 from sparserec_np.search import insert, plan, search, searchable
 from sparserec_np.state import LANES
@@ -40,7 +41,7 @@ _ONE = np.float32(1.0)
 
 
 class Scorer(NamedTuple):
-    """What scores are made of; ``weight`` and ``exponent`` matter to history users only.
+    """What scores are made of; ``weight``, ``exponent`` and ``power`` matter to histories only.
 
     Attributes:
         indptr: Rows of the item table, int64 array of shape [n_items + 1].
@@ -49,6 +50,7 @@ class Scorer(NamedTuple):
         bias: float32 array of shape [n_items].
         weight: Weight of an item within a history, float32 array of shape [n_items].
         exponent: alpha in ``|H|^-alpha``.
+        power: p in ``sign(y) |y|^p``, a multiple of 1/8 above 0, at most 1.
         dim: Columns of the table.
     """
 
@@ -58,6 +60,7 @@ class Scorer(NamedTuple):
     bias: NDArray[np.float32]
     weight: NDArray[np.float32]
     exponent: float
+    power: float
     dim: int
 
 
@@ -75,12 +78,13 @@ def _compose(scorer, history, indptr, columns, values, row, vector):
         for e in range(indptr[row], indptr[row + 1]):
             vector[columns[e]] = values[e]
         return
-    n = indptr[row + 1] - indptr[row]
-    scale = np.float32(max(n, 1) ** -scorer.exponent)
     for item in columns[indptr[row] : indptr[row + 1]]:
-        factor = scale * scorer.weight[item]
+        weight = scorer.weight[item]
         for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
-            vector[scorer.dims[e]] += factor * scorer.values[e]
+            vector[scorer.dims[e]] += weight * scorer.values[e]
+    bend_all(vector, scorer.power)
+    n = indptr[row + 1] - indptr[row]
+    vector *= np.float32(max(n, 1) ** -scorer.exponent)
 
 
 @njit(cache=True, nogil=True)
@@ -218,7 +222,8 @@ def top_k(
         table.values,
         np.ascontiguousarray(model.item_bias, np.float32),
         np.ascontiguousarray(weight, np.float32),
-        float(model.history_exponent) if history else 0.0,
+        model.history_exponent,
+        model.history_power,
         model.dim,
     )
     if isinstance(users, Interactions):

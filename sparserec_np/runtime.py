@@ -21,13 +21,13 @@ from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.ids import Id, Ids, IdSequence, StrIds
 from sparserec_np.layout import UsersLayout
 from sparserec_np.reader import ModelFile, open_model
-from sparserec_np.scoring import ItemTable, sum_by, top_k
+from sparserec_np.scoring import ItemTable, bend, stretch, sum_by, top_k
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sparserec_np.arrays import Table
-    from sparserec_np.scoring import FloatArray, IntArray
+    from sparserec_np.scoring import FloatArray, IntArray, Rows
 
 Recommendation: TypeAlias = "tuple[list[Any], npt.NDArray[np.float32]]"
 """Ids, best first, and their scores: float32 array of the same length."""
@@ -106,6 +106,12 @@ class Model:
         """The ``alpha`` of a history model; 0 for an embedding model."""
         side = self._file.layout.user_side
         return 0.0 if isinstance(side, UsersLayout) else side.exponent
+
+    @property
+    def history_power(self) -> float:
+        """The ``p`` of a history model, a multiple of 1/8; 1 for an embedding model."""
+        side = self._file.layout.user_side
+        return 1.0 if isinstance(side, UsersLayout) else side.power
 
     def items_table(self) -> Table:
         """Decode the item rows: a table of n_items rows, its values float32."""
@@ -230,9 +236,9 @@ class Model:
     ) -> Explanation:
         """Take the score of an item apart.
 
-        For a history model each known item ``j`` of the history has the share
-        ``|H|^-alpha w_j (v_j . v_i)``; for an embedding model each dimension ``d`` that user and
-        item share has ``x_ud v_id``. Bias and shares sum to the score.
+        For a history model each known item ``j`` has the share ``|H|^-alpha`` times the sum over
+        ``d`` of ``w_j v_jd v_id z_d / y_d`` (``FORMAT.md``, "Scores"); for an embedding model each
+        dimension ``d`` of both has ``x_ud v_id``. Bias and shares sum to the score.
 
         Args:
             item: Id of the item that was, or might be, recommended.
@@ -250,14 +256,13 @@ class Model:
         index = _index(self.item_ids, item, "item")
         row = self._items.rows(np.array([index]))
         target = sum_by(row.dims, row.values, self.dim)
-        names: list[Any]
         if user is None:
             rows = self._items.rows(known)
-            shares = sum_by(rows.owners, rows.values * target[rows.dims], len(known))
-            if self._history_codes is not None:
-                shares *= self._weights_of(known)
-            shares *= self._scale(known)
-            names = self.item_ids.take(known)
+            values = self._weighted(rows, known)
+            target *= stretch(sum_by(rows.dims, values, self.dim), self.history_power)
+            target *= self._scale(known)
+            shares = sum_by(rows.owners, values * target[rows.dims], len(known))
+            names: list[Any] = self.item_ids.take(known)
         else:
             shares = self._user_vector(user) * target
             names = np.flatnonzero(shares).tolist()
@@ -282,8 +287,8 @@ class Model:
             ``users``, ``dim``, ``n_users`` (rows of the user table; for a history model those of
             its training if known, or None), ``n_items``, ``weights`` (stored, of both tables),
             ``sparsity`` (share not stored), ``bytes``, ``format_version``, ``value_bits``,
-            ``labels`` (whether there are any), ``config``, ``facts``, and ``parts``: bytes of the
-            header and of each tensor, which sum to ``bytes``.
+            ``history_power``, ``labels`` (whether there are any), ``config``, ``facts``, and
+            ``parts``: bytes of the header and of each tensor, which sum to ``bytes``.
 
         Raises:
             ModelFileError: The checksum differs.
@@ -306,6 +311,7 @@ class Model:
             "bytes": self._file.size,
             "format_version": self._file.version,
             "value_bits": layout.items.value_bits,
+            "history_power": self.history_power,
             "labels": layout.labels is not None,
             "config": self._file.config,
             "facts": facts,
@@ -324,10 +330,12 @@ class Model:
     def _history_codes(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
         return self._file.history_codes()
 
-    def _weights_of(self, known: IntArray) -> npt.NDArray[np.float32]:
-        assert self._history_codes is not None
+    def _weighted(self, rows: Rows, known: IntArray) -> FloatArray:
+        """The values of a history's rows, times the items' weights."""
+        if self._history_codes is None:
+            return rows.values
         codes, levels = self._history_codes
-        return levels[codes[known]]
+        return rows.values * levels[codes[known]][rows.owners]
 
     def _located(self, items: IdSequence) -> IntArray:
         """Indices of the known items, in any order."""
@@ -368,10 +376,7 @@ class Model:
         if user is not None:
             return self._items.best(self._user_vector(user), 1.0, left_out, k)
         rows = self._items.rows(known)
-        values = rows.values
-        if self._history_codes is not None:
-            values = values * self._weights_of(known)[rows.owners]
-        vector = sum_by(rows.dims, values, self.dim)
+        vector = bend(sum_by(rows.dims, self._weighted(rows, known), self.dim), self.history_power)
         return self._items.best(vector, self._scale(known), left_out, k)
 
     def _scale(self, known: IntArray) -> float:

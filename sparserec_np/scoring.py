@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from sparserec_np import bounds
+from sparserec_np.layout import EIGHTHS
 from sparserec_np.reader import ModelFile
 
 if TYPE_CHECKING:
@@ -250,6 +251,37 @@ class ItemTable:
 def sum_by(places: IntArray, values: npt.NDArray[np.floating], size: int) -> FloatArray:
     """Sum values by their place, in the order given, in float64; shape [size]."""
     return np.bincount(places, weights=values, minlength=size).astype(np.float64, copy=False)
+
+
+def bend(values: FloatArray, power: float) -> FloatArray:
+    """Compute ``sign(y) |y|^power`` by square roots alone, as ``FORMAT.md`` has it.
+
+    Square roots and products are rounded alike everywhere, so all readers get the same bits.
+
+    Args:
+        values: float64 array.
+        power: A multiple of 1/8 above 0, at most 1.
+
+    Returns:
+        float64 array of the same shape; ``values`` itself if the power is 1.
+    """
+    eighths = round(power * EIGHTHS)
+    if eighths == EIGHTHS:
+        return values
+    root = np.abs(values)
+    sizes = np.ones_like(root)
+    for bit in (4, 2, 1):
+        root = np.sqrt(root)
+        if eighths & bit:
+            sizes *= root
+    return np.copysign(sizes, values)
+
+
+def stretch(values: FloatArray, power: float) -> FloatArray:
+    """Divide what :func:`bend` gives by the values: 1 if the power is 1, else 0 where one is 0."""
+    if power == 1:
+        return np.ones_like(values)
+    return np.divide(bend(values, power), values, out=np.zeros_like(values), where=values != 0)
 
 
 def top_k(scores: npt.NDArray[np.floating], k: int) -> IntArray:

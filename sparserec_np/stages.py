@@ -48,10 +48,15 @@ class Engine:
         return hold_out(data, fraction=fraction, seed=seed)
 
     def validator(
-        self, data: Interactions, held: Interactions, exponent: float | None, seed: int
+        self,
+        data: Interactions,
+        held: Interactions,
+        exponent: float | None,
+        power: float,
+        seed: int,
     ) -> Callable[[Tables], float]:
         """Make what says how good tables are; see :class:`sparserec_np.validation.Validator`."""
-        return Validator(data, held, exponent, seed)
+        return Validator(data, held, exponent, power, seed)
 
 
 @dataclass(eq=False)
@@ -128,7 +133,9 @@ class Fit:
         validate = None
         if held is not None:
             exponent = config.history_exponent if config.users == "history" else None
-            validate = self.engine.validator(interactions, held, exponent, config.seed)
+            validate = self.engine.validator(
+                interactions, held, exponent, config.history_power, config.seed
+            )
         result = train(
             self._state(name) or self.begin(interactions),
             interactions,

@@ -211,7 +211,7 @@ class _Job:
 
     def _validator(self, config: Config) -> Validator:
         exponent = config.history_exponent if config.users == "history" else None
-        return Validator(self._learned, self._held, exponent, config.seed)
+        return Validator(self._learned, self._held, exponent, config.history_power, config.seed)
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Do a trial; return its NDCG, and keep the other facts with the trial.

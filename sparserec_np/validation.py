@@ -28,6 +28,7 @@ class Validator:
         train: What is learned from: the histories, and what is left out of the rankings.
         held: What is to be predicted; users and items that ``train`` lacks are left out.
         exponent: alpha of the history model, or None for the embedding model.
+        power: p of the history model.
         seed: Draws the users, if there are more than ``MAX_USERS``.
         peers: Who has the other users. The users that are drawn become known to all.
 
@@ -40,6 +41,7 @@ class Validator:
         train: Interactions,
         held: Interactions,
         exponent: float | None,
+        power: float,
         seed: int,
         peers: Peers = ALONE,
     ) -> None:
@@ -56,6 +58,7 @@ class Validator:
             places = np.sort(drawn.choice(served, MAX_USERS, replace=False)) - first
             users = users[places[(places >= 0) & (places < users.size)]]
         self._exponent = exponent
+        self._power = power
         self._peers = peers
         self._users = users
         self._known = _of_all(take_users(train, users), peers)
@@ -80,8 +83,9 @@ class Validator:
     def _rank(self, tables: Tables, first: int, last: int) -> NDArray[np.int32]:
         items, known = tables.items, self._known
         history = self._exponent is not None
+        exponent = self._exponent or 0.0
         scorer = Scorer(
-            *items.rows[:3], items.bias, items.weight, self._exponent or 0.0, tables.dim
+            *items.rows[:3], items.bias, items.weight, exponent, self._power, tables.dim
         )
         if history:
             vectors = Vectors(known.indptr, known.items, np.zeros(0, np.float32))

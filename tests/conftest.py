@@ -91,6 +91,7 @@ def make_random_model(
     ids: str = "int",
     labels: bool = False,
     weighted: bool = True,
+    power: float = 1.0,
     value_bits: int = 6,
 ) -> ModelArrays:
     """A model of random weights, some of its rows empty; `ids` is range, int or str."""
@@ -108,6 +109,7 @@ def make_random_model(
             else None
         ),
         history_exponent=0.0 if embedding else 0.4,
+        history_power=1.0 if embedding else power,
         user_ids=_random_ids(rng, n_users, ids) if embedding else None,
         user_rows=_random_table(rng, n_users, dim) if embedding else None,
         labels=[f"Film Nº {n} \N{CLAPPER BOARD}" for n in range(n_items)] if labels else None,

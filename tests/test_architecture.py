@@ -28,8 +28,8 @@ LAYERS = [
     "runtime",
     "runtime_stdlib",
     "export_web",
-    "search",
     "bending",
+    "search",
     "compiled",
     # what trains
     "peers",
@@ -75,7 +75,7 @@ LAYERS = [
     "cli",
     "__main__",
 ]
-SHIPPED = LAYERS[: LAYERS.index("search")]
+SHIPPED = LAYERS[: LAYERS.index("bending")]
 # __init__ offers names of all modules, but imports them when they are first used; see _HOME there.
 LAZY = "__init__"
 

@@ -1,4 +1,4 @@
-"""Powers by square roots: near the true power, odd, and 1 changes nothing."""
+"""The power of a history: the same bits in every language, and what the formula says."""
 
 from __future__ import annotations
 
@@ -6,42 +6,75 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from sparserec_np.bending import bend, slope
+from sparserec_np import bending, runtime_stdlib, scoring
 
-EIGHTHS = range(1, 9)
+POWERS = [eighths / 8 for eighths in range(1, 9)]
 
-
-def slope_at(y: float, eighths: int) -> float:
-    y = np.float32(y)
-    return slope(y, bend(y, eighths), eighths)
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.floats(-1e6, 1e6), st.sampled_from(EIGHTHS))
-def test_bend_is_an_odd_power(y, eighths):
-    expected = np.sign(y) * abs(y) ** (eighths / 8)
-    assert bend(y, eighths) == pytest.approx(expected, rel=1e-14, abs=1e-300)
-    assert bend(-y, eighths) == -bend(y, eighths)
+some_power = st.sampled_from(POWERS)
+vectors = arrays(np.float64, st.integers(0, 40), elements=st.floats(-1e15, 1e15))
 
 
-@pytest.mark.parametrize("eighths", EIGHTHS)
-def test_types_are_kept(eighths):
-    assert isinstance(bend.py_func(np.float32(0.3), eighths), np.float32)
-    assert bend(0.0, eighths) == 0.0
-    assert bend(1.0, eighths) == 1.0
-    assert bend(0.7, 8) == 0.7
+def bits(values: np.ndarray) -> list[int]:
+    return values.view(np.int64).tolist()
 
 
-@settings(deadline=None, max_examples=100)
-@given(st.floats(0.0625, 100.0, width=32), st.sampled_from(EIGHTHS))
-def test_slope_is_the_derivative(y, eighths):
-    step = 1e-4 * y
-    expected = (bend(y + step, eighths) - bend(y - step, eighths)) / (2 * step)
-    assert slope_at(y, eighths) == pytest.approx(expected, rel=1e-3)
-    assert slope_at(-y, eighths) == slope_at(y, eighths)
+@settings(deadline=None)
+@given(vectors, some_power)
+def test_all_ways_give_the_same_bits(values, power):
+    expected = scoring.bend(values, power)
+    compiled = values.copy()
+    bending.bend_all(compiled, power)
+    assert bits(compiled) == bits(expected)
+    alone = [runtime_stdlib._bend(value, round(8 * power)) for value in values.tolist()]
+    assert bits(np.array(alone)) == bits(expected)
 
 
-@pytest.mark.parametrize("eighths", EIGHTHS)
-def test_slope_is_bounded(eighths):
-    assert 0 < slope_at(0.0, eighths) == slope_at(0.01, eighths) < 35
+@settings(deadline=None)
+@given(vectors, some_power)
+def test_it_is_the_power_with_the_sign(values, power):
+    bent = scoring.bend(values, power)
+    np.testing.assert_allclose(bent, np.sign(values) * np.abs(values) ** power, rtol=1e-14)
+    np.testing.assert_array_equal(bent, -scoring.bend(-values, power))
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_short_floats_stay_short(rng, power):
+    values = (100 * rng.standard_normal(50)).astype(np.float32)
+    bent = values.copy()
+    bending.bend_all(bent, power)
+    assert bent.dtype == np.float32
+    expected = scoring.bend(values.astype(np.float64), power)
+    np.testing.assert_allclose(bent, expected, rtol=1e-6)
+    root, sizes = np.abs(values), np.ones_like(values)
+    for bit in (8, 4, 2, 1):  # not one operation is in another precision
+        sizes = sizes * root if round(8 * power) & bit else sizes
+        root = np.sqrt(root)
+    np.testing.assert_array_equal(bent, np.copysign(sizes, values))
+
+
+@settings(deadline=None)
+@given(vectors, some_power)
+def test_a_stretch_times_the_value_is_the_bent_value(values, power):
+    stretch = scoring.stretch(values, power)
+    np.testing.assert_allclose(stretch * values, scoring.bend(values, power), rtol=1e-15)
+    assert (stretch[values == 0] == (power == 1)).all()
+
+
+def slope_at(y: float, power: float) -> float:
+    y, eighths = np.float32(y), round(8 * power)
+    return bending.slope(y, bending.bend(y, eighths), eighths)
+
+
+@settings(deadline=None)
+@given(st.floats(0.0625, 100.0, width=32), some_power)
+def test_slope_is_the_derivative(y, power):
+    expected = power * y ** (power - 1)
+    assert slope_at(y, power) == pytest.approx(expected, rel=1e-5)
+    assert slope_at(-y, power) == slope_at(y, power)
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_slope_is_bounded(power):
+    assert 0 < slope_at(0.0, power) == slope_at(0.01, power) < 35

@@ -126,7 +126,7 @@ def test_batches_are_answered_as_without_bounds(monkeypatch):
     table = long_tailed(4).items
     scorer = Scorer(
         table.indptr, table.dims, table.values, np.zeros(N_ITEMS, np.float32),
-        np.ones(N_ITEMS, np.float32), 0.5, DIM,
+        np.ones(N_ITEMS, np.float32), 0.5, 1.0, DIM,
     )  # fmt: skip
     rng = np.random.default_rng(5)
     histories = np.sort(np.argsort(rng.random((40, N_ITEMS)), axis=1)[:, :20], axis=1)
@@ -139,7 +139,8 @@ def test_batches_are_answered_as_without_bounds(monkeypatch):
         vector = np.zeros(DIM, np.float32)
         for item in histories[row]:
             entries = slice(table.indptr[item], table.indptr[item + 1])
-            vector[table.dims[entries]] += np.float32(20**-0.5) * table.values[entries]
+            vector[table.dims[entries]] += table.values[entries]
+        vector *= np.float32(20**-0.5)
         assert search.plan(index, vector)[2] > 0
         best, best_scores = np.empty(7, np.int64), np.empty(7, np.float32)
         everything = vector.nonzero()[0]

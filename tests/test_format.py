@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -94,11 +95,12 @@ class ByTheBook:
     ids=st.sampled_from(["range", "int", "str"]),
     dim=st.sampled_from([1, 9, 70]),
     n_users=st.sampled_from([1, 255, 256, 513]),
+    power=st.sampled_from([0.125, 0.875, 1.0]),
 )
 def test_a_reader_written_from_the_specification_agrees(
-    random_model: Make, seed: int, users: str, ids: str, dim: int, n_users: int
+    random_model: Make, seed: int, users: str, ids: str, dim: int, n_users: int, power: float
 ) -> None:
-    model = random_model(seed, users, ids=ids, dim=dim, n_users=n_users, labels=True)
+    model = random_model(seed, users, ids=ids, dim=dim, n_users=n_users, labels=True, power=power)
     data = encode(model)
     book, read = ByTheBook(data), open_model(data, verify=True).arrays()
     n = len(model.item_ids)
@@ -115,7 +117,10 @@ def test_a_reader_written_from_the_specification_agrees(
         weights = book.codes("history", n, book.model["history_bits"])
         assert weights == read.history_weights.tolist()
         assert book.model["exponent"] == model.history_exponent
+        assert book.model.get("eighths", 8) / 8 == read.history_power == power
+        assert book.metadata["version"] == ("1.0" if power == 1 else "2.0")
         return
+    assert book.metadata["version"] == "1.0" and "eighths" not in book.model
     assert book.ids("user_ids", n_users) == model.user_ids.take(range(n_users))
     by_key = dict(book.table("users", "user_table"))
     rows = np.repeat(np.arange(n_users), np.diff(read.user_rows.indptr)) * dim
@@ -127,15 +132,20 @@ def test_a_reader_written_from_the_specification_agrees(
     ]
 
 
-def test_frozen_history_model() -> None:
-    path = DATA / "history-1.0.srec"
+@pytest.mark.parametrize(
+    ("version", "best"),
+    [("1.0", [4.349418, 2.211418, 1.299038]), ("2.0", [4.047444, 2.168259, 1.162277])],
+)
+def test_frozen_history_model(version: str, best: list[float]) -> None:
+    path = DATA / f"history-{version}.srec"
     model = sparserec_np.load(path, verify=True)
     assert model.item_ids.take([0, 1, 2, 39]) == [-(2**63), 0, 38, 2**63 - 1]
     history = [0, 76, 2**63 - 1]
     ids, scores = model.recommend(history=history, k=6)
     assert ids == [722, 1254, 1026, 456, 988, 152]
-    expected = [4.349418, 2.211418, 1.299038, 0.75, 0.75, 0.625]
-    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+    np.testing.assert_allclose(scores, [*best, 0.75, 0.75, 0.625], rtol=1e-6)
+    assert model.info()["format_version"] == version
+    assert model.history_power == (1 if version == "1.0" else 0.875)
     assert model.labels_of([38]) == ["Título 2"]
     assert model.info()["facts"] == {"note": "frozen"}
     assert runtime_stdlib.load(path, verify=True).recommend(history, k=6)[0] == ids
@@ -149,14 +159,14 @@ def test_frozen_embedding_model() -> None:
     assert model.recommend("user 599", k=6)[0] == [34, 13, 20, 27, 41, 19]
 
 
-@pytest.mark.parametrize("name", ["history-1.0", "embedding-1.0"])
+@pytest.mark.parametrize("name", ["history-1.0", "history-2.0", "embedding-1.0"])
 def test_a_newer_minor_version_works(name: str) -> None:
     """Unknown fields, tensors and metadata are ignored, as section 7 promises."""
     data = (DATA / f"{name}.srec").read_bytes()
     n = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + n])
     metadata = header["__metadata__"]
-    metadata |= {"version": "1.7", "header_crc32": "00000000", "news": "x"}
+    metadata |= {"version": f"{name[-3]}.7", "header_crc32": "00000000", "news": "x"}
     metadata["model"] = json.dumps(json.loads(metadata["model"]) | {"news": [1]})
     end = len(data) - 8 - n
     header["news"] = {"dtype": "BF16", "shape": [2, 1], "data_offsets": [end, end + 4]}
@@ -171,9 +181,10 @@ def test_a_newer_minor_version_works(name: str) -> None:
     assert new.recommend(**request)[0] == old.recommend(**request)[0]
 
 
-def test_scores_are_summed_as_specified() -> None:
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_scores_are_summed_as_specified(version: str) -> None:
     """Float64 sums in the order of section 5, against exact fractions."""
-    model = sparserec_np.load(DATA / "history-1.0.srec")
+    model = sparserec_np.load(DATA / f"history-{version}.srec")
     items, weights = model.items_table(), model.history_weights
     bounds = items.indptr.tolist()
     rows = [
@@ -184,6 +195,10 @@ def test_scores_are_summed_as_specified() -> None:
     vector = [
         sum(Fraction(float(weights[j])) * rows[j].get(d, 0) for j in known) for d in range(11)
     ]
+    if version == "2.0":
+        roots = [math.sqrt(abs(y)) for y in vector]
+        sizes = [r * math.sqrt(r) * math.sqrt(math.sqrt(r)) for r in roots]
+        vector = [Fraction(math.copysign(z, y)) for z, y in zip(sizes, vector, strict=True)]
     history = model.item_ids.take(known)
     ids, scores = model.recommend(history=history, k=40, exclude=[])
     for item, score in zip(model.item_ids.locate(ids).tolist(), scores, strict=True):

@@ -78,7 +78,7 @@ LIES = [
     (lambda h: h.__setitem__("items.low", dict(h["items.low"], shape=[2**40])), "is not"),
     (lambda h: h.__setitem__("items.low", dict(h["items.low"], data_offsets=[8, 4])), "is not"),
     (lambda h: h.pop("items.codes"), "should begin at"),
-    (lambda h: h["__metadata__"].__setitem__("version", "2.0"), "knows 1.x: upgrade"),
+    (lambda h: h["__metadata__"].__setitem__("version", "3.0"), "knows 1.x and 2.x: upgrade"),
     (lambda h: h["__metadata__"].__setitem__("version", "x"), "is none"),
     (lambda h: h["__metadata__"].__setitem__("format", "other"), "does not say"),
     (lambda h: h["__metadata__"].__delitem__("model"), "has no text 'model'"),
@@ -114,6 +114,10 @@ def test_lies_in_the_header_are_named(
         ("dim", True, "'model.dim' is no integer"),
         ("users", "other", "is neither 'embedding' nor 'history'"),
         ("exponent", 2.5, "is no number from 0 to 2"),
+        ("eighths", 0, "'model.eighths' is no integer from 1 to 8"),
+        ("eighths", 9, "'model.eighths' is no integer from 1 to 8"),
+        ("eighths", 7.0, "'model.eighths' is no integer"),
+        ("eighths", None, "'model.eighths' is no integer"),
         ("items", None, "'model.items' is no JSON object"),
         ("items", {"weights": 1}, "'model.items.low_bits' is missing"),
         ("item_ids", {"kind": "int", "start": 1, "span": "60"}, "start' is no text"),
@@ -121,14 +125,18 @@ def test_lies_in_the_header_are_named(
     ],
 )
 def test_lies_in_the_model_are_named(
-    fuzz: ModuleType, random_model: Make, field: str, value: object, message: str
+    fuzz: ModuleType, random_model: Make, tmp_path: Path, field: str, value: object, message: str
 ) -> None:
     def change(header: dict) -> None:
         model = json.loads(header["__metadata__"]["model"])
         header["__metadata__"]["model"] = json.dumps(model | {field: value})
 
+    data = fuzz.with_header(encode(random_model(1, power=0.875)), change)
     with pytest.raises(ModelFileError, match=message):
-        load(fuzz.with_header(encode(random_model(1)), change))
+        load(data)
+    (tmp_path / "lie.srec").write_bytes(data)
+    with pytest.raises(runtime_stdlib.ModelFileError):
+        runtime_stdlib.load(tmp_path / "lie.srec").recommend([0])
 
 
 @pytest.mark.parametrize("level", [np.nan, np.inf, 2e6])

@@ -39,6 +39,7 @@ kinds = st.fixed_dictionaries(
         "ids": st.sampled_from(["range", "int", "str"]),
         "labels": st.booleans(),
         "weighted": st.booleans(),
+        "power": st.sampled_from([0.125, 0.875, 1.0]),
         "value_bits": st.integers(1, 8),
     }
 )
@@ -53,7 +54,8 @@ def ids_of(ids: object) -> list[object]:
 def test_everything_comes_back(random_model: Make, seed: int, kind: dict[str, object]) -> None:
     model = random_model(seed, **kind)
     back = open_model(encode(model), verify=True).arrays()
-    for name in ("users", "dim", "history_exponent", "value_bits", "config", "facts", "labels"):
+    same = ("users", "dim", "history_exponent", "history_power", "value_bits", "config", "facts")
+    for name in (*same, "labels"):
         assert getattr(back, name) == getattr(model, name)
     assert ids_of(back.item_ids) == ids_of(model.item_ids)
     tables = [(back.items, model.items)]
@@ -82,6 +84,7 @@ def test_size_is_known_beforehand(random_model: Make, seed: int, kind: dict[str,
         user_ids=model.user_ids,
         labels=model.labels,
         history_exponent=model.history_exponent,
+        history_power=model.history_power,
         has_history_weights=model.history_weights is not None,
         value_bits=model.value_bits,
         text_room=text_bytes(model.config, model.facts),
@@ -156,6 +159,10 @@ def test_long_texts_and_repetitive_texts_come_back(random_model: Make) -> None:
         ({"item_bias": np.zeros(59, np.float32)}, r"shape \(59,\), not \(60,\)"),
         ({"history_weights": np.zeros(60, np.float32)}, "above 0"),
         ({"history_exponent": -1.0}, "exponent must be 0 to 2"),
+        ({"history_power": 0.0}, "power must be a multiple of 1/8 from 1/8 to 1, but is 0"),
+        ({"history_power": 0.9}, "power must be a multiple of 1/8"),
+        ({"history_power": 1.125}, "power must be a multiple of 1/8"),
+        ({"history_power": float("nan")}, "power must be a multiple of 1/8"),
         ({"labels": ["a"]}, "1 labels for 60 items"),
         ({"labels": ["\ud800"] * 60}, "no valid Unicode"),
         ({"config": {"x": float("nan")}}, "config cannot be stored as JSON"),

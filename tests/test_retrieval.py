@@ -14,7 +14,9 @@ from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
 from sparserec_np.search import searchable
 
 
-def make_scorer(rng, n_items: int, dim: int, exponent: float, *, whole: bool) -> Scorer:
+def make_scorer(
+    rng, n_items: int, dim: int, exponent: float, *, power: float = 1.0, whole: bool
+) -> Scorer:
     """With whole numbers sums are exact, and many scores are equal."""
     rows = twins.random_rows(rng, n_items, dim, 4)
     values, bias, weight = rows.values, rng.normal(size=n_items), rng.uniform(0.5, 2, n_items)
@@ -23,7 +25,7 @@ def make_scorer(rng, n_items: int, dim: int, exponent: float, *, whole: bool) ->
         bias, weight = rng.integers(-1, 2, n_items), rng.integers(1, 3, n_items)
     return Scorer(
         rows.indptr, rows.dims, values.astype(np.float32), bias.astype(np.float32),
-        weight.astype(np.float32), exponent, dim,
+        weight.astype(np.float32), exponent, power, dim,
     )  # fmt: skip
 
 
@@ -97,10 +99,10 @@ def test_the_cheaper_way_is_taken(rng, dim, by_dimension):
     assert retrieval._is_by_dimension(index, vectors, 16) is by_dimension
 
 
-@pytest.mark.parametrize("exponent", [0.0, 0.5])
-def test_rank_all_for_histories(rng, exponent):
+@pytest.mark.parametrize(("exponent", "power"), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.875), (0, 0.5)])
+def test_rank_all_for_histories(rng, exponent, power):
     n_items, dim, k = 60, 9, 12
-    scorer = make_scorer(rng, n_items, dim, exponent, whole=False)
+    scorer = make_scorer(rng, n_items, dim, exponent, power=power, whole=False)
     histories = [
         np.sort(rng.choice(n_items, n, replace=False)).tolist() for n in rng.integers(0, 30, 40)
     ]
@@ -111,15 +113,16 @@ def test_rank_all_for_histories(rng, exponent):
     table = dense_items(scorer)
     for t, row in enumerate(rows):
         had = histories[row]
-        x = max(len(had), 1) ** -exponent * (scorer.weight[had] @ table[had])
+        y = scorer.weight[had] @ table[had]
+        x = max(len(had), 1) ** -exponent * np.sign(y) * np.abs(y) ** power
         expected = dense_scores(scorer, x)
         assert items[t].tolist() == twins.top_k(expected, had, k)
         np.testing.assert_allclose(scores[t], expected[items[t]], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("users", ["history", "embedding"])
-def test_top_k_of_a_model_file_is_what_the_runtime_recommends(random_model, users):
-    model = runtime.load(encode(random_model(3, users, n_items=60, n_users=30)))
+@pytest.mark.parametrize(("users", "power"), [("history", 1), ("history", 0.875), ("embedding", 1)])
+def test_top_k_of_a_model_file_is_what_the_runtime_recommends(random_model, users, power):
+    model = runtime.load(encode(random_model(3, users, n_items=60, n_users=30, power=power)))
     histories = twins.random_interactions(4, n_users=30, n_items=60, mean=6)
     numbers = np.arange(30)
     items, scores = top_k(

@@ -46,7 +46,9 @@ def oracle(stored: ModelArrays, user: object = None, history: list[object] | Non
     else:
         known = np.unique([p for p in stored.item_ids.locate(history) if p >= 0])
         weights = np.ones(len(items)) if stored.history_weights is None else stored.history_weights
-        vector = len(known) ** -stored.history_exponent * (weights[known] @ items[known])
+        summed = weights[known] @ items[known]
+        bent = np.sign(summed) * np.abs(summed) ** stored.history_power
+        vector = len(known) ** -stored.history_exponent * bent
     return items @ vector + stored.item_bias
 
 
@@ -60,8 +62,12 @@ def ranked(stored: ModelArrays, scores: np.ndarray, k: int, left_out: set[int]) 
 def test_history_recommendations_are_the_formula(
     random_model: Make, seed: int, data: st.DataObject, ids: str
 ) -> None:
-    weighted = data.draw(st.booleans())
-    model, stored = opened(random_model(seed, ids=ids, weighted=weighted, n_items=70))
+    kind = {
+        "weighted": data.draw(st.booleans()),
+        "power": data.draw(st.sampled_from([0.5, 0.875, 1])),
+    }
+    model, stored = opened(random_model(seed, ids=ids, n_items=70, **kind))
+    assert model.history_power == stored.history_power == kind["power"]
     everything = stored.item_ids.take(range(70))
     unknown = "no such item" if ids == "str" else 10**9
     for _ in range(2):  # the first request scans the table, the second has the index
@@ -147,9 +153,9 @@ def test_an_item_without_weights_is_similar_to_none(random_model: Make) -> None:
     assert model.similar_items(*stored.item_ids.take([empty]))[0] == []
 
 
-@pytest.mark.parametrize("users", ["history", "embedding"])
-def test_an_explanation_sums_to_the_score(random_model: Make, users: str) -> None:
-    model, stored = opened(random_model(6, users))
+@pytest.mark.parametrize(("users", "power"), [("history", 1), ("history", 0.875), ("embedding", 1)])
+def test_an_explanation_sums_to_the_score(random_model: Make, users: str, power: float) -> None:
+    model, stored = opened(random_model(6, users, power=power))
     if users == "history":
         history = stored.item_ids.take([1, 7, 30, 31, 50])
         request = {"history": [*history, history[0], 10**9]}
@@ -164,7 +170,8 @@ def test_an_explanation_sums_to_the_score(random_model: Make, users: str) -> Non
         assert shares == sorted(shares, reverse=True)
         if users == "history":
             assert {name for name, _ in explanation.parts} == set(history)
-    if users == "history":  # shares are what is lost when an item leaves, the scale kept
+    if users == "history" and power == 1:
+        # Shares are what is lost when an item leaves, the scale kept.
         explanation = model.explain(ids[0], **request)
         name, share = explanation.parts[0]
         rest = [item for item in history if item != name]
@@ -174,6 +181,32 @@ def test_an_explanation_sums_to_the_score(random_model: Make, users: str) -> Non
         assert share == pytest.approx(
             explanation.score - explanation.bias - without[place], rel=1e-5
         )
+
+
+def test_of_a_bent_history_an_item_has_its_share_of_each_dimension(random_model: Make) -> None:
+    model, stored = opened(random_model(6, power=0.625))
+    items, places = dense(stored.items), [1, 7, 30, 31, 50]
+    rows = stored.history_weights[places, None].astype(float) * items[places]
+    y = rows.sum(axis=0)
+    z = np.sign(y) * np.abs(y) ** 0.625
+    of_dims = np.divide(z, y, out=np.zeros_like(y), where=y != 0)
+    assert (y == 0).any() and (y != 0).any()
+    target = stored.item_ids.take([3])[0]
+    shares = len(places) ** -stored.history_exponent * (rows * of_dims) @ items[3]
+    names = stored.item_ids.take(places)
+    parts = dict(model.explain(target, history=names).parts)
+    assert [parts[name] for name in names] == pytest.approx(shares.tolist(), rel=1e-9, abs=1e-12)
+
+
+def test_dimensions_that_cancel_are_explained() -> None:
+    """What says nothing has no share if histories are bent; else opposite shares, as they are."""
+    table = Table(np.arange(4), np.zeros(3, np.uint16), np.float32([1, -1, 1]), 1)
+    arrays = ModelArrays("history", 1, from_values([1, 2, 3]), table, np.zeros(3, np.float32))
+    for power, size in ((1.0, 1.0), (0.875, 0.0)):
+        model = load(encode(replace(arrays, history_power=power)))
+        explanation = model.explain(3, history=[1, 2])
+        assert explanation.score == 0
+        assert [abs(share) for _, share in explanation.parts] == [size, size]
 
 
 def test_a_batch_is_its_requests(random_model: Make) -> None:

@@ -27,6 +27,7 @@ kinds = st.fixed_dictionaries(
         "ids": st.sampled_from(["range", "int", "str"]),
         "labels": st.booleans(),
         "weighted": st.booleans(),
+        "power": st.integers(1, 8).map(lambda eighths: eighths / 8),
         "value_bits": st.integers(1, 8),
     }
 )

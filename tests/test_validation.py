@@ -14,7 +14,7 @@ from sparserec_np.state import Items
 from sparserec_np.trainer import Tables
 from sparserec_np.validation import K, Validator
 
-N_USERS, N_ITEMS, DIM, EXPONENT = 50, 45, 8, 0.5
+N_USERS, N_ITEMS, DIM, EXPONENT, POWER = 50, 45, 8, 0.5, 0.875
 
 
 @pytest.fixture
@@ -57,11 +57,12 @@ def test_ndcg(tables, parts, history):
         if not relevant:
             continue
         if history:
-            x = len(had) ** -EXPONENT * (weight[had] @ dense[had])
+            y = weight[had] @ dense[had]
+            x = len(had) ** -EXPONENT * np.sign(y) * np.abs(y) ** POWER
         else:
             x = twins.dense(tables.users, DIM)[user]
         values.append(ndcg(twins.top_k(dense @ x + bias, had, K), relevant))
-    score = Validator(train, held, EXPONENT if history else None, 0)
+    score = Validator(train, held, EXPONENT if history else None, POWER, 0)
     assert 0 < len(values) < N_USERS
     assert score(tables) == pytest.approx(np.mean(values), rel=1e-6)
 
@@ -69,17 +70,17 @@ def test_ndcg(tables, parts, history):
 def test_users_and_items_that_the_training_data_lacks_are_left_out(tables, parts):
     train, held = parts
     more = twins.as_interactions([*twins.as_histories(held), [0, 1]], N_ITEMS)
-    assert Validator(train, more, None, 0)(tables) == Validator(train, held, None, 0)(tables)
+    assert Validator(train, more, None, 1, 0)(tables) == Validator(train, held, None, 1, 0)(tables)
 
 
 def test_nothing_to_validate_on(parts):
     train, _ = parts
     nobody = twins.as_interactions([[] for _ in range(N_USERS)], N_ITEMS)
     with pytest.raises(InputError, match="nothing to validate on"):
-        Validator(train, nobody, None, 0)
+        Validator(train, nobody, None, 1, 0)
 
 
 def test_of_many_users_the_seed_draws_some(tables, parts, monkeypatch):
     monkeypatch.setattr(validation, "MAX_USERS", 10)
-    first, again, other = (Validator(*parts, None, seed) for seed in (0, 0, 1))
+    first, again, other = (Validator(*parts, None, 1, seed) for seed in (0, 0, 1))
     assert first(tables) == again(tables) != other(tables)

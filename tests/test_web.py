@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -77,8 +78,9 @@ def test_the_javascript_reader_ranks_alike(
     reader: Any, random_model: Make, ids: str, dim: int, value_bits: int
 ) -> None:
     weighted = value_bits != 1
+    seed, power = dim + value_bits, {1: 0.5, 6: 0.875, 8: 1.0}[value_bits]
     arrays = random_model(
-        dim + value_bits, ids=ids, dim=dim, labels=True, weighted=weighted, value_bits=value_bits
+        seed, ids=ids, dim=dim, labels=True, weighted=weighted, value_bits=value_bits, power=power
     )
     data = encode(arrays)
     model = load(data)
@@ -118,6 +120,16 @@ def test_the_javascript_reader_refuses_damage(reader: Any, random_model: Make) -
     for cut in (0, 7, 200, len(data) - 1):
         with pytest.raises(Exception, match="not a usable model: "):
             read(reader, data[:cut])
+    later = data.replace(b'"version":"1.0"', b'"version":"3.0"')
+    with pytest.raises(Exception, match=r"format version 3.0, not 1.x or 2.x"):
+        read(reader, later)
+    bent = encode(random_model(1, power=0.875)).replace(rb"\"eighths\":7", rb"\"eighths\":9")
+    place = bent.find(b'"header_crc32":"') + 16
+    end = 8 + int.from_bytes(bent[:8], "little")
+    blank = bent[:place] + b"00000000" + bent[place + 8 : end]
+    bent = bent[:place] + b"%08x" % zlib.crc32(blank) + bent[place + 8 :]
+    with pytest.raises(Exception, match="no number of eighths"):
+        read(reader, bent)
     with pytest.raises(Exception, match="only history models"):
         read(reader, encode(random_model(1, "embedding")))
 

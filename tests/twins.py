@@ -167,7 +167,7 @@ def cut_groups(order: NDArray[np.int64], degrees: NDArray[np.int64]) -> list[lis
 
 
 def user_vector(params: Params, user: int, had: list[int]) -> tuple[Floats, float]:
-    """A user's vector before it is bent and scaled; the scale of one that lacks one of its items."""
+    """A user's vector, not bent or scaled yet, and the scale of one that lacks an item."""
     if params.users is not None:
         return params.users[user], 1.0
     scale = (len(had) - 1.0) ** -params.exponent

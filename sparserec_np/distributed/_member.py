@@ -131,12 +131,17 @@ class Member:
         return done, self._part()
 
     def make_validator(
-        self, name: str, held: Interactions | None, exponent: float | None, seed: int
+        self,
+        name: str,
+        held: Interactions | None,
+        exponent: float | None,
+        power: float,
+        seed: int,
     ) -> None:
         """Get ready to validate, on what was held out or what is given."""
         if held is None:
             held = self._data["held"]
-        self._validator = Validator(self._data[name], held, exponent, seed, self._peers)
+        self._validator = Validator(self._data[name], held, exponent, power, seed, self._peers)
 
     def validate(self) -> float:
         """Say how good the tables are."""

@@ -110,13 +110,20 @@ class DaskEngine(Engine):
         return self._tables
 
     def validator(
-        self, data: Interactions, held: Interactions, exponent: float | None, seed: int
+        self,
+        data: Interactions,
+        held: Interactions,
+        exponent: float | None,
+        power: float,
+        seed: int,
     ) -> Callable[[Tables], float]:
         """Make what says how good the tables of the workers are."""
         given = None if isinstance(held, Spread) else held
         name = _name(data)
         self._team.call(
-            "make_validator", lambda rank, size: (name, given, exponent, seed), step="validator"
+            "make_validator",
+            lambda rank, size: (name, given, exponent, power, seed),
+            step="validator",
         )
 
         def validate(tables: Tables) -> float:

@@ -1,4 +1,4 @@
-/* Reads a sparserec-np model file (format 1.x, history models) and recommends. No dependencies.
+/* Reads a sparserec-np model file (formats 1.x and 2.x, history models) and recommends. No dependencies.
 
    const model = await sparserec.load(arrayBuffer);
    model.recommend([3, 17], 10)   // indices of liked items -> [{ index, score }, ...], best first
@@ -17,8 +17,7 @@ const sparserec = (() => {
   });
 
   function crc32(bytes) {
-    let crc = -1;
-    for (const byte of bytes) crc = CRC[(crc ^ byte) & 255] ^ (crc >>> 8);
+    const crc = bytes.reduce((sum, byte) => CRC[(sum ^ byte) & 255] ^ (sum >>> 8), -1);
     return ((crc ^ -1) >>> 0).toString(16).padStart(8, "0");
   }
 
@@ -32,11 +31,10 @@ const sparserec = (() => {
       this.entries = JSON.parse(text);
       const metadata = this.entries.__metadata__ ?? {};
       if (metadata.format !== "sparserec-np") fail("of another format");
-      if (!/^1\.\d+$/.test(metadata.version)) fail(`format version ${metadata.version}, not 1.x`);
+      if (!/^[12]\.\d+$/.test(metadata.version)) fail(`format version ${metadata.version}, not 1.x or 2.x`);
       const mark = text.indexOf('"header_crc32":"');
       const place = 8 + new TextEncoder().encode(text.slice(0, mark)).length + 16;
-      const blank = raw.slice();
-      blank.fill(48, place, place + 8);
+      const blank = raw.slice().fill(48, place, place + 8);
       if (mark < 0 || metadata.header_crc32 !== crc32(blank)) fail("checksum of the header");
       this.data = buffer.slice(8 + length);
       if (metadata.data_crc32 !== crc32(new Uint8Array(this.data))) fail("checksum of the data");
@@ -50,8 +48,7 @@ const sparserec = (() => {
     }
 
     levels(prefix, bits) {
-      const bytes = this.bytes(`${prefix}.levels`, 4 << bits);
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      const view = new DataView(this.bytes(`${prefix}.levels`, 4 << bits).slice().buffer);
       const levels = Float64Array.from({ length: 1 << bits }, (_, i) => view.getFloat32(4 * i, true));
       if (!levels.every((x, i) => Math.abs(x) <= 1e6 && !(x < levels[i - 1]))) fail(`${prefix}.levels`);
       return levels;
@@ -84,8 +81,7 @@ const sparserec = (() => {
       return keys;
     }
 
-    async texts(prefix, fields, n) {
-      const { width, stored, bytes, deflated } = fields;
+    async texts(prefix, { width, stored, bytes, deflated }, n) {
       let raw = this.bytes(`${prefix}.texts`, stored);
       if (deflated) {
         const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -94,16 +90,12 @@ const sparserec = (() => {
       if (raw.length !== 2 * n * width + bytes) fail(`${prefix}.texts has another length`);
       const number = (i) => raw.subarray(i * width, i * width + width).reduceRight((a, b) => a * 256 + b, 0);
       const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-      let text = new Uint8Array(0);
-      let place = 2 * n * width;
+      let text = new Uint8Array(0), place = 2 * n * width;
       return Array.from({ length: n }, (_, i) => {
         const shared = number(i), rest = number(n + i);
         if (shared > text.length || place + rest > raw.length) fail(`${prefix}.texts`);
-        const next = new Uint8Array(shared + rest);
-        next.set(text.subarray(0, shared));
-        next.set(raw.subarray(place, place + rest), shared);
-        place += rest;
-        return decoder.decode((text = next));
+        text = Uint8Array.from([...text.subarray(0, shared), ...raw.subarray(place, (place += rest))]);
+        return decoder.decode(text);
       });
     }
 
@@ -118,37 +110,31 @@ const sparserec = (() => {
   }
   /* Packed integers; BigInts if they have more than 45 bits. */
   function unpack(bytes, bits, n) {
-    const number = bits > 45 ? BigInt : Number, out = new Array(n);
+    const number = bits > 45 ? BigInt : Number;
     const power = Array.from({ length: 64 }, (_, j) => number(2) ** number(j));
-    for (let i = 0; i < n; i++) {
+    return Array.from({ length: n }, (_, i) => {
       let byte = Math.floor((i * bits) / 8), have = 8 - ((i * bits) % 8);
       let value = number(bits ? bytes[byte] >> (8 - have) : 0);
       for (; have < bits; have += 8) value += number(bytes[++byte]) * power[have];
-      out[i] = value % power[bits];
-    }
-    return out;
+      return value % power[bits];
+    });
   }
 
   class Model {
     static async open(buffer) {
       const file = new Container(buffer), layout = file.model, self = new Model();
       if (layout.users !== "history") fail("an embedding model; only history models work here");
-      const n = layout.n_items, dim = layout.dim, table = layout.items;
-      Object.assign(self, { size: n, dim, exponent: layout.exponent });
+      const { n_items: n, dim, exponent, eighths = 8, history_bits: bits, items: table } = layout;
+      if (![1, 2, 3, 4, 5, 6, 7, 8].includes(eighths)) fail("the power is no number of eighths");
+      Object.assign(self, { size: n, dim, exponent, eighths, bounds: new Uint32Array(dim + 1) });
       self.ids = await file.ids(layout.item_ids, n);
       const labels = layout.labels ? await file.texts("labels", layout.labels, n) : [];
       self.labels = self.ids.map((id, i) => labels[i] || String(id));
       self.bias = file.values("bias", n, layout.bias_bits);
-      const bits = layout.history_bits;
       self.weights = bits ? file.values("history", n, bits) : new Float64Array(n).fill(1);
       const keys = file.monotone("items", table.weights, BigInt(n) * BigInt(dim), table.low_bits);
-      self.items = new Uint32Array(table.weights);
-      self.bounds = new Uint32Array(dim + 1);
-      for (let e = 0; e < table.weights; e++) {
-        const d = Math.floor(keys[e] / n);
-        self.items[e] = keys[e] - d * n;
-        self.bounds[d + 1]++;
-      }
+      self.items = Uint32Array.from(keys, (key) => key % n);
+      for (const key of keys) self.bounds[Math.floor(key / n) + 1]++;
       for (let d = 0; d < dim; d++) self.bounds[d + 1] += self.bounds[d];
       self.values = file.values("items", table.weights, table.value_bits);
       return self;
@@ -163,21 +149,34 @@ const sparserec = (() => {
           if (wanted[this.items[e]]) visit(d, this.items[e], this.values[e]);
     }
 
+    sum(known) {
+      const vector = new Float64Array(this.dim);
+      this.rows(known, (d, item, value) => { vector[d] += value * this.weights[item]; });
+      return vector;
+    }
+
+    /* sign(y) |y|^(eighths / 8), by square roots alone: the same bits in every language. */
+    bend(y) {
+      let root = Math.abs(y), size = Math.sign(y);
+      for (const bit of [8, 4, 2, 1]) {
+        if (this.eighths & bit) size *= root;
+        root = Math.sqrt(root);
+      }
+      return size;
+    }
+
     recommend(history, k = 10, exclude = history) {
       const known = new Set(history), left = new Set(exclude), best = [];
-      const vector = new Float64Array(this.dim), dots = new Float64Array(this.size);
       if (!known.size) throw new Error("the history is empty");
-      this.rows(known, (d, item, value) => { vector[d] += value * this.weights[item]; });
-      for (let d = 0; d < this.dim; d++)
-        if (vector[d])
-          for (let e = this.bounds[d]; e < this.bounds[d + 1]; e++)
-            dots[this.items[e]] += this.values[e] * vector[d];
-      const scale = known.size ** -this.exponent;
+      const dots = new Float64Array(this.size), scale = known.size ** -this.exponent;
+      this.sum(known).map((y) => this.bend(y)).forEach((z, d) => {
+        for (let e = this.bounds[d]; z && e < this.bounds[d + 1]; e++)
+          dots[this.items[e]] += this.values[e] * z;
+      });
       for (let index = 0; index < this.size; index++) {
         const score = dots[index] * scale + this.bias[index];
         if (left.has(index) || (best.length === k && score <= best[k - 1].score)) continue;
-        let place = best.length;
-        while (place && best[place - 1].score < score) place--;
+        const place = best.findLastIndex((other) => other.score >= score) + 1;
         best.splice(place, 0, { index, score });
         best.length = Math.min(best.length, k);
       }
@@ -187,7 +186,8 @@ const sparserec = (() => {
     explain(index, history) {
       const known = new Set(history), target = new Float64Array(this.dim), bias = this.bias[index];
       const scale = known.size ** -this.exponent, shares = new Map([...known].map((item) => [item, 0]));
-      this.rows([index], (d, _, value) => { target[d] = value; });
+      const sums = this.sum(known), stretch = (y) => (this.eighths < 8 ? this.bend(y) / y || 0 : 1);
+      this.rows([index], (d, _, value) => { target[d] = value * stretch(sums[d]); });
       this.rows(known, (d, item, value) =>
         shares.set(item, shares.get(item) + scale * this.weights[item] * value * target[d]));
       const parts = [...shares].map(([index, share]) => ({ index, share }));

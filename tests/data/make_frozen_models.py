@@ -1,4 +1,4 @@
-"""Write the frozen models of format 1.0:  python tests/data/make_frozen_models.py FOLDER
+"""Write the frozen models:  python tests/data/make_frozen_models.py FOLDER
 
 The files in this folder were made by this command and are never made again: what is tested is that
 files written once can be read for ever. A new format version gets new files beside them.
@@ -24,7 +24,7 @@ def table(rows: int, dim: int) -> Table:
     return Table(indptr, flat, values, dim)
 
 
-def model(users: str, item_ids: Ids) -> ModelArrays:
+def model(users: str, item_ids: Ids, power: float = 1.0) -> ModelArrays:
     """A model of 40 items."""
     embedding = users == "embedding"
     return ModelArrays(
@@ -35,6 +35,7 @@ def model(users: str, item_ids: Ids) -> ModelArrays:
         item_bias=(np.arange(40) % 7).astype(np.float32) / 8,
         history_weights=None if embedding else (1 + np.arange(40) % 4).astype(np.float32) / 2,
         history_exponent=0.0 if embedding else 0.5,
+        history_power=power,
         user_ids=from_values([f"user {n}" for n in range(600)]) if embedding else None,
         user_rows=table(600, 11) if embedding else None,
         labels=None if embedding else [f"Título {n}" for n in range(40)],
@@ -48,4 +49,5 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     odd = from_values([-(2**63), 2**63 - 1, *range(0, 38 * 38, 38)])
     write(folder / "history-1.0.srec", encode(model("history", odd)))
+    write(folder / "history-2.0.srec", encode(model("history", odd, power=0.875)))
     write(folder / "embedding-1.0.srec", encode(model("embedding", from_values(range(7, 47)))))
