@@ -134,9 +134,10 @@ def test_lies_in_the_model_are_named(
     data = fuzz.with_header(encode(random_model(1, power=0.875)), change)
     with pytest.raises(ModelFileError, match=message):
         load(data)
-    (tmp_path / "lie.srec").write_bytes(data)
-    with pytest.raises(runtime_stdlib.ModelFileError):
-        runtime_stdlib.load(tmp_path / "lie.srec").recommend([0])
+    if field == "eighths":
+        (tmp_path / "lie.srec").write_bytes(data)
+        with pytest.raises(runtime_stdlib.ModelFileError, match="no integer from 1 to 8"):
+            runtime_stdlib.load(tmp_path / "lie.srec")
 
 
 @pytest.mark.parametrize("level", [np.nan, np.inf, 2e6])

@@ -205,7 +205,7 @@ def test_dimensions_that_cancel_are_explained() -> None:
     for power, size in ((1.0, 1.0), (0.875, 0.0)):
         model = load(encode(replace(arrays, history_power=power)))
         explanation = model.explain(3, history=[1, 2])
-        assert explanation.score == 0
+        assert explanation.score == explanation.bias
         assert [abs(share) for _, share in explanation.parts] == [size, size]
 
 
