@@ -42,6 +42,7 @@ LAYERS = [
     "intrinsics",
     "randomness",
     "selection",
+    "coding",
     "nmf",
     "start",
     "records",
