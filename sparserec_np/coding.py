@@ -28,6 +28,7 @@ from sparserec_np.intrinsics import SEATS, prefetch, take, task_of
 ROWS_PER_TASK = 256  # rows that a thread takes at a time: some have many more columns than others
 CODING_PASSES = 4  # coordinate-descent passes over the support of a row
 SMALLEST = np.float32(1e-12)  # values up to it count as zero: their squares in G could be zero
+_GRAM_PARTS = 4  # tasks of a Gram matrix: each reads the whole factor for some rows of the matrix
 _AHEAD = 3  # columns of a row between asking for a row of the factor and adding it
 
 
@@ -49,7 +50,7 @@ class Gram(NamedTuple):
     """The products of the columns of a factor.
 
     Attributes:
-        products: ``F^T F``, its diagonal and what is above it, float32 array of shape [dim, dim].
+        products: ``F^T F``, float32 array of shape [dim, dim].
         inverse: One over each entry of the diagonal, 0 over a 0, float32 array of shape [dim].
     """
 
@@ -233,14 +234,22 @@ def half_sweep(indptr, indices, row_scale, column_scale, factor, gram, out):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def add_gram(factor, products):
-    """Add the products of the dimensions of all rows; what is below the diagonal is left alone."""
+def _add_rows_of_gram(first, end, factor, products):
     for row in range(factor.counts.size):
         for s in range(factor.counts[row]):
             c, value = factor.dims[row, s], factor.values[row, s]
-            for t in range(s, factor.counts[row]):
-                d = factor.dims[row, t]
-                products[min(c, d), max(c, d)] += value * factor.values[row, t]
+            if first <= c < end:
+                for t in range(factor.counts[row]):
+                    products[c, factor.dims[row, t]] += value * factor.values[row, t]
+
+
+@njit(error_model="numpy", cache=True, parallel=True)
+def add_gram(factor, products):
+    """Add the products of the dimensions of all rows of a factor, in their order."""
+    dim = products.shape[0]
+    for part in prange(_GRAM_PARTS):
+        first, end = part * dim // _GRAM_PARTS, (part + 1) * dim // _GRAM_PARTS
+        _add_rows_of_gram(first, end, factor, products)
 
 
 def empty_gram(dim: int) -> Gram:
