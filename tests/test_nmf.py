@@ -21,6 +21,7 @@ from sparserec_np.coding import (
     half_sweep,
 )
 from sparserec_np.nmf import factorise
+from sparserec_np.threads import thread_count
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
@@ -110,6 +111,22 @@ def test_half_sweep(rng, data, width):
         assert (out.values[row, n:] == 0).all()
         expected = twins.code_row(matrix[row], against, width, CODING_PASSES)
         np.testing.assert_allclose(codes[row], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_half_sweep_gives_the_same_for_any_number_of_threads(rng):
+    """Several tasks, which go to whoever is free."""
+    data = twins.random_interactions(3, n_users=1500, n_items=45, mean=4)
+    factor = random_factor(rng, data.n_items, 16, 4)
+    scales = nmf._inverse_root(data.user_degrees()), nmf._inverse_root(data.item_degrees())
+    codes = []
+    for threads in (1, 2, 3):
+        with thread_count(threads):
+            codes.append(empty_factor(data.n_users, 4))
+            gram = gram_of(factor, 16)
+            half_sweep(data.indptr, data.items, *scales, factor, gram, codes[-1])
+    for other in codes[1:]:
+        for one, array in zip(codes[0], other, strict=True):
+            assert one.tobytes() == array.tobytes()
 
 
 def test_seed_users(data):
