@@ -25,13 +25,13 @@ import numpy as np
 
 from sparserec_np import modelfile, runtime, trainer
 from sparserec_np.budget import plan_budget
+from sparserec_np.coding import empty_factor
 from sparserec_np.config import Config
 from sparserec_np.defaults import config_for
 from sparserec_np.evaluation import evaluate
 from sparserec_np.explore import no_growth
 from sparserec_np.interactions import Interactions
 from sparserec_np.kernels import run_batches
-from sparserec_np.nmf import empty_factor
 from sparserec_np.start import starting_rows
 from sparserec_np.state import GROUPS, Items, Rows
 from sparserec_np.trainer import EpochRecord, Tables

@@ -12,11 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from sparserec_np.state import LANES
+
+SEATS = 16  # where threads may begin to look for tasks
 
 _ALL_CACHES, _DATA = 3, 1
 
@@ -62,6 +64,12 @@ def _take(typingctx, tasks, task):
 
 
 take: Any = intrinsic(_take)
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def task_of(seat, turn, n_tasks):
+    """Task that a seat comes to at a turn; each begins at a place of its own."""
+    return (seat * n_tasks // SEATS + turn) % n_tasks
 
 
 def _dot_lanes(typingctx, values, dims, first, last, lanes, out, row):

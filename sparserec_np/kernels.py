@@ -32,12 +32,11 @@ from numba import njit, prange
 
 from sparserec_np.bending import bend, slope
 from sparserec_np.gradients import adagrad, apply_part, lay_out, record, span
-from sparserec_np.intrinsics import take
+from sparserec_np.intrinsics import SEATS, take, task_of
 from sparserec_np.negatives import ONE, add, choose_group, compose_group, scale_of
 from sparserec_np.state import GROUPS, LANES, PARTS, Items
 
 GROUP_POSITIVES = 512  # a group takes no further user once it has so many positives
-SEATS = 16  # where threads may begin to look for tasks
 
 _MANY = 1e200  # a product that is not far from overflowing
 
@@ -183,12 +182,6 @@ def _visit_group(
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _task(seat, turn, n_tasks):
-    """Task that a seat comes to at a turn; each begins at a place of its own."""
-    return (seat * n_tasks // SEATS + turn) % n_tasks
-
-
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _count(batch, starts):
     """Number of groups in a batch."""
     return min(GROUPS, starts.size - 1 - batch * GROUPS)
@@ -230,7 +223,7 @@ def run_batches(
         w.tasks[:] = 0
         for seat in prange(SEATS):
             for turn in range(n_groups):
-                g = _task(seat, turn, n_groups)
+                g = task_of(seat, turn, n_groups)
                 if w.tasks[g] == 0 and take(w.tasks, g):
                     group = order[starts[begin + g] : starts[begin + g + 1]]
                     choose_group(
@@ -244,7 +237,7 @@ def run_batches(
         w.tasks[:] = 0
         for seat in prange(SEATS):
             for turn in range(PARTS):
-                part = _task(seat, turn, PARTS)
+                part = task_of(seat, turn, PARTS)
                 if w.tasks[part] == 0 and take(w.tasks, part):
                     apply_part(
                         part, n_groups, rows, bias, bias_squares, weight, history, step, w,

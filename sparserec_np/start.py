@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sparserec_np.nmf import Factor
+from sparserec_np.coding import Factor
 from sparserec_np.peers import ALONE, Peers
 from sparserec_np.randomness import GOLDEN, below, mix
 from sparserec_np.selection import NEVER, threshold

@@ -43,6 +43,7 @@ LAYERS = [
     "intrinsics",
     "randomness",
     "selection",
+    "coding",
     "nmf",
     "start",
     "records",

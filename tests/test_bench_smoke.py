@@ -13,6 +13,7 @@ import pytest
 COMMANDS = {
     "claims": ["--variants", "grown by the last batch, same rows", "dense -> prune -> fine-tune"],
     "cluster": ["--only", "files"],
+    "first_epoch": [],
     "growth": ["--along", "weights"],
     "memory": ["--users", "embedding"],
     "peers": [],

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import twins
 
-from sparserec_np import InputError, nmf
+from sparserec_np import InputError, coding, nmf
+from sparserec_np.coding import Factor
 from sparserec_np.distributed._mesh import Listener, Mesh, PeerLostError
 from sparserec_np.distributed._sources import cuts, part_of, read_together
 from sparserec_np.explore import explore
 from sparserec_np.interactions import drop_rare, read
-from sparserec_np.nmf import Factor
 from sparserec_np.peers import ALONE, Peers
 from sparserec_np.selection import threshold
 from sparserec_np.split import hold_out
@@ -218,9 +218,9 @@ def test_items_are_coded_by_the_sums_of_all(data, monkeypatch):
     by_item = nmf._transposed(data)
     item_scale = nmf._inverse_root(data.item_degrees())
     user_scale = nmf._inverse_root(data.user_degrees())
-    gram = np.zeros((8, 8), np.float32)
-    nmf._gram(expected[0], gram)
-    items = nmf.empty_factor(data.n_items, 3)
+    gram = coding.empty_gram(8)
+    nmf._fill_gram(gram, expected[0])
+    items = coding.empty_factor(data.n_items, 3)
     nmf._code_items_together(by_item, item_scale, user_scale, expected[0], gram, items, ALONE)
     np.testing.assert_array_equal(items.counts, expected[1].counts)
     np.testing.assert_array_equal(items.values, expected[1].values)

@@ -12,7 +12,16 @@ import twins
 from sklearn.decomposition import NMF
 
 from sparserec_np import nmf
-from sparserec_np.nmf import CODING_PASSES, Factor, empty_factor, factorise
+from sparserec_np.coding import (
+    CODING_PASSES,
+    Factor,
+    Gram,
+    empty_factor,
+    empty_gram,
+    half_sweep,
+)
+from sparserec_np.nmf import factorise
+from sparserec_np.threads import thread_count
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
@@ -45,12 +54,22 @@ def data():
     return twins.random_interactions(1, n_users=300, n_items=45, mean=8)
 
 
+def gram_of(factor: Factor, dim: int) -> Gram:
+    gram = empty_gram(dim)
+    gram.products[:], gram.inverse[:] = 7.0, 7.0  # what an earlier sweep left there
+    nmf._fill_gram(gram, factor)
+    return gram
+
+
 def test_gram(rng):
     factor = random_factor(rng, 50, 9, 4)
-    gram = np.ones((9, 9), np.float32)
-    nmf._gram(factor, gram)
-    expected = to_dense(factor, 9)
-    np.testing.assert_allclose(gram, 1 + expected.T @ expected, rtol=1e-5, atol=1e-6)
+    factor.values[factor.dims == 3] = 0.0
+    gram, dense = gram_of(factor, 9), to_dense(factor, 9)
+    expected = dense.T @ dense
+    np.testing.assert_allclose(gram.products, expected, rtol=1e-5, atol=1e-6)
+    known = np.arange(9) != 3
+    np.testing.assert_allclose(gram.inverse[known], 1 / expected.diagonal()[known], rtol=1e-5)
+    assert gram.inverse[3] == 0
 
 
 def test_values_whose_squares_vanish_are_not_kept(data):
@@ -58,11 +77,9 @@ def test_values_whose_squares_vanish_are_not_kept(data):
     factor = empty_factor(data.n_users, 3)
     factor.dims[:], factor.counts[:] = np.arange(3), 3
     factor.values[:] = [0.5, 1e-8, 1e-8]
-    gram = np.zeros((3, 3), np.float32)
-    nmf._gram(factor, gram)
     one, tiny = np.ones(data.n_items, np.float32), np.full(data.n_users, 1e-30, np.float32)
     coded = empty_factor(data.n_items, 3)
-    nmf._half_sweep(*by_item, one, tiny, factor, gram, coded)
+    half_sweep(*by_item, one, tiny, factor, gram_of(factor, 3), coded)
     kept = np.arange(3) < coded.counts[:, None]
     assert (coded.values[kept] > 1e-12).all()  # so that no entry of G is zero
     assert (coded.values[~kept] == 0).all()
@@ -82,11 +99,10 @@ def test_half_sweep(rng, data, width):
     factor = random_factor(rng, data.n_items, dim, 4)
     row_scale = nmf._inverse_root(data.user_degrees())
     column_scale = nmf._inverse_root(data.item_degrees())
-    gram = np.zeros((dim, dim), np.float32)
-    nmf._gram(factor, gram)
     out = empty_factor(data.n_users, width)
     out.values[:] = 7.0  # what an earlier sweep left there
-    nmf._half_sweep(data.indptr, data.items, row_scale, column_scale, factor, gram, out)
+    gram = gram_of(factor, dim)
+    half_sweep(data.indptr, data.items, row_scale, column_scale, factor, gram, out)
     codes, matrix, against = to_dense(out, dim), normalised(data), to_dense(factor, dim)
     for row in range(data.n_users):
         n = out.counts[row]
@@ -95,6 +111,22 @@ def test_half_sweep(rng, data, width):
         assert (out.values[row, n:] == 0).all()
         expected = twins.code_row(matrix[row], against, width, CODING_PASSES)
         np.testing.assert_allclose(codes[row], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_half_sweep_gives_the_same_for_any_number_of_threads(rng):
+    """Several tasks, which go to whoever is free."""
+    data = twins.random_interactions(3, n_users=1500, n_items=45, mean=4)
+    factor = random_factor(rng, data.n_items, 16, 4)
+    scales = nmf._inverse_root(data.user_degrees()), nmf._inverse_root(data.item_degrees())
+    codes = []
+    for threads in (1, 2, 3):
+        with thread_count(threads):
+            codes.append(empty_factor(data.n_users, 4))
+            gram = gram_of(factor, 16)
+            half_sweep(data.indptr, data.items, *scales, factor, gram, codes[-1])
+    for other in codes[1:]:
+        for one, array in zip(codes[0], other, strict=True):
+            assert one.tobytes() == array.tobytes()
 
 
 def test_seed_users(data):

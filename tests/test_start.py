@@ -7,7 +7,7 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np.nmf import Factor
+from sparserec_np.coding import Factor
 from sparserec_np.start import empty_rows, starting_rows
 
 NORM, SQUARE, SEED = 0.3, 0.01, 99
