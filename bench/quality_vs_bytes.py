@@ -195,13 +195,18 @@ def quality_table(points: list[tuple[str, str, Result]]) -> str:
 
 
 def plot(points: dict[str, list[tuple[str, str, Result]]], path: Path) -> None:
-    """Draw NDCG@20 against bytes, one panel a data set."""
+    """Draw NDCG@20 against bytes, one panel a data set, two in a line."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(11, 8), layout="constrained", squeeze=False)
+    columns = min(len(points), 2)
+    lines = -(-len(points) // columns)
+    figure, axes = pyplot.subplots(
+        lines, columns, figsize=(3 + 4 * columns, 1 + 3.5 * lines), layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
     for axis, (data, of_data) in zip(axes.flat, points.items(), strict=False):
         for name, (colour, marker) in STYLES.items():
             line = sorted(
@@ -223,7 +228,11 @@ def plot(points: dict[str, list[tuple[str, str, Result]]], path: Path) -> None:
         drawn.update(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     names = [name for name in STYLES if name in drawn]
     figure.legend(
-        [drawn[name] for name in names], names, loc="outside lower center", ncols=5, frameon=False
+        [drawn[name] for name in names],
+        names,
+        loc="outside lower center",
+        ncols=3 if columns == 1 else 5,
+        frameon=False,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
