@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from sparserec_np import InputError, SparseRec, evaluate, load
+from sparserec_np import SparseRec, evaluate, load
 from sparserec_np.cli.app import app
 from sparserec_np.evaluation import rank_by_popularity, score
-from sparserec_np.fit_log import read_log, write_log
+from sparserec_np.fit_log import read_log
 from sparserec_np.interactions import Interactions, align, from_pairs
-from sparserec_np.records import EpochRecord
 from sparserec_np.report import Figures, figures, render
 from sparserec_np.report._figures import octaves
 from sparserec_np.runtime import Model
@@ -382,25 +381,6 @@ sys.exit(main({arguments!r}))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert "pip install 'sparserec-np[report]'" in done.stderr
-
-
-def test_a_log_comes_back_as_it_was(tmp_path):
-    records = [
-        EpochRecord(1, 4, 0.7, None, 1e6, 0, 0.25, "train"),
-        EpochRecord(2, 4, 0.1 + 0.2, 0.125, 2.5e6, 17, 1.5, "choose"),
-    ]
-    write_log(tmp_path / "fit.jsonl", records)
-    assert read_log(tmp_path / "fit.jsonl") == records
-
-
-@pytest.mark.parametrize("line", ["{}", "[1]", "1", "{", '{"epoch": "one"}'])
-def test_a_line_that_is_no_record_is_named(tmp_path, line):
-    record = EpochRecord(1, 4, 0.7, None, 1e6, 0, 0.25, "train")
-    write_log(tmp_path / "fit.jsonl", [record])
-    with open(tmp_path / "fit.jsonl", "a") as file:
-        file.write(line + "\n")
-    with pytest.raises(InputError, match=r"fit\.jsonl, line 2"):
-        read_log(tmp_path / "fit.jsonl")
 
 
 def test_the_log_of_a_fit_is_its_history(folder):

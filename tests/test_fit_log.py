@@ -1,0 +1,28 @@
+"""The log of a fit: what is written comes back, what is no record is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from sparserec_np import InputError
+from sparserec_np.fit_log import read_log, write_log
+from sparserec_np.records import EpochRecord
+
+
+def test_a_log_comes_back_as_it_was(tmp_path):
+    records = [
+        EpochRecord(1, 4, 0.7, None, 1e6, 0, 0.25, "train"),
+        EpochRecord(2, 4, 0.1 + 0.2, 0.125, 2.5e6, 17, 1.5, "choose"),
+    ]
+    write_log(tmp_path / "fit.jsonl", records)
+    assert read_log(tmp_path / "fit.jsonl") == records
+
+
+@pytest.mark.parametrize("line", ["{}", "[1]", "1", "{", '{"epoch": "one"}'])
+def test_a_line_that_is_no_record_is_named(tmp_path, line):
+    record = EpochRecord(1, 4, 0.7, None, 1e6, 0, 0.25, "train")
+    write_log(tmp_path / "fit.jsonl", [record])
+    with open(tmp_path / "fit.jsonl", "a") as file:
+        file.write(line + "\n")
+    with pytest.raises(InputError, match=r"fit\.jsonl, line 2"):
+        read_log(tmp_path / "fit.jsonl")
