@@ -58,7 +58,7 @@ class Config:
     """p in ``sign(y) |y|^p``, what each dimension of a summed history becomes: a multiple of 1/8.
     Many items that say the same count for less."""
 
-    degree_exponent: float = 0.2
+    degree_exponent: float = 0.4
     """beta in ``degree^-beta``, the weight of an item within a history."""
 
     initial_norm: float = 0.3

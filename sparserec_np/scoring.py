@@ -8,6 +8,7 @@ ascending, each starting from 0 (``FORMAT.md``, "Scores").
 from __future__ import annotations
 
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
@@ -112,6 +113,13 @@ class ItemTable:
         return postings.offsets, words
 
     @cached_property
+    def _lists(self) -> tuple[list[npt.NDArray[np.unsignedinteger]], IntArray]:
+        """The words of each dimension, cut once for all requests, an empty list, and lengths."""
+        offsets, words = self._by_dimension
+        lengths = np.diff(offsets)
+        return [*np.split(words, offsets[1:-1]), words[:0]], lengths
+
+    @cached_property
     def _row_index(self) -> tuple[IntArray, npt.NDArray[np.uint32]]:
         """Where each row begins, and its dimensions and codes, both in one word."""
         offsets, words = self._by_dimension
@@ -154,13 +162,13 @@ class ItemTable:
         """Add to each item's sum its products with a vector at some dimensions, in their order."""
         if not len(dims):
             return
-        offsets, words = self._by_dimension
-        begins, ends = offsets[dims], offsets[dims + 1]
-        slices = [words[a:b] for a, b in zip(begins.tolist(), ends.tolist(), strict=True)]
-        found = np.concatenate(slices)
+        lists, lengths = self._lists
+        # One item more, as itemgetter gives no tuple for one: an empty list changes nothing.
+        found = np.concatenate(itemgetter(*dims.tolist(), -1)(lists))
         products = levels.take(found.astype(np.uint8), mode="wrap")
-        products *= np.repeat(vector[dims], ends - begins)
-        np.add.at(sums, (found >> _CODE_BITS).astype(np.intp), products)
+        products *= np.repeat(vector[dims], lengths[dims])
+        found >>= _CODE_BITS
+        np.add.at(sums, found.astype(np.intp), products)
 
     def _streamed_dots(self, vector: FloatArray, result: FloatArray) -> None:
         active = vector != 0
@@ -271,6 +279,8 @@ def bend(values: FloatArray, power: float) -> FloatArray:
     root = np.abs(values)
     sizes = np.ones_like(root)
     for bit in (4, 2, 1):
+        if eighths % (2 * bit) == 0:
+            break
         root = np.sqrt(root)
         if eighths & bit:
             sizes *= root

@@ -1,6 +1,9 @@
 """Exact top-k for one vector, compiled: by all of its weights, or by bounds.
 
 The bounds are those of :mod:`sparserec_np.bounds`, which says why they never change an answer.
+Items are searched in *blocks*: their places in it fit into 16 bits, and their scores into the
+second-level cache. (Blocks that fit into the first level were slower: they cut the lists of items
+into pieces too short to be read ahead.) What the blocks before have found is the bar for the next.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from numpy.typing import NDArray
 
 from sparserec_np.bounds import STRONG, TINY, rounding, upwards
 
-_BLOCK = 64  # scores that are compared with the k-th best at once
+BLOCK = 65_536  # items whose scores are added up together: their places fit into 16 bits
+_RUN = 64  # scores that are compared with the k-th best at once; divides a block
 _WORTH = 0.5  # weights that bounds must spare for each item to make up for their passes
 
 
@@ -21,27 +25,30 @@ class Searchable(NamedTuple):
     """An item table, both by dimension and by item, with its biases.
 
     Attributes:
-        offsets: Where the items of a dimension begin, int64 array of shape [dim + 1].
-        items: Items by dimension, int32 array of shape [weights], ascending in each.
+        offsets: Where the items of a block and dimension begin, int64 array of shape
+            [blocks * dim + 1].
+        places: Their places in the block, uint16 array of shape [weights], ascending in each.
         item_values: Their values there, float32 array of shape [weights].
+        counts: Number of items of each dimension, int64 array of shape [dim].
         indptr: Rows of the table, int64 array of shape [n_items + 1].
         dims: uint16 array of shape [weights], ascending within a row.
         values: float32 array of shape [weights].
         bias: float32 array of shape [n_items].
         norms: Lengths of the rows, rounded up, float32 array of shape [n_items].
-        block_norms: The largest of each ``_BLOCK`` of them, float32 array.
+        run_norms: The largest of each ``_RUN`` of them, float32 array.
         slack: What rounding makes of the biases, at most.
     """
 
     offsets: NDArray[np.int64]
-    items: NDArray[np.int32]
+    places: NDArray[np.uint16]
     item_values: NDArray[np.float32]
+    counts: NDArray[np.int64]
     indptr: NDArray[np.int64]
     dims: NDArray[np.uint16]
     values: NDArray[np.float32]
     bias: NDArray[np.float32]
     norms: NDArray[np.float32]
-    block_norms: NDArray[np.float32]
+    run_norms: NDArray[np.float32]
     slack: float
 
 
@@ -53,34 +60,39 @@ def searchable(
     dim: int,
 ) -> Searchable:
     """Index the rows of an item table of ``dim`` columns; see :class:`Searchable`."""
-    offsets, items, item_values, squares = _transpose(indptr, dims, values, dim)
+    offsets, places, item_values, counts, squares = _transpose(indptr, dims, values, dim)
     slack = rounding(dim) * float(np.abs(bias).max(initial=0.0)) + TINY
     norms = upwards(np.sqrt(squares))
-    block_norms = np.maximum.reduceat(norms, np.arange(0, norms.size, _BLOCK))
+    run_norms = np.maximum.reduceat(norms, np.arange(0, norms.size, _RUN))
     return Searchable(
-        offsets, items, item_values, indptr, dims, values, bias, norms, block_norms, slack
+        offsets, places, item_values, counts, indptr, dims, values, bias, norms, run_norms, slack
     )
 
 
 @njit(cache=True, nogil=True)
 def _transpose(indptr, dims, values, dim):
-    """Sort the weights by dimension, and sum the squares of each row."""
-    offsets = np.zeros(dim + 1, np.int64)
-    for d in dims:
-        offsets[d + 1] += 1
-    for d in range(dim):
-        offsets[d + 1] += offsets[d]
-    place = offsets[:-1].copy()
-    items = np.empty(dims.size, np.int32)
+    """Sort the weights by block and dimension, count them, and sum the squares of each row."""
+    n_items = indptr.size - 1
+    n_blocks = (n_items + BLOCK - 1) // BLOCK
+    offsets = np.zeros(n_blocks * dim + 1, np.int64)
+    for item in range(n_items):
+        for d in dims[indptr[item] : indptr[item + 1]]:
+            offsets[item // BLOCK * dim + d + 1] += 1
+    counts = np.zeros(dim, np.int64)
+    for c in range(n_blocks * dim):
+        counts[c % dim] += offsets[c + 1]
+        offsets[c + 1] += offsets[c]
+    free = offsets[:-1].copy()
+    places = np.empty(dims.size, np.uint16)
     item_values = np.empty(dims.size, np.float32)
-    squares = np.zeros(indptr.size - 1)
-    for item in range(squares.size):
+    squares = np.zeros(n_items)
+    for item in range(n_items):
         for e in range(indptr[item], indptr[item + 1]):
-            d = dims[e]
-            items[place[d]], item_values[place[d]] = item, values[e]
-            place[d] += 1
+            c = item // BLOCK * dim + dims[e]
+            places[free[c]], item_values[free[c]] = item % BLOCK, values[e]
+            free[c] += 1
             squares[item] += np.float64(values[e]) ** 2
-    return offsets, items, item_values, squares
+    return offsets, places, item_values, counts, squares
 
 
 @njit(cache=True, nogil=True)
@@ -110,7 +122,7 @@ def plan(table, vector):
     n_strong = touched = spared = 0
     square = 0.0
     for d in dims:
-        n_weights = table.offsets[d + 1] - table.offsets[d]
+        n_weights = table.counts[d]
         if abs(vector[d]) > STRONG * length:
             strong[n_strong] = d
             n_strong += 1
@@ -146,42 +158,61 @@ def search(table, vector, scale, left_out, best, best_scores):
         How many there are, at most k.
     """
     dims, _, spared, radius = plan(table, vector)
+    found = first = 0
     if spared:
-        found = _by_bounds(table, vector, scale, left_out, dims, radius, spared, best, best_scores)
-        if found >= 0:
-            return found
-        dims = vector.nonzero()[0]
-    return _by_all(table, vector, scale, left_out, dims, best, best_scores)
+        found, first = _by_bounds(
+            table, vector, scale, left_out, dims, radius, spared, best, best_scores
+        )
+        if first < table.bias.size:
+            dims = vector.nonzero()[0]
+    if first < table.bias.size:
+        found = _by_all(table, vector, scale, left_out, dims, first, found, best, best_scores)
+    return found
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _add_block(table, first, dims, vector, scale, scores):
+    """Add to the scores of the block that begins at item ``first`` what some dimensions give."""
+    column = first // BLOCK * vector.size
+    for d in dims:
+        x = scores.dtype.type(vector[d] * scale)
+        for e in range(table.offsets[column + d], table.offsets[column + d + 1]):
+            scores[table.places[e]] += table.item_values[e] * x
 
 
 @njit(cache=True, nogil=True)
-def _by_all(table, vector, scale, left_out, dims, best, best_scores):
-    scores = np.zeros(table.bias.size, vector.dtype)
-    for d in dims:
-        x = vector[d]
-        for e in range(table.offsets[d], table.offsets[d + 1]):
-            scores[table.items[e]] += table.item_values[e] * x
-    for item in range(scores.size):
-        scores[item] = scores[item] * scale + table.bias[item]
+def _by_all(table, vector, scale, left_out, dims, first, found, best, best_scores):
+    """As :func:`search` from item ``first`` on, where ``found`` are found already."""
+    n_items = table.bias.size
+    scores = np.zeros(n_items, vector.dtype)
     for item in left_out:
         scores[item] = -np.inf
-    return _leaders(scores, best, best_scores)
+    one = vector.dtype.type(1.0)
+    for start in range(first, n_items, BLOCK):
+        part, bias = scores[start : start + BLOCK], table.bias[start : start + BLOCK]
+        _add_block(table, start, dims, vector, one, part)
+        for t in range(part.size):
+            part[t] = part[t] * scale + bias[t]
+        found = _leaders(part, start, found, best, best_scores)
+    return found
 
 
 @njit(cache=True, nogil=True)
-def _leaders(scores, best, best_scores):
-    """Find the best scores above -inf; see :func:`search`."""
-    found, bar = 0, scores.dtype.type(-np.inf)
-    for first in range(0, scores.size, _BLOCK):
-        part = scores[first : first + _BLOCK]
+def _leaders(scores, first, found, best, best_scores):
+    """Put the best scores of the items from ``first`` on, above -inf, among the best so far."""
+    bar = scores.dtype.type(-np.inf)
+    if found == best.size:
+        bar = best_scores[found - 1]
+    for start in range(0, scores.size, _RUN):
+        run = scores[start : start + _RUN]
         better = 0  # a count, not a flag: that becomes vector instructions
-        for t in range(part.size):
-            better += part[t] > bar
+        for t in range(run.size):
+            better += run[t] > bar
         if not better:
             continue
-        for t in range(part.size):
-            if part[t] > bar:
-                found = insert(best, best_scores, found, first + t, part[t])
+        for t in range(run.size):
+            if run[t] > bar:
+                found = insert(best, best_scores, found, first + start + t, run[t])
                 if found == best.size:
                     bar = best_scores[found - 1]
     return found
@@ -189,41 +220,61 @@ def _leaders(scores, best, best_scores):
 
 @njit(cache=True, nogil=True)
 def _by_bounds(table, vector, scale, left_out, strong, radius, spared, best, best_scores):
-    """As :func:`search`, but -1 if the bounds leave more to do than they spare."""
+    """As :func:`search`, up to a block where the bounds leave more to do than they spare.
+
+    Returns:
+        How many are found, and the first item that has not been looked at.
+    """
+    n_items, k = table.bias.size, best.size
     scores = table.bias.copy()
-    for d in strong:
-        x = np.float32(vector[d] * scale)
-        for e in range(table.offsets[d], table.offsets[d + 1]):
-            scores[table.items[e]] += table.item_values[e] * x
     for item in left_out:
         scores[item] = -np.inf
-    approximate = np.empty(best.size, np.float32)
-    if _leaders(scores, best, approximate) < best.size:
-        return -1
-    lowest = np.inf
-    for item in best:
-        lowest = min(lowest, _score(table, item, vector, scale))
-    bar = np.nextafter(np.float32(lowest - table.slack), np.float32(-np.inf))
+    few = np.empty(min(BLOCK, n_items), np.int64)
+    leaders, approximate = np.empty(k, np.int64), np.empty(k, np.float32)
     reach = np.float32(radius * scale)
-    found = 0
-    for first in range(0, scores.size, _BLOCK):
-        part, norms = scores[first : first + _BLOCK], table.norms[first : first + _BLOCK]
-        most = reach * table.block_norms[first // _BLOCK]
+    done = spent = found = 0
+    for first in range(0, n_items, BLOCK):
+        part = scores[first : first + BLOCK]
+        _add_block(table, first, strong, vector, scale, part)
+        lowest = vector.dtype.type(-np.inf)
+        if found == k:
+            lowest = best_scores[k - 1]
+        elif _leaders(part, first, 0, leaders, approximate) == k:
+            lowest = vector.dtype.type(np.inf)
+            for item in leaders:
+                lowest = min(lowest, _score(table, item, vector, scale))
+        bar = np.nextafter(np.float32(lowest - table.slack), np.float32(-np.inf))
+        n_few = _within_reach(table, part, first, reach, bar, few)
+        for item in few[:n_few]:
+            spent += table.indptr[item + 1] - table.indptr[item]
+        done += part.size
+        if spent * n_items > spared * (done + BLOCK):
+            return found, first
+        for item in few[:n_few]:
+            score = _score(table, item, vector, scale)
+            if found < k or score > best_scores[found - 1]:
+                found = insert(best, best_scores, found, item, score)
+    return found, n_items
+
+
+@njit(cache=True, nogil=True)
+def _within_reach(table, scores, first, reach, bar, few):
+    """Collect the items whose scores may be above the bar; return their number."""
+    n = 0
+    block_norms = table.norms[first : first + scores.size]
+    for start in range(0, scores.size, _RUN):
+        run, norms = scores[start : start + _RUN], block_norms[start : start + _RUN]
+        most = reach * table.run_norms[(first + start) // _RUN]
         likely = 0
-        for t in range(part.size):
-            likely += part[t] + most > bar
+        for t in range(run.size):
+            likely += run[t] + most > bar
         if not likely:
             continue
-        for t in range(part.size):
-            if part[t] + reach * norms[t] > bar:
-                item = first + t
-                spared -= table.indptr[item + 1] - table.indptr[item]
-                score = _score(table, item, vector, scale)
-                if found < best.size or score > best_scores[found - 1]:
-                    found = insert(best, best_scores, found, item, score)
-        if spared < 0:
-            return -1
-    return found
+        for t in range(run.size):
+            if run[t] + reach * norms[t] > bar:
+                few[n] = first + start + t
+                n += 1
+    return n
 
 
 @njit(cache=True, nogil=True)

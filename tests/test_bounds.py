@@ -18,21 +18,21 @@ from sparserec_np.scoring import ItemTable
 DIM, N_ITEMS, ROW = 400, 2_000, 12
 
 
-def long_tailed(seed: int, *, whole: bool = False) -> ModelArrays:
+def long_tailed(seed: int, *, n_items: int = N_ITEMS, whole: bool = False) -> ModelArrays:
     """A history model with many small weights, as of a training; ``whole``: many equal scores."""
     rng = np.random.default_rng(seed)
-    dims = np.argsort(rng.random((N_ITEMS, DIM)), axis=1)[:, :ROW]
+    dims = np.argsort(rng.random((n_items, DIM)), axis=1)[:, :ROW]
     values = rng.choice([1, 1, 1, -1], dims.size) * np.exp(1.5 * rng.standard_normal(dims.size))
-    bias = 0.1 * rng.standard_normal(N_ITEMS)
+    bias = 0.1 * rng.standard_normal(n_items)
     if whole:
-        values, bias = np.where(values > 3, 64, np.sign(values)), np.zeros(N_ITEMS)
+        values, bias = np.where(values > 3, 64, np.sign(values)), np.zeros(n_items)
     table = Table(
         np.arange(0, dims.size + 1, ROW),
         np.sort(dims, axis=1).ravel().astype(np.uint16),
         values.astype(np.float32),
         DIM,
     )
-    ids = from_values(range(N_ITEMS))
+    ids = from_values(range(n_items))
     return ModelArrays("history", DIM, ids, table, bias.astype(np.float32), history_exponent=0.5)
 
 
@@ -101,6 +101,21 @@ def test_numpy_and_compiled_are_equal_to_the_bit(seed, length, k, whole):
         np.testing.assert_array_equal(one[1], other[1])
 
 
+@pytest.mark.parametrize("length", [5, 20, 200])  # 200: the bounds give up
+def test_a_catalogue_of_several_blocks(length):
+    n_items = search.BLOCK + 5_000
+    data = encode(long_tailed(7, n_items=n_items))
+    plain, compiled = warm(sparserec_np.load(data)), sparserec_np.load_compiled(data)
+    rng = np.random.default_rng(8)
+    later = np.arange(search.BLOCK - 10, n_items, 7).tolist()
+    for _ in range(3):
+        history = rng.choice(n_items, length, replace=False).tolist()
+        for options in ({}, {"candidates": later}, {"exclude": later}):
+            one, other = (m.recommend(history=history, **options) for m in (plain, compiled))
+            assert one[0] == other[0]
+            np.testing.assert_array_equal(one[1], other[1])
+
+
 def test_a_guess_that_is_too_high_is_put_right(monkeypatch, by_bounds):
     model = warm(sparserec_np.load(encode(long_tailed(1))))
     history = np.random.default_rng(2).choice(N_ITEMS, 20, replace=False).tolist()
@@ -144,7 +159,9 @@ def test_batches_are_answered_as_without_bounds(monkeypatch):
         assert search.plan(index, vector)[2] > 0
         best, best_scores = np.empty(7, np.int64), np.empty(7, np.float32)
         everything = vector.nonzero()[0]
-        search._by_all(index, vector, np.float32(1), histories[row], everything, best, best_scores)
+        search._by_all(
+            index, vector, np.float32(1), histories[row], everything, 0, 0, best, best_scores
+        )
         np.testing.assert_array_equal(ranked[row], best)
         np.testing.assert_array_equal(scores[row], best_scores)
 
