@@ -16,7 +16,23 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-MODEL = click.Path(path_type=Path)
+
+class LocalPath(click.Path):
+    """A path on this machine: what is mapped, or appears by renaming, cannot be behind a URL."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a URL, which would else become a folder ``s3:`` here."""
+        from sparserec_np.stores import is_url
+
+        if is_url(str(value)):
+            self.fail(f"{value}: must be a file on this machine; copy it from or to there", param)
+        return super().convert(value, param, ctx)
+
+
+MODEL = LocalPath()
 FILE = click.Path()
 """A file to read; ``-`` and patterns like ``*.csv`` are for the reader to make sense of."""
 

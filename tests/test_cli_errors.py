@@ -33,6 +33,13 @@ def test_a_missing_file(tmp_path):
     fails(run("fit", tmp_path / "none.csv", "-o", tmp_path / "m.srec", "-q"), "none.csv")
 
 
+def test_a_model_behind_a_url(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fails(run("fit", folder / "train.csv", "-o", "s3://bucket/m.srec", "-q"), "s3://bucket/m.srec")
+    fails(run("info", "https://host/m.srec"), "https://host/m.srec")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_empty_file(tmp_path):
     path = bad_file(tmp_path, "empty.csv", "")
     fails(run("fit", path, "-o", tmp_path / "m.srec", "-q"), "empty.csv")
