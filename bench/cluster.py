@@ -175,7 +175,7 @@ def overhead(name: str, repeats: int, results: Results, scratch: Path) -> str:
     return table(rows, ("data", "how", "seconds", "of processors"))
 
 
-def killed(client: Client, work: Callable[[], Any], after: float) -> Any:
+def killed(client: Client, work: Callable[[Client], Any], after: float) -> Any:
     """Do some work while one of the workers is killed."""
 
     def kill() -> None:
@@ -187,7 +187,7 @@ def killed(client: Client, work: Callable[[], Any], after: float) -> Any:
     thread = Thread(target=kill)
     thread.start()
     try:
-        return work()
+        return work(client)
     finally:
         thread.join()
 
@@ -202,10 +202,10 @@ def kills(name: str, n: int, scratch: Path) -> tuple[str, bool]:
         some = duckdb.sql(f"SELECT * FROM read_csv('{path}') WHERE item % 8 = {part}")
         some.write_parquet(f"{parts}/{part}.parquet")
 
-    def one_fit() -> bytes:
+    def one_fit(client: Client) -> bytes:
         return SparseRec(epochs=5).fit(path, dask=client)._bytes
 
-    def batch() -> list[Any]:
+    def batch(client: Client) -> list[Any]:
         out = scratch / "out"
         shutil.rmtree(out, ignore_errors=True)
         recommend_all(model, f"{parts}/*.parquet", out, dask=client)
@@ -213,25 +213,25 @@ def kills(name: str, n: int, scratch: Path) -> tuple[str, bool]:
         return duckdb.sql(f"SELECT * FROM '{out}/*.parquet' ORDER BY ALL").fetchall()
 
     rows, fine = [], True
-    with cluster(2) as client:
-        for what, work in (("fit", one_fit), ("batch recommendation", batch)):
-            work()
+    for what, work in (("fit", one_fit), ("batch recommendation", batch)):
+        with cluster(2) as client:
+            work(client)
             began = time.perf_counter()
-            expected = work()
+            expected = work(client)
             length = time.perf_counter() - began
-            fine &= what != "fit" or expected == whole._bytes
-            same = 0
-            for turn in range(n):
-                after = draw.uniform(0, length)
+        fine &= what != "fit" or expected == whole._bytes
+        same = 0
+        for turn in range(n):
+            after = draw.uniform(0, length)
+            with cluster(2) as client:  # a new one each time: some nannies never come back
                 same += killed(client, work, after) == expected
-                print(
-                    f"{what} {turn + 1}: killed after {after:.2f} of {length:.2f} s",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                client.wait_for_workers(2, timeout=600)  # nannies take their time
-            fine &= same == n
-            rows.append((name, what, f"{length:.1f}", n, same))
+            print(
+                f"{what} {turn + 1}: killed after {after:.2f} of {length:.2f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        fine &= same == n
+        rows.append((name, what, f"{length:.1f}", n, same))
     return table(rows, ("data", "what", "seconds", "kills", "identical")), fine
 
 

@@ -48,6 +48,10 @@ class Config:
     candidates: int = 16
     """Negatives are the best scored of so many items drawn uniformly; 1: uniform sampling."""
 
+    choice_bias: float = 1.0
+    """What biases are multiplied by where the best candidate is chosen; the loss has them whole.
+    Below 1, negatives are chosen more by what the user likes than by what many like."""
+
     pool: int = 2048
     """Items that a group of users draws its candidates from."""
 
@@ -117,6 +121,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "reg": (0.0, 1e3),
     "reg_exponent": (0.0, 2.0),
     "candidates": (1, 4096),
+    "choice_bias": (0.0, 1.0),
     "pool": (16, 1 << 20),
     "history_exponent": (0.0, 2.0),
     "history_power": (0.125, 1.0),

@@ -34,11 +34,13 @@ def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:
     users = max(1, int((interactions.user_degrees() > 0).sum()))
     items = max(1, int((interactions.item_degrees() > 0).sum()))
     a_user, an_item = interactions.nnz / users, interactions.nnz / items
+    candidates = given.get("candidates", _candidates(items, a_user, history))
     chosen = {
         "dim": _dim(interactions.n_items, history),
         "learning_rate": 0.07 if history else 0.1,
         "reg": _reg(an_item, history),
-        "candidates": _candidates(items, a_user, history),
+        "candidates": candidates,
+        "choice_bias": _choice_bias(candidates, history),
         "history_exponent": _history_exponent(a_user),
         "initial_norm": 0.3 if history else 0.7,
         "pool": 2048 if history else 1024,
@@ -82,6 +84,14 @@ def _candidates(items: int, a_user: float, history: bool) -> int:
     apart = 0.31 * (items * a_user) ** (1 / 3) * max(1.0, items / 20_000)
     wanted = min(items / (3 * a_user), apart)
     return int(min(max(wanted, 2), 64 if history else 16))
+
+
+def _choice_bias(candidates: int, history: bool) -> float:
+    """Count biases for less in the choice of a negative where it is the hardest of many.
+
+    Else popular items would be most of what is chosen, and be pushed below where they belong.
+    """
+    return round(min(1.0, 20 / candidates), 3) if history else 1.0
 
 
 def _history_exponent(a_user: float) -> float:

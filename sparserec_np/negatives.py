@@ -43,13 +43,13 @@ def _score_pool(rows, bias, pool, lanes, scores, pool_bias):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _hardest(bits, pool, scores, pool_bias, lane, scale, seen, candidates):
+def _hardest(bits, pool, scores, pool_bias, lane, scale, seen, candidates, choice_bias):
     """Draw a negative from the pool; -1 if the user has all candidates."""
     p = below(bits, pool.size)
     best = np.float32(-np.inf)
     chosen = np.int64(-1)
     for _ in range(candidates):
-        score = scale * scores[p, lane] + pool_bias[p]
+        score = scale * scores[p, lane] + choice_bias * pool_bias[p]
         if score > best and not _is_seen(seen, pool[p]):
             best = score
             chosen = np.int64(pool[p])
@@ -81,7 +81,7 @@ def _choose(g, lane, positives, bias, scale, step, bits, w, at):
         if step.candidates > 1:
             j = _hardest(
                 mix(bits), w.pool[g], w.pool_scores[g], w.pool_bias[g], lane, scale, seen,
-                step.candidates,
+                step.candidates, step.choice_bias,
             )  # fmt: skip
         else:
             j = _uniform(mix(bits), bias.size, seen)

@@ -69,6 +69,7 @@ class Step(NamedTuple):
     history_exponent: np.float32
     history_eighths: np.int64
     candidates: np.int64
+    choice_bias: np.float32
     seed: np.uint64
 
 

@@ -258,6 +258,7 @@ class Run:
             np.float32(config.history_exponent),
             np.int64(8 * config.history_power),
             np.int64(config.candidates),
+            np.float32(config.choice_bias),
             _bits(seed, _NEGATIVES, epoch),
         )
         loss, triples = self._pass(order, step, growing)

@@ -28,6 +28,13 @@ def test_rare_items_are_penalised_more():
     assert config_for(sparse, {}).reg > config_for(dense, {}).reg
 
 
+def test_biases_count_for_less_where_the_hardest_of_many_is_chosen():
+    some = data(200, 1_000, 3)
+    few, many = (config_for(some, {"candidates": n}) for n in (20, 40))
+    assert (few.choice_bias, many.choice_bias) == (1.0, 0.5)
+    assert config_for(some, {"candidates": 40, "users": "embedding"}).choice_bias == 1.0
+
+
 def test_dense_data_gets_fewer_candidates_and_shorter_histories():
     sparse, dense = data(200, 1_000, 3), data(200, 300, 100)
     assert config_for(sparse, {}).candidates > config_for(dense, {}).candidates >= 1

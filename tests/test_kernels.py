@@ -30,6 +30,7 @@ class Batch:
 
     def __init__(self, users: str, candidates: int, power: float = 1.0) -> None:
         rng = np.random.default_rng(candidates)
+        choice_bias = 0.5 if candidates > 7 else 1.0
         self.history = users == "history"
         data = twins.random_interactions(3, n_users=70, n_items=33, mean=9)
         # One who has all items but two, one who has all, one with a single item, one with none.
@@ -57,6 +58,7 @@ class Batch:
             users=None if self.history else twins.dense(self.users, DIM),
             exponent=0.4,
             candidates=candidates,
+            choice_bias=choice_bias,
             pool=POOL,
             seed=self.seed,
             power=power,
@@ -85,6 +87,7 @@ class Batch:
                 np.float32(self.params.exponent),
                 np.int64(8 * power),
                 np.int64(candidates),
+                np.float32(choice_bias),
                 np.uint64(self.seed),
             ),
             self.scratch, self.item_growth, self.user_growth,

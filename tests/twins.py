@@ -127,6 +127,7 @@ class Params(NamedTuple):
     users: Floats | None
     exponent: float
     candidates: int
+    choice_bias: float
     pool: int
     seed: int
     power: float = 1.0
@@ -229,7 +230,7 @@ def run_group(params: Params, group: list[int], histories: list[list[int]]) -> G
             continue
         x, scale = user_vector(params, user, had)
         whole = bend(params, x) if params.users is None else x
-        ranking = scale * params.items[pool] @ whole + params.bias[pool] if pool else np.zeros(0)
+        ranking = scale * params.items[pool] @ whole + params.choice_bias * params.bias[pool]
         ranking[np.isin(pool, had)] = -np.inf
         triples = []
         for positive in had:
