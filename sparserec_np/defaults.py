@@ -42,6 +42,7 @@ def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:
         "candidates": candidates,
         "choice_bias": _choice_bias(candidates, history),
         "history_exponent": _history_exponent(a_user),
+        "degree_exponent": _degree_exponent(a_user),
         "initial_norm": 0.3 if history else 0.7,
         "pool": 2048 if history else 1024,
         "buffer_rows": 4096 if history else 512,
@@ -92,6 +93,11 @@ def _choice_bias(candidates: int, history: bool) -> float:
     Else popular items would be most of what is chosen, and be pushed below where they belong.
     """
     return round(min(1.0, 20 / candidates), 3) if history else 1.0
+
+
+def _degree_exponent(a_user: float) -> float:
+    """Weigh popular items less in short histories: there is little else to tell users apart by."""
+    return round(min(max(0.45 - 0.15 * math.log2(a_user / 25), 0.2), 0.45), 3)
 
 
 def _history_exponent(a_user: float) -> float:

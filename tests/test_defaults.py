@@ -39,6 +39,7 @@ def test_dense_data_gets_fewer_candidates_and_shorter_histories():
     sparse, dense = data(200, 1_000, 3), data(200, 300, 100)
     assert config_for(sparse, {}).candidates > config_for(dense, {}).candidates >= 1
     assert config_for(sparse, {}).history_exponent < config_for(dense, {}).history_exponent
+    assert config_for(sparse, {}).degree_exponent > config_for(dense, {}).degree_exponent
 
 
 @pytest.mark.parametrize("users", ["history", "embedding"])
