@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 BIAS_BITS = 6
-HISTORY_BITS = 4
+HISTORY_BITS = 6
 TEXT_ROOM = 2048
 """Bytes of the header that a :class:`SizePlan` keeps for config and facts unless told."""
 
