@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sparserec_np.config import Config
@@ -34,13 +35,11 @@ def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:
     users = max(1, int((interactions.user_degrees() > 0).sum()))
     items = max(1, int((interactions.item_degrees() > 0).sum()))
     a_user, an_item = interactions.nnz / users, interactions.nnz / items
-    candidates = given.get("candidates", _candidates(items, a_user, history))
     chosen = {
         "dim": _dim(interactions.n_items, history),
         "learning_rate": 0.07 if history else 0.1,
         "reg": _reg(an_item, history),
-        "candidates": candidates,
-        "choice_bias": _choice_bias(candidates, history),
+        "candidates": _candidates(items, a_user, history),
         "history_exponent": _history_exponent(a_user),
         "degree_exponent": _degree_exponent(a_user),
         "initial_norm": 0.3 if history else 0.7,
@@ -51,7 +50,10 @@ def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:
     _log.debug("chosen by facts of the data: %s", _listed(kept))
     if given:
         _log.debug("given: %s", _listed(given))
-    return Config(**{**chosen, **given})
+    config = Config(**{**chosen, **given})
+    if "choice_bias" in given:
+        return config
+    return replace(config, choice_bias=_choice_bias(config.candidates, history))
 
 
 def _listed(values: Mapping[str, Any]) -> str:

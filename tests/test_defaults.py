@@ -33,6 +33,10 @@ def test_biases_count_for_less_where_the_hardest_of_many_is_chosen():
     few, many = (config_for(some, {"candidates": n}) for n in (20, 40))
     assert (few.choice_bias, many.choice_bias) == (1.0, 0.5)
     assert config_for(some, {"candidates": 40, "users": "embedding"}).choice_bias == 1.0
+    assert config_for(some, {"candidates": 40, "choice_bias": 0.9}).choice_bias == 0.9
+    for wrong in (0, "many"):
+        with pytest.raises(InputError, match="candidates"):
+            config_for(some, {"candidates": wrong})
 
 
 def test_dense_data_gets_fewer_candidates_and_shorter_histories():
