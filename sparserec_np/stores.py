@@ -7,11 +7,13 @@ of Parquet the columns that are needed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from glob import has_magic
+from threading import Lock, local
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import quote, unquote
 
@@ -136,7 +138,7 @@ def register(db: DuckDBPyConnection) -> None:
         cachable = False
 
         def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
-            return _open(unquote(path))
+            return _FileOfManyThreads(unquote(path))
 
         def glob(self, path: str, **_: Any) -> list[str]:
             return [path]
@@ -149,6 +151,53 @@ def register(db: DuckDBPyConnection) -> None:
             return datetime.fromtimestamp(0, timezone.utc)  # no file changes while it is read
 
     db.register_filesystem(Stores())
+
+
+class _FileOfManyThreads:
+    """A file whose readers may all be in different places at once.
+
+    DuckDB (since 2.0 at the latest) reads one Parquet file by many threads through one object, each
+    with a ``seek`` and then a ``read``. So every thread reads from a file of its own, from where it
+    sought last, or else from where the last of all was.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._own = local()
+        self._lock = Lock()
+        self._position = 0
+        self._files: list[Any] = []
+        self._file()  # says at once if it cannot be opened
+
+    def _file(self) -> Any:
+        if not hasattr(self._own, "file"):
+            self._own.file = _open(self._url)
+            with self._lock:
+                self._files.append(self._own.file)
+        return self._own.file
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        file = self._file()
+        if whence == os.SEEK_CUR:
+            offset, whence = offset + self.tell(), os.SEEK_SET
+        self._own.sought = self._position = int(file.seek(offset, whence))
+        return self._position
+
+    def tell(self) -> int:
+        sought = getattr(self._own, "sought", None)
+        return self._position if sought is None else sought
+
+    def read(self, size: int = -1) -> bytes:
+        file = self._file()
+        file.seek(self.tell())
+        data: bytes = file.read(size)
+        self._own.sought, self._position = None, file.tell()
+        return data
+
+    def close(self) -> None:
+        with self._lock:
+            while self._files:
+                self._files.pop().close()
 
 
 def _open(url: str) -> Any:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from sparserec_np import InputError, MissingExtraError, SparseRec
+from sparserec_np import InputError, MissingExtraError, SparseRec, stores
 from sparserec_np.cli.app import run
 from sparserec_np.distributed import recommend_all
 from sparserec_np.interactions import Interactions, list_files, read
@@ -93,6 +94,30 @@ def test_a_parquet_file_of_many_row_groups_is_read_by_many_threads(tmp_path):
     # Not from memory://, where all that open a file share one object and its position.
     path = tmp_path / "a.parquet"
     assert same(read(path.as_uri(), threads=4), read(path))
+
+
+def test_a_file_of_many_threads_has_a_place_for_each_and_one_for_all(tmp_path):
+    path = tmp_path / "a"
+    data = bytes(range(256)) * 256
+    path.write_bytes(data)
+    file = stores._FileOfManyThreads(path.as_uri())
+
+    def read_at(start: int) -> bool:
+        file.seek(start)
+        return file.read(97) == data[start : start + 97]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read_at, range(0, len(data), 7)))
+        assert file.seek(0) == 0
+        # Without a seek of their own, threads go on where the last of them was.
+        assert pool.submit(file.read, 5).result() == data[:5]
+        assert (file.tell(), file.read(3), file.tell()) == (0, data[:3], 3)
+        assert file.seek(-2, os.SEEK_END) == len(data) - 2
+        assert file.seek(1, os.SEEK_CUR) == len(data) - 1
+        assert (file.read(), file.read()) == (data[-1:], b"")
+    opened = list(file._files)
+    file.close()
+    assert all(own.closed for own in opened)
 
 
 def test_a_bad_row_is_named(memory):
