@@ -7,7 +7,8 @@ against the other factor, so memory is ``O(interactions + (n_users + n_items) * 
 
 A half-sweep codes all rows of one side by :mod:`sparserec_np.coding`. They are independent, so they
 run in parallel and give the same bits for any number of threads. The start is ``dim`` seed items,
-drawn by their number of users: a user has dimension c if it had the c-th seed.
+drawn by their number of users: a user has dimension c if it had the c-th seed. What the first
+sweeps find is overwritten by the last ones, so they make do with half the width, in half the time.
 
 With several peers each codes the users that it holds; the sums over users, ``G`` and the ``b`` of
 the items, are added up by one peer after the other, which keeps their bits.
@@ -38,6 +39,7 @@ from sparserec_np.coding import (
 from sparserec_np.interactions import Interactions
 from sparserec_np.peers import ALONE, Peers
 
+_WIDE_SWEEPS = 3  # the last sweeps, which code rows in their whole width
 _RELAYED = 512  # items whose sums go from peer to peer at once
 
 
@@ -218,16 +220,19 @@ def factorise(
     by_item = _transposed(interactions)
     user_scale = _inverse_root(interactions.user_degrees())
     item_scale = _inverse_root(degrees)
-    users = empty_factor(interactions.n_users, user_width)
-    items = empty_factor(interactions.n_items, item_width)
+    items = empty_factor(interactions.n_items, 0)  # the users come first
     gram = empty_gram(dim)
-    _seed_users(interactions.indptr, interactions.items, dim_of_item, item_scale, users)
     for sweep in range(sweeps):
-        if sweep:
+        narrow = 1 + (sweep < sweeps - _WIDE_SWEEPS)
+        users = empty_factor(interactions.n_users, -(-user_width // narrow))
+        if sweep == 0:
+            _seed_users(interactions.indptr, interactions.items, dim_of_item, item_scale, users)
+        else:
             _fill_gram(gram, items)
             half_sweep(
                 interactions.indptr, interactions.items, user_scale, item_scale, items, gram, users
             )
+        items = empty_factor(interactions.n_items, -(-item_width // narrow))
         _fill_gram(gram, users, peers)
         if peers.size == 1:
             half_sweep(*by_item, item_scale, user_scale, users, gram, items)
