@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sparserec_np.intrinsics import prefetch, prefetch_to_write
+from sparserec_np.intrinsics import prefetch, prefetch_to_write, step_row
 from sparserec_np.state import PARTS
 
 BLOCK = 16  # rows that lie in the same part, so that two parts share few cache lines
@@ -88,14 +88,6 @@ def record(w, g, row, lane, bias_gradient, weights):
     return start
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def adagrad(rows, e, gradient, step, reg):
-    """Make the step of one weight."""
-    gradient += reg * rows.values[e]
-    rows.squares[e] += gradient * gradient
-    rows.values[e] -= step.learning_rate * gradient / np.sqrt(rows.squares[e])
-
-
 @njit(error_model="numpy", cache=True, nogil=True)
 def _note_growth(sums, g, lane, weight, bias_gradient, w):
     """Add a record's gradient at all dimensions, but for the part of the positive left out.
@@ -106,8 +98,12 @@ def _note_growth(sums, g, lane, weight, bias_gradient, w):
     lane = max(lane, ~lane)
     x, dx = w.x[g, lane], w.dx[g, lane]
     pull = bias_gradient * w.scale[g, lane]
-    for d in range(sums.size):
-        sums[d] += pull * x[d] - own * dx[d]
+    if own == 0.0:
+        for d in range(sums.size):
+            sums[d] += pull * x[d]
+    else:
+        for d in range(sums.size):
+            sums[d] += pull * x[d] - own * dx[d]
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -136,9 +132,10 @@ def apply_part(part, n_groups, rows, bias, bias_squares, weight, history, step, 
                 _ask(w.row[g, r + _AHEAD], rows, bias, bias_squares)
             row = w.row[g, r]
             e0, e1 = span(rows, row)
-            reg = w.item_reg[row]
-            for e in range(e0, e1):
-                adagrad(rows, e, w.gradient[g, start + (e - e0)], step, reg)
+            step_row(
+                rows.values, rows.squares, e0, e1, w.gradient[g], start, step.learning_rate,
+                w.item_reg[row],
+            )  # fmt: skip
             start += e1 - e0
             gradient = w.bias_gradient[g, r]
             bias_squares[row] += gradient * gradient

@@ -31,8 +31,8 @@ import numpy as np
 from numba import njit, prange
 
 from sparserec_np.bending import bend, slope
-from sparserec_np.gradients import adagrad, apply_part, lay_out, record, span
-from sparserec_np.intrinsics import SEATS, take, task_of
+from sparserec_np.gradients import apply_part, lay_out, record, span
+from sparserec_np.intrinsics import SEATS, step_row, take, task_of
 from sparserec_np.negatives import ONE, add, choose_group, compose_group, scale_of
 from sparserec_np.state import GROUPS, LANES, PARTS, Items
 
@@ -142,15 +142,22 @@ def _visit(g, lane, positives, negatives, items, history, scale, step, w):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _step_user(users, user, dx, positives, step, growth):
-    """Make the step of a user's own row, and note its gradient where nothing is stored."""
+def _step_user(users, user, dx, gradient, positives, step, growth):
+    """Make the step of a user's own row, and note its gradient where nothing is stored.
+
+    ``gradient`` is scratch memory for that of the stored weights, float32 array of shape [dim].
+    """
     slot = growth.slot[user]
     if slot >= 0:
         for d in range(dx.size):
             growth.sums[slot, d] -= dx[d]
     first, last = span(users, user)
     for e in range(first, last):
-        adagrad(users, e, -dx[users.dims[e]], step, step.reg * np.float32(positives))
+        gradient[e - first] = -dx[users.dims[e]]
+    step_row(
+        users.values, users.squares, first, last, gradient, np.uint64(0), step.learning_rate,
+        step.reg * np.float32(positives),
+    )  # fmt: skip
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -176,7 +183,7 @@ def _visit_group(
         sum_of_losses += loss
         n_triples += triples
         if not history:
-            _step_user(users, user, w.dx[g, lane], positives.size, step, growth)
+            _step_user(users, user, w.dx[g, lane], w.spare[g], positives.size, step, growth)
     w.loss[g] = sum_of_losses
     w.triples[g] = n_triples
 

@@ -85,7 +85,8 @@ class Workspace(NamedTuple):
         slope: Derivative of it by ``summed``; the same shape.
         lanes: The same with the users side by side, float32 array of shape [G, dim, L].
         dx: Gradient of the user vectors, float32 array of shape [G, L, dim].
-        spare: All zero between uses, float32 array of shape [G, dim].
+        spare: Of the history model, where it is all zero between uses, and of the step of a user's
+            row; float32 array of shape [G, dim].
         pool: Items to draw candidates from, int32 array of shape [G, P].
         pool_scores: float32 array of shape [G, P, L].
         pool_bias: float32 array of shape [G, P].
