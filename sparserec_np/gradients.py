@@ -17,20 +17,21 @@ from sparserec_np.intrinsics import prefetch, prefetch_to_write, step_row
 from sparserec_np.state import PARTS
 
 BLOCK = 16  # rows that lie in the same part, so that two parts share few cache lines
-_AHEAD = 8  # records between asking for a row and changing it
-_LAST = np.uint64(1)
+_AHEAD = np.uint64(8)  # records between asking for a row and changing it
+_ONE = np.uint64(1)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def span(rows, row):
     """Where a row begins and ends; unsigned, so that no index counts from the end of an array."""
-    return np.uint64(rows.indptr[row]), np.uint64(rows.indptr[row + 1])
+    row = np.uint64(row)
+    return np.uint64(rows.indptr[row]), np.uint64(rows.indptr[row + _ONE])
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _part(row):
     """Part of a row: blocks of rows, so that two parts share few cache lines."""
-    return (row // BLOCK) % PARTS
+    return np.uint64(row) // np.uint64(BLOCK) % np.uint64(PARTS)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -41,9 +42,9 @@ def _make_room(g, row, rows, bias, w):
     w.records[g, part] += 1
     w.end[g, part] += last - first
     prefetch(rows.values, first)
-    prefetch(rows.values, last - _LAST)
+    prefetch(rows.values, last - _ONE)
     prefetch(rows.dims, first)
-    prefetch(rows.dims, last - _LAST)
+    prefetch(rows.dims, last - _ONE)
     prefetch(bias, np.uint64(row))
 
 
@@ -78,8 +79,8 @@ def lay_out(g, group, indptr, interactions, rows, bias, history, w):
 def record(w, g, row, lane, bias_gradient, weights):
     """Note a record; return where its gradient begins."""
     part = _part(row)
-    r = w.records[g, part]
-    w.records[g, part] = r + 1
+    r = np.uint64(w.records[g, part])
+    w.records[g, part] += 1
     start = w.end[g, part]
     w.end[g, part] = start + weights
     w.row[g, r] = row
@@ -89,15 +90,8 @@ def record(w, g, row, lane, bias_gradient, weights):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _note_growth(sums, g, lane, weight, bias_gradient, w):
-    """Add a record's gradient at all dimensions, but for the part of the positive left out.
-
-    A ``lane`` below 0 is that of a positive, complemented.
-    """
-    own = weight if lane < 0 else np.float32(0.0)
-    lane = max(lane, ~lane)
-    x, dx = w.x[g, lane], w.dx[g, lane]
-    pull = bias_gradient * w.scale[g, lane]
+def _note_growth(sums, pull, x, own, dx):
+    """Add a record's gradient at all dimensions, but for the part of the positive left out."""
     if own == 0.0:
         for d in range(sums.size):
             sums[d] += pull * x[d]
@@ -110,37 +104,41 @@ def _note_growth(sums, g, lane, weight, bias_gradient, w):
 def _ask(row, rows, bias, bias_squares):
     """Ask for a row that will be changed."""
     first, last = span(rows, row)
-    last -= _LAST
+    last -= _ONE
     prefetch_to_write(rows.values, first)
     prefetch_to_write(rows.values, last)
     prefetch_to_write(rows.squares, first)
     prefetch_to_write(rows.squares, last)
-    prefetch_to_write(bias, np.uint64(row))
-    prefetch_to_write(bias_squares, np.uint64(row))
+    prefetch_to_write(bias, row)
+    prefetch_to_write(bias_squares, row)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def apply_part(part, n_groups, rows, bias, bias_squares, weight, history, step, w, growth):
     """Make the steps of a part of the item rows, in the order (group, record)."""
     for g in range(n_groups):
-        first, last = w.first[g, part], w.first[g, part + 1]
+        row_of, lane_of, gradient = w.row[g], w.lane[g], w.gradient[g]
+        first, last = np.uint64(w.first[g, part]), np.uint64(w.first[g, part + 1])
         start = w.begin[g, part]
         for r in range(first, min(first + _AHEAD, last)):
-            _ask(w.row[g, r], rows, bias, bias_squares)
+            _ask(np.uint64(row_of[r]), rows, bias, bias_squares)
         for r in range(first, last):
             if r + _AHEAD < last:
-                _ask(w.row[g, r + _AHEAD], rows, bias, bias_squares)
-            row = w.row[g, r]
+                _ask(np.uint64(row_of[r + _AHEAD]), rows, bias, bias_squares)
+            row = np.uint64(row_of[r])
             e0, e1 = span(rows, row)
             step_row(
-                rows.values, rows.squares, e0, e1, w.gradient[g], start, step.learning_rate,
+                rows.values, rows.squares, e0, e1, gradient, start, step.learning_rate,
                 w.item_reg[row],
             )  # fmt: skip
             start += e1 - e0
-            gradient = w.bias_gradient[g, r]
-            bias_squares[row] += gradient * gradient
-            bias[row] -= step.learning_rate * gradient / np.sqrt(bias_squares[row])
+            of_bias = w.bias_gradient[g, r]
+            bias_squares[row] += of_bias * of_bias
+            bias[row] -= step.learning_rate * of_bias / np.sqrt(bias_squares[row])
             slot = growth.slot[row]
             if slot >= 0:
-                own = weight[row] if history else np.float32(0.0)
-                _note_growth(growth.sums[slot], g, w.lane[g, r], own, gradient, w)
+                lane = lane_of[r]  # that of a positive is complemented
+                own = weight[row] if history and lane < 0 else np.float32(0.0)
+                lane = max(lane, ~lane)
+                pull = of_bias * w.scale[g, lane]
+                _note_growth(growth.sums[slot], pull, w.x[g, lane], own, w.dx[g, lane])

@@ -18,6 +18,9 @@ the same seed gives the same bytes. What a group chooses are a few integers, and
 from them: so several machines share out the choosing, tell each other what they chose, and do the
 rest alike (:func:`choose_batch`, :func:`finish_batch`).
 
+What is called for every user is inlined by Numba itself, not left to LLVM: to pass the workspace
+on, a call counts references to each of its arrays.
+
 **Triples.** A user's vector ``x`` stays as it is while all its positives are visited; the gradient
 of ``x`` is gathered in ``dx`` on the way and passed on at the end: to the user's own row, or to all
 rows of the history. With history users ``x`` is the sum of the history, bent
@@ -58,7 +61,7 @@ def _keep(g, lane, eighths, w):
         w.slope[g, d] = slope(summed[d], x[d], eighths)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _visit(g, lane, positives, negatives, items, history, scale, step, w):
     """Visit one user's positives: write two records a triple, gather ``dx``; return the totals."""
     rows, x, dx, spare, gradient, own_start = (
@@ -77,10 +80,10 @@ def _visit(g, lane, positives, negatives, items, history, scale, step, w):
     odds = 1.0
     triples = 0
     for t in range(positives.size):
-        i, j = positives[t], negatives[t]
+        i, j = np.uint64(positives[t]), np.uint64(negatives[t])
         own = items.weight[i] if history else nothing
         i0, i1 = span(rows, i)
-        if j < 0:  # nothing to learn from i, but its row still takes its part of dx
+        if negatives[t] < 0:  # nothing to learn from i, but its row still takes its part of dx
             if history:
                 start = record(w, g, i, ~lane, nothing, i1 - i0)
                 own_start[t] = start
@@ -141,7 +144,7 @@ def _visit(g, lane, positives, negatives, items, history, scale, step, w):
     return loss + np.log(odds), triples
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _step_user(users, user, dx, gradient, positives, step, growth):
     """Make the step of a user's own row, and note its gradient where nothing is stored.
 
@@ -183,7 +186,7 @@ def _visit_group(
         sum_of_losses += loss
         n_triples += triples
         if not history:
-            _step_user(users, user, w.dx[g, lane], w.spare[g], positives.size, step, growth)
+            _step_user(users, user, w.dx[g, lane], w.whole[g], positives.size, step, growth)
     w.loss[g] = sum_of_losses
     w.triples[g] = n_triples
 

@@ -59,7 +59,7 @@ def _hardest(bits, pool, scores, pool_bias, lane, scale, seen, candidates, choic
     return chosen
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _uniform(bits, n_items, seen):
     """Draw a negative uniformly; -1 if none is found, as when a user has nearly all items."""
     for _ in range(DRAWS):
@@ -70,7 +70,7 @@ def _uniform(bits, n_items, seen):
     return np.int64(-1)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _choose(g, lane, positives, bias, scale, step, bits, w, at):
     """Draw a negative for each positive of a user, -1 where there is none; return the next bits."""
     seen = w.seen[g]

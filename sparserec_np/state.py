@@ -81,12 +81,12 @@ class Workspace(NamedTuple):
         scale: Scale of each user vector, float32 array of shape [G, L].
         x: User vectors, float32 array of shape [G, L, dim].
         summed: Sums of histories, of which ``x`` is made; the same shape, or [G, L, 0].
-        whole: ``x`` of one user with nothing left out, float32 array of shape [G, dim] or [G, 0].
-        slope: Derivative of it by ``summed``; the same shape.
+        whole: ``x`` of one user with nothing left out, float32 array of shape [G, dim]; in the
+            embedding model the gradient at the stored weights of a user's row.
+        slope: Derivative of it by ``summed``; the same shape, or [G, 0].
         lanes: The same with the users side by side, float32 array of shape [G, dim, L].
         dx: Gradient of the user vectors, float32 array of shape [G, L, dim].
-        spare: Of the history model, where it is all zero between uses, and of the step of a user's
-            row; float32 array of shape [G, dim].
+        spare: All zero between uses, float32 array of shape [G, dim].
         pool: Items to draw candidates from, int32 array of shape [G, P].
         pool_scores: float32 array of shape [G, P, L].
         pool_bias: float32 array of shape [G, P].
@@ -177,7 +177,7 @@ def workspace(
         scale=floats(LANES),
         x=floats(LANES, dim),
         summed=floats(LANES, dim if history else 0),
-        whole=floats(dim if history else 0),
+        whole=floats(dim),
         slope=floats(dim if history else 0),
         lanes=floats(dim if hard else 0, LANES),
         dx=floats(LANES, dim),
