@@ -14,7 +14,6 @@ Everything is silent unless the program sets up :mod:`logging`; the logger is ``
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +79,6 @@ _HOME = {
     "read": "interactions",
     "tune": "tuning",
 }
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

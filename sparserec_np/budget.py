@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,13 @@ from sparserec_np.checkpoint import file_checksum, identity
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions
+from sparserec_np.log import logger
 from sparserec_np.modelfile import SizePlan
 from sparserec_np.sizes import parse_size
 from sparserec_np.state import Rows
 from sparserec_np.trainer import Tables
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 WEIGHTS_A_ROW = 12
 """Mean number of weights a row where neither size nor sparsity is given."""

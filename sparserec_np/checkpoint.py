@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import os
 import re
@@ -29,10 +28,11 @@ from sparserec_np._version import __version__
 from sparserec_np.errors import InputError
 from sparserec_np.ids import Ids, IntIds, StrIds
 from sparserec_np.interactions import Interactions
+from sparserec_np.log import logger
 from sparserec_np.records import EpochRecord, State, Tables
 from sparserec_np.state import Items, Rows
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 KEPT = 2
 """Checkpoints in a folder: should the last one be damaged, there is one before it."""

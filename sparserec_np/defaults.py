@@ -6,7 +6,6 @@ The rules were found on the validation parts of four data sets, from six interac
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,8 +13,9 @@ from typing import Any
 
 from sparserec_np.config import Config
 from sparserec_np.interactions import Interactions
+from sparserec_np.log import logger
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def config_for(interactions: Interactions, given: Mapping[str, Any]) -> Config:

@@ -11,7 +11,6 @@ the user's test items; a place where no item was recommended is False. They retu
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,12 +20,13 @@ import numpy.typing as npt
 
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, align, from_any, take_users
+from sparserec_np.log import logger
 from sparserec_np.retrieval import top_k
 
 if TYPE_CHECKING:
     from sparserec_np.runtime import Model
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 Hits = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from dataclasses import replace
 from typing import IO
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError
+from sparserec_np.log import logger
 from sparserec_np.records import State, Tables
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 _HALVINGS = 10  # how often the learning rate is halved before giving up
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,12 +11,13 @@ from sparserec_np.checkpoint import Checkpoints, Progress
 from sparserec_np.config import Config
 from sparserec_np.errors import ClusterError
 from sparserec_np.interactions import Interactions, from_any
+from sparserec_np.log import logger
 from sparserec_np.records import EpochRecord, State, Tables
 from sparserec_np.split import hold_out
 from sparserec_np.trainer import Run, start, train
 from sparserec_np.validation import Validator
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 HELD_OUT = 0.1
 """Share of each user's interactions held out to choose the epoch, where nothing else is given."""

@@ -7,7 +7,6 @@ with a smaller step when it diverged.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from sparserec_np.config import Config
 from sparserec_np.explore import explore, growth_buffer, no_growth, sample_rows
 from sparserec_np.interactions import Interactions
 from sparserec_np.kernels import GROUP_POSITIVES, cut_groups, most_weights, run_batches
+from sparserec_np.log import logger
 from sparserec_np.nmf import factorise
 from sparserec_np.peers import ALONE, Peers
 from sparserec_np.records import EpochRecord, State, Tables
@@ -40,7 +40,7 @@ __all__ = [
     "train",
 ]
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 # Purposes of random numbers; each has streams of its own.
 _SEEDS, _FILL, _ORDER, _NEGATIVES, _SAMPLE = range(5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,11 +15,12 @@ import numpy as np
 from sparserec_np import atomic
 from sparserec_np.checkpoint import differing
 from sparserec_np.errors import InputError, missing_extra
+from sparserec_np.log import logger
 
 if TYPE_CHECKING:
     import optuna
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 _SQLITE = b"SQLite format 3\0"
 _STARTUP = 5  # trials drawn at random, and never pruned, before there is something to learn from

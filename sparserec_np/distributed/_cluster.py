@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,13 +9,14 @@ from importlib.metadata import version
 from typing import Any
 
 from sparserec_np.errors import ClusterError, InputError, missing_extra
+from sparserec_np.log import logger
 
 try:
     from distributed import Client, Lock
 except ImportError as error:
     raise missing_extra("distributed", "dask", "work on a Dask cluster") from error
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 _CONNECT = 10.0  # seconds for the scheduler to answer
 _WORKERS = 30.0  # seconds for the first worker to come

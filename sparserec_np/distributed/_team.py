@@ -9,7 +9,6 @@ depends on how many peers there are, nothing of it is seen in the result.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -25,8 +24,9 @@ from sparserec_np.distributed._cluster import check_workers, lost_scheduler, wor
 from sparserec_np.distributed._member import Member
 from sparserec_np.distributed._mesh import PeerLostError
 from sparserec_np.errors import ClusterError, SparseRecError
+from sparserec_np.log import logger
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 _LOOK = 1.0  # seconds between two looks at whether all workers are alive
 _RETURN = 30.0  # seconds in which lost workers may come back before the others go on without them

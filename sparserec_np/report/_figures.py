@@ -6,7 +6,6 @@ Users and items are grouped by octaves of their number of training interactions:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +24,7 @@ from sparserec_np.evaluation import (
     score,
 )
 from sparserec_np.interactions import Interactions, align, positions_in, take_users
+from sparserec_np.log import logger
 from sparserec_np.trainer import start, thread_count
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ Floats: TypeAlias = "npt.NDArray[np.float64]"
 _DIMENSIONS, _TOP_ITEMS = 8, 6
 _RECOMMENDED, _REASONS, _SHOWN = 6, 2, 10
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def figures(
