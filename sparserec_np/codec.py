@@ -14,7 +14,7 @@ Sources: P. Elias, "Efficient storage and retrieval by content and address of st
 21(2), 1974; R. Fano, MIT Project MAC memo 61, 1971.
 
 Functions raise ``ValueError`` for arrays that no writer makes; the reader of model files says
-where. Decoding works in pieces, so that its scratch memory is bounded (about 0.5 MB) whatever the
+where. Decoding works in pieces, so that its scratch memory is bounded (about 0.3 MB) whatever the
 size of the sequence.
 """
 
@@ -44,8 +44,8 @@ class ByteSequence(Protocol):
     def __getitem__(self, part: slice, /) -> UInt8Array: ...
 
 
-_PACK_PIECE = 8 * 2048  # values; a multiple of 8, so that every piece ends on a whole byte
-_UNARY_PIECE = 2048  # bytes of the vector ``high`` that are decoded at a time
+_PACK_PIECE = 8 * 1024  # values; a multiple of 8, so that every piece ends on a whole byte
+_UNARY_PIECE = 1024  # bytes of the vector ``high`` that are decoded at a time
 
 
 def packed_bytes(count: int, bits: int) -> int:

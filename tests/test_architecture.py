@@ -32,6 +32,7 @@ LAYERS = [
     "search",
     "compiled",
     # what trains
+    "log",
     "peers",
     "stores",
     "interactions",
