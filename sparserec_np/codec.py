@@ -90,21 +90,39 @@ def unpack_bits(
     """
     if bits == 8:
         return packed[start:stop]
-    dtype = np.min_scalar_type((1 << bits) - 1)
     skipped = start % 8  # read whole groups of 8 values, which are ``bits`` whole bytes
-    out = np.empty((max(stop - start + skipped + 7, 0) // 8, 8), dtype=dtype)
-    for first in range(0, len(out), _PACK_PIECE // 8):
+    n_groups = max(stop - start + skipped + 7, 0) // 8
+    out = np.empty((n_groups, 8), dtype=np.min_scalar_type((1 << bits) - 1))
+    for first in range(0, n_groups, _PACK_PIECE // 8):
         groups = out[first : first + _PACK_PIECE // 8]
         begin = (start // 8 + first) * bits
         piece = packed[begin : begin + len(groups) * bits]
         # One 64-bit word is read at each value; the words of the last values end in the padding.
         window = np.zeros(len(groups) * bits + 8, dtype=np.uint8)
         window[: len(piece)] = piece
+        if bits <= MAX_CODE_BITS:
+            words = np.ndarray((len(groups),), "<u8", window, 0, (bits,))
+            groups[:] = _spread(words, bits).view(np.uint8).reshape(-1, 8)
+            continue
         mask = np.uint64((1 << bits) - 1)
         for j in range(8):
             words = np.ndarray((len(groups),), "<u8", window, j * bits // 8, (bits,))
             groups[:, j] = (words >> np.uint64(j * bits % 8)) & mask
     return out.reshape(-1)[skipped : skipped + stop - start]
+
+
+def _spread(words: UInt64Array, bits: int) -> UInt64Array:
+    """Move the 8 values of ``bits`` bits at the low end of each word to a byte each.
+
+    In halves, then quarters, then eighths of a word: all 8 values at once.
+    """
+    for width in (4, 2, 1):
+        part = (1 << width * bits) - 1
+        lower = sum(part << place for place in range(0, 64, 16 * width))
+        upper = np.uint64(lower << width * bits)
+        shift = np.uint64(width * (8 - bits))
+        words = (words & np.uint64(lower)) | ((words & upper) << shift)
+    return words.astype("<u8", copy=False)
 
 
 def choose_low_bits(count: int, universe: int) -> int:
@@ -175,6 +193,7 @@ def decode_monotone(
     """
     stop_bit = 8 * len(high) if stop_bit is None else stop_bit
     done, previous = 0, np.uint64(0)
+    numbers = np.arange(8 * _UNARY_PIECE)
     for begin in range(start_bit // 8, (stop_bit + 7) // 8, _UNARY_PIECE):
         piece = high[begin : min(begin + _UNARY_PIECE, (stop_bit + 7) // 8)]
         ones = np.flatnonzero(np.unpackbits(piece, bitorder="little").view(np.bool_))
@@ -187,7 +206,8 @@ def decode_monotone(
         if not len(ones):
             continue
         e = first + done
-        ones -= np.arange(e - 8 * begin, e - 8 * begin + len(ones))
+        ones -= numbers[: len(ones)]
+        ones += 8 * begin - e
         keys = ones.view(np.uint64)  # all in place: fresh memory costs more than the arithmetic
         keys <<= np.uint64(low_bits)
         keys |= unpack_bits(low, low_bits, e, e + len(ones))

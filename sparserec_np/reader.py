@@ -152,7 +152,10 @@ class ModelFile:
         packed = self._container.part("items.codes")
         done = 0
         for keys in self._table_keys(table, "items"):
-            dims = keys // table.rows
+            first, last = int(keys[0]) // table.rows, int(keys[-1]) // table.rows
+            dims = np.arange(first, last + 1)
+            ends = np.searchsorted(keys, (dims + 1) * table.rows)
+            dims = np.repeat(dims, np.diff(ends, prepend=0))
             keys -= dims * table.rows  # now items
             codes = codec.unpack_bits(packed, table.value_bits, done, done + len(keys))
             yield Piece(dims, keys, codes)

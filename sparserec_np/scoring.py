@@ -28,6 +28,7 @@ _CODE_BITS = 8  # of the words that hold an item, or a dimension, and the code o
 _PIECE = 32_768  # weights scored at a time: their scratch arrays stay in the second-level cache
 _STREAMS = 2  # passes of the first request
 _GROUP = 64  # scores whose maximum stands for them in the search for a threshold
+_SHORT = 100  # lists up to it are ordered by Python
 _WORTH = 0.25  # weights that bounds must spare for each item to make up for their passes
 _FEW = 32  # one item in so many may be scored on its own; scoring all of them is faster than more
 
@@ -216,7 +217,8 @@ class ItemTable:
         most = self.bias.copy()
         self._add(most, strong, scaled.astype(np.float32), self._short_levels)
         most[left_out] = -np.inf
-        bar = float(_bar(most, k))
+        sample = _sample(most, k)
+        bar = float(np.partition(sample, len(sample) - k)[-k])
         norms, slack = self._limits
         most += norms * np.float32(radius)
         while True:
@@ -307,11 +309,29 @@ def top_k(scores: npt.NDArray[np.floating], k: int) -> IntArray:
     """
     candidates = np.flatnonzero(scores >= _bar(scores, k))
     candidates = candidates[scores[candidates] > -np.inf]
-    return candidates[np.argsort(-scores[candidates], kind="stable")[:k]]
+    found = scores[candidates]
+    if k > _SHORT:
+        return candidates[np.argsort(-found, kind="stable")[:k]]
+    best = sorted(zip((-found).tolist(), candidates.tolist(), strict=True))[:k]
+    return np.array([item for _, item in best], dtype=np.int64)
 
 
-def _bar(scores: npt.NDArray[np.floating], k: int) -> np.floating | float:
-    """A lower bound of the k-th best score: the k-th best maximum of groups."""
-    groups = len(scores) // _GROUP
-    sample = scores[: groups * _GROUP].reshape(_GROUP, groups).max(0) if groups > 2 * k else scores
-    return np.partition(sample, len(sample) - k)[-k] if k < len(sample) else -np.inf
+def _bar(scores: npt.NDArray[np.floating], k: int) -> float:
+    """A lower bound of the k-th best score.
+
+    For short lists without NumPy's partition, as without its sort of floats above: together they
+    are half a megabyte of code, which a process that answers one question need not load.
+    """
+    sample = _sample(scores, k)
+    if k >= len(sample):
+        return -np.inf
+    if k > _SHORT:
+        return float(np.partition(sample, len(sample) - k)[-k])
+    return float(sorted(sample.tolist())[-k])
+
+
+def _sample(scores: npt.NDArray[_Float], k: int) -> npt.NDArray[_Float]:
+    """Some of the scores, whose k-th best is a lower bound of that of all: maxima of groups."""
+    while (groups := len(scores) // _GROUP) > 2 * k:
+        scores = scores[: groups * _GROUP].reshape(_GROUP, groups).max(0)
+    return scores
