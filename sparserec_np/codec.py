@@ -45,6 +45,10 @@ class ByteSequence(Protocol):
 
 
 _PACK_PIECE = 8 * 1024  # values; a multiple of 8, so that every piece ends on a whole byte
+_BLOCK = 64  # bytes of it that are decoded as a whole, or not at all
+_BLOCK_BITS = 8 * _BLOCK
+_BLOCKS = 32  # of them are decoded at a time
+_MOST_SKIPPED = 128  # blocks between two that are decoded together
 _UNARY_PIECE = 1024  # bytes of the vector ``high`` that are decoded at a time
 
 
@@ -109,6 +113,28 @@ def unpack_bits(
             words = np.ndarray((len(groups),), "<u8", window, j * bits // 8, (bits,))
             groups[:, j] = (words >> np.uint64(j * bits % 8)) & mask
     return out.reshape(-1)[skipped : skipped + stop - start]
+
+
+def unpack_at(packed: ByteSequence, bits: int, places: npt.NDArray[np.int64]) -> UInt64Array:
+    """Read some packed integers.
+
+    Args:
+        packed: Bytes as :func:`pack_bits` makes them.
+        bits: 0 to ``MAX_BITS``.
+        places: Their numbers, int64 array of shape [n], ascending, not empty.
+
+    Returns:
+        uint64 array of shape [n].
+    """
+    begin = int(places[0]) * bits // 8
+    piece = packed[begin : packed_bytes(int(places[-1]) + 1, bits)]
+    window = np.zeros(len(piece) + 8, dtype=np.uint8)
+    window[: len(piece)] = piece
+    at = places * bits - 8 * begin
+    at_every_byte = np.ndarray((len(piece) + 1,), "<u8", window, 0, (1,))
+    words = at_every_byte[at >> 3] >> (at & 7).astype(np.uint64)
+    values: UInt64Array = words & np.uint64((1 << bits) - 1)
+    return values
 
 
 def _spread(words: UInt64Array, bits: int) -> UInt64Array:
@@ -217,3 +243,83 @@ def decode_monotone(
         yield keys
     if done != count:
         raise ValueError(f"{done} keys, where {count} should be")
+
+
+def decode_ranges(
+    low: ByteSequence,
+    high: ByteSequence,
+    low_bits: int,
+    *,
+    count: int,
+    begins: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Decode the keys in some ranges, piece by piece, and few others.
+
+    A directory says how many keys come before each block of the unary vector: it is made by
+    counting bits, so that blocks without a key of the ranges need not be decoded.
+
+    Args:
+        low: Packed low bits of the whole sequence.
+        high: Its unary vector.
+        low_bits: Low bits of a key.
+        count: How many keys there are.
+        begins: Where the ranges begin, int64 array of shape [n], ascending.
+        ends: One after their last keys; no range reaches into the next one.
+
+    Yields:
+        Ascending keys, among them all of the ranges, and their numbers in the sequence, int64
+        arrays, none empty.
+
+    Raises:
+        ValueError: There are not ``count`` keys, or one is not above the one before it.
+    """
+    counts = _count_ones(high)
+    before = np.cumsum(counts) - counts
+    if int(counts.sum()) != count:
+        raise ValueError(f"{int(counts.sum())} keys, where {count} should be")
+    zeros = _BLOCK_BITS * np.arange(len(counts)) - before
+    # The keys of a high part h come after h zeros, and before the next one.
+    first = np.searchsorted(zeros, begins >> low_bits, "left") - 1
+    last = np.searchsorted(zeros, (ends - 1) >> low_bits, "right") - 1
+    change = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.add.at(change, np.maximum(first, 0), 1)
+    np.add.at(change, last + 1, -1)
+    blocks = np.flatnonzero(np.cumsum(change[:-1]))
+    cuts = np.flatnonzero(np.diff(blocks) > _MOST_SKIPPED) + 1
+    previous = -1
+    for stretch in np.split(blocks, cuts):
+        for start in range(0, len(stretch), _BLOCKS):
+            chosen = stretch[start : start + _BLOCKS]
+            bits = _blocks_of(high, int(chosen[0]), int(chosen[-1]) + 1)[chosen - chosen[0]]
+            ones = np.flatnonzero(np.unpackbits(bits, bitorder="little").view(np.bool_))
+            if not len(ones):
+                continue
+            n = counts[chosen]
+            places = np.arange(len(ones)) + np.repeat(before[chosen] - np.cumsum(n) + n, n)
+            keys = ones + np.repeat(_BLOCK_BITS * (chosen - np.arange(len(chosen))), n) - places
+            keys <<= low_bits
+            keys |= unpack_at(low, low_bits, places).view(np.int64)
+            if keys[0] <= previous or (keys[1:] <= keys[:-1]).any():
+                raise ValueError(f"keys after {previous} that are not in ascending order")
+            previous = int(keys[-1])
+            yield keys, places
+
+
+def _count_ones(high: ByteSequence) -> npt.NDArray[np.int64]:
+    """Count the ones in each block of a unary vector."""
+    ones = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)
+    n_blocks = -(-len(high) // _BLOCK)
+    counts = np.zeros(n_blocks, dtype=np.int64)
+    for start in range(0, n_blocks, _MOST_SKIPPED):
+        stop = min(start + _MOST_SKIPPED, n_blocks)
+        counts[start:stop] = ones[_blocks_of(high, start, stop)].sum(1)
+    return counts
+
+
+def _blocks_of(high: ByteSequence, start: int, stop: int) -> UInt8Array:
+    """Some blocks of a unary vector, uint8 array of shape [stop - start, _BLOCK]."""
+    piece = high[start * _BLOCK : stop * _BLOCK]
+    blocks = np.zeros((stop - start, _BLOCK), dtype=np.uint8)
+    blocks.reshape(-1)[: len(piece)] = piece
+    return blocks

@@ -148,18 +148,74 @@ class ModelFile:
         Raises:
             ModelFileError: The positions are not those of a table.
         """
+        packed = self._container.part("items.codes")
+        bits = self.layout.items.value_bits
+        for first, dims, items in self._item_positions():
+            codes = codec.unpack_bits(packed, bits, first, first + len(items))
+            yield Piece(dims, items, codes)
+
+    def item_rows(self, items: npt.NDArray[np.int64]) -> Iterator[Piece]:
+        """Decode the rows of some items, as :meth:`item_pieces` does those of all.
+
+        Args:
+            items: Which, int64 array.
+
+        Raises:
+            ModelFileError: The positions are not those of a table.
+        """
         table = self.layout.items
         packed = self._container.part("items.codes")
+        wanted = np.zeros(table.rows, dtype=np.bool_)
+        wanted[items] = True
+        for first, dims, stored in self._item_positions():
+            here = np.flatnonzero(wanted[stored])
+            if len(here):
+                codes = codec.unpack_at(packed, table.value_bits, first + here)
+                yield Piece(dims[here], stored[here], codes)
+
+    def _item_positions(
+        self,
+    ) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Decode where the item table has weights: number of the first one, dims and items."""
+        rows = self.layout.items.rows
         done = 0
-        for keys in self._table_keys(table, "items"):
-            first, last = int(keys[0]) // table.rows, int(keys[-1]) // table.rows
+        for keys in self._table_keys(self.layout.items, "items"):
+            first, last = int(keys[0]) // rows, int(keys[-1]) // rows
             dims = np.arange(first, last + 1)
-            ends = np.searchsorted(keys, (dims + 1) * table.rows)
+            ends = np.searchsorted(keys, (dims + 1) * rows)
             dims = np.repeat(dims, np.diff(ends, prepend=0))
-            keys -= dims * table.rows  # now items
-            codes = codec.unpack_bits(packed, table.value_bits, done, done + len(keys))
-            yield Piece(dims, keys, codes)
+            keys -= dims * rows  # now items
+            yield done, dims, keys
             done += len(keys)
+
+    def item_lists(self, dims: npt.NDArray[np.int64]) -> Iterator[Piece]:
+        """Decode some dimensions of the item table, as :meth:`item_pieces` does all.
+
+        Args:
+            dims: Which, int64 array, ascending.
+
+        Raises:
+            ModelFileError: The positions are not those of a table.
+        """
+        table = self.layout.items
+        part = self._container.part
+        wanted = np.zeros(table.dim, dtype=np.bool_)
+        wanted[dims] = True
+        try:
+            for keys, places in codec.decode_ranges(
+                part("items.low"), part("items.high"), table.low_bits, count=table.weights,
+                begins=dims * table.rows, ends=(dims + 1) * table.rows,
+            ):  # fmt: skip
+                if keys[-1] >= table.rows * table.dim:
+                    raise ValueError(f"a key that is not below {table.rows * table.dim}")
+                of_keys = keys // table.rows
+                here = np.flatnonzero(wanted[of_keys])
+                if len(here):
+                    found = of_keys[here]
+                    codes = codec.unpack_at(part("items.codes"), table.value_bits, places[here])
+                    yield Piece(found, keys[here] - found * table.rows, codes)
+        except ValueError as error:
+            raise damaged(self.name, f"the tensor 'items.high' encodes {error}") from None
 
     def item_levels(self) -> npt.NDArray[np.float32]:
         """The codebook of the item table: float32 array of shape [2**value_bits], ascending."""

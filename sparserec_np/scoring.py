@@ -91,13 +91,10 @@ class ItemTable:
         return self._streams_left >= 0
 
     def _streamed_rows(self, items: IntArray) -> Rows:
-        wanted = np.zeros(self._n_items, dtype=np.bool_)
-        wanted[items] = True
         none = np.empty(0, dtype=np.int64)
         pieces = [(none, none, none.astype(np.float64))]
-        for dims, stored, codes in self._file.item_pieces():
-            places = np.flatnonzero(wanted[stored])
-            pieces.append((dims[places], stored[places], self._levels[codes[places]]))
+        for dims, stored, codes in self._file.item_rows(items):
+            pieces.append((dims, stored, self._levels[codes]))
         all_dims, all_items, values = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
         order = np.argsort(all_items, kind="stable")
         owners = np.searchsorted(items, all_items[order])
@@ -172,12 +169,10 @@ class ItemTable:
         np.add.at(sums, found.astype(np.intp), products)
 
     def _streamed_dots(self, vector: FloatArray, result: FloatArray) -> None:
-        active = vector != 0
-        for dims, items, codes in self._file.item_pieces():
-            places = np.flatnonzero(active[dims])
-            products = self._levels[codes[places]]
-            products *= vector[dims[places]]
-            np.add.at(result, items[places], products)
+        for dims, items, codes in self._file.item_lists(np.flatnonzero(vector)):
+            products = self._levels[codes]
+            products *= vector[dims]
+            np.add.at(result, items, products)
 
     def best(
         self, vector: FloatArray, scale: float, left_out: IntArray, k: int
