@@ -47,7 +47,7 @@ class ByteSequence(Protocol):
 _PACK_PIECE = 8 * 1024  # values; a multiple of 8, so that every piece ends on a whole byte
 _BLOCK = 64  # bytes of it that are decoded as a whole, or not at all
 _BLOCK_BITS = 8 * _BLOCK
-_BLOCKS = 32  # of them are decoded at a time
+_BLOCKS = 16  # of them are decoded at a time
 _MOST_SKIPPED = 128  # blocks between two that are decoded together
 _UNARY_PIECE = 1024  # bytes of the vector ``high`` that are decoded at a time
 
