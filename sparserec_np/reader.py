@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,10 +22,10 @@ from sparserec_np.layout import (
     IdsLayout,
     IntIdsLayout,
     Layout,
-    TableLayout,
     TextsLayout,
     UsersLayout,
 )
+from sparserec_np.packed import PackedItems, checked_keys, table_keys
 from sparserec_np.source import FileSource, Source
 from sparserec_np.texts import decode_texts
 
@@ -51,14 +50,6 @@ class Postings(NamedTuple):
     codes: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
     levels: npt.NDArray[np.float32]
-
-
-class Piece(NamedTuple):
-    """Some weights of the item table, in the order of :class:`Postings`: dims, items and codes."""
-
-    dims: npt.NDArray[np.int64]
-    items: npt.NDArray[np.int64]
-    codes: npt.NDArray[np.unsignedinteger]
 
 
 def open_model(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> ModelFile:
@@ -92,6 +83,7 @@ class ModelFile:
         name: How messages call the file.
         size: Bytes of the file.
         layout: Sizes and kinds of all parts.
+        items: The weights of the item table.
         config: Hyperparameters of the training.
         facts: What was known about data and result.
     """
@@ -105,6 +97,7 @@ class ModelFile:
         self.config = self._json("config")
         self.facts = self._json("facts")
         container.check_tensors(self.layout.tensors())
+        self.items = PackedItems(container, self.layout.items)
 
     @property
     def version(self) -> str:
@@ -135,87 +128,12 @@ class ModelFile:
         codes = np.empty(table.weights, dtype=np.uint8)
         counts = np.zeros(table.dim, dtype=np.int64)
         done = 0
-        for piece in self.item_pieces():
+        for piece in self.items.pieces():
             here = slice(done, done + len(piece.items))
             items[here], codes[here] = piece.items, piece.codes
             counts += np.bincount(piece.dims, minlength=table.dim)
             done = here.stop
         return Postings(items, codes, np.r_[0, np.cumsum(counts)], self.item_levels())
-
-    def item_pieces(self) -> Iterator[Piece]:
-        """Decode the item table by dimension, some thousand weights at a time, keeping none.
-
-        Raises:
-            ModelFileError: The positions are not those of a table.
-        """
-        packed = self._container.part("items.codes")
-        bits = self.layout.items.value_bits
-        for first, dims, items in self._item_positions():
-            codes = codec.unpack_bits(packed, bits, first, first + len(items))
-            yield Piece(dims, items, codes)
-
-    def item_rows(self, items: npt.NDArray[np.int64]) -> Iterator[Piece]:
-        """Decode the rows of some items, as :meth:`item_pieces` does those of all.
-
-        Args:
-            items: Which, int64 array.
-
-        Raises:
-            ModelFileError: The positions are not those of a table.
-        """
-        table = self.layout.items
-        packed = self._container.part("items.codes")
-        wanted = np.zeros(table.rows, dtype=np.bool_)
-        wanted[items] = True
-        for first, dims, stored in self._item_positions():
-            here = np.flatnonzero(wanted[stored])
-            if len(here):
-                codes = codec.unpack_at(packed, table.value_bits, first + here)
-                yield Piece(dims[here], stored[here], codes)
-
-    def _item_positions(
-        self,
-    ) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-        """Decode where the item table has weights: number of the first one, dims and items."""
-        rows = self.layout.items.rows
-        done = 0
-        for keys in self._table_keys(self.layout.items, "items"):
-            first, last = int(keys[0]) // rows, int(keys[-1]) // rows
-            dims = np.arange(first, last + 1)
-            ends = np.searchsorted(keys, (dims + 1) * rows)
-            dims = np.repeat(dims, np.diff(ends, prepend=0))
-            keys -= dims * rows  # now items
-            yield done, dims, keys
-            done += len(keys)
-
-    def item_lists(self, dims: npt.NDArray[np.int64]) -> Iterator[Piece]:
-        """Decode some dimensions of the item table, as :meth:`item_pieces` does all.
-
-        Args:
-            dims: Which, int64 array, ascending.
-
-        Raises:
-            ModelFileError: The positions are not those of a table.
-        """
-        table = self.layout.items
-        part = self._container.part
-        wanted = np.zeros(table.dim, dtype=np.bool_)
-        wanted[dims] = True
-        try:
-            for keys, places in codec.decode_ranges(
-                part("items.low"), part("items.high"), table.low_bits, count=table.weights,
-                begins=dims * table.rows, ends=(dims + 1) * table.rows,
-            ):  # fmt: skip
-                if keys[-1] >= table.rows * table.dim:
-                    raise ValueError(f"a key that is not below {table.rows * table.dim}")
-                of_keys = keys // table.rows
-                here = np.flatnonzero(wanted[of_keys])
-                if len(here):
-                    found = of_keys[here]
-                    codes = codec.unpack_at(part("items.codes"), table.value_bits, places[here])
-                    yield Piece(found, keys[here] - found * table.rows, codes)
-        except ValueError as error:
-            raise damaged(self.name, f"the tensor 'items.high' encodes {error}") from None
 
     def item_levels(self) -> npt.NDArray[np.float32]:
         """The codebook of the item table: float32 array of shape [2**value_bits], ascending."""
@@ -282,7 +200,8 @@ class ModelFile:
             raise damaged(self.name, f"the tensor 'users.blocks' falls or ends too high at {block}")
         begin_key = block * ROWS_A_BLOCK * table.dim
         end_key = min(begin_key + ROWS_A_BLOCK * table.dim, table.rows * table.dim)
-        pieces = self._table_keys(
+        pieces = table_keys(
+            self._container,
             table,
             "users",
             first=first,
@@ -310,7 +229,7 @@ class ModelFile:
         dims = np.empty(table.weights, dtype=np.uint16)
         counts = np.zeros(table.rows, dtype=np.int64)
         done = 0
-        for keys in self._table_keys(table, "users"):
+        for keys in table_keys(self._container, table, "users"):
             rows = keys // table.dim
             dims[done : done + len(keys)] = keys - rows * table.dim
             first = int(rows[0])
@@ -374,32 +293,6 @@ class ModelFile:
             raise TypeError("a history model has no user table")
         return side
 
-    def _table_keys(
-        self, table: TableLayout, prefix: str, **where: int
-    ) -> Iterator[npt.NDArray[np.int64]]:
-        """Decode positions and check that each occurs once and is below rows x dim."""
-        where.setdefault("count", table.weights)
-        for keys in self._keys(prefix, table.low_bits, table.rows * table.dim, where):
-            yield keys.view(np.int64)  # rows * dim is below 2**47
-
-    def _keys(
-        self, prefix: str, low_bits: int, universe: int, where: dict[str, int]
-    ) -> Iterator[npt.NDArray[np.uint64]]:
-        # A row of the user table is looked up in the mapped file; all else is decoded as a whole.
-        source = self._container.mapped if "first" in where else self._container.part
-        low, high = source(f"{prefix}.low"), source(f"{prefix}.high")
-        previous = -1
-        try:
-            for keys in codec.decode_monotone(low, high, low_bits, **where):
-                if int(keys[0]) == previous or (keys[1:] == keys[:-1]).any():
-                    raise ValueError("a key that occurs twice")
-                previous = int(keys[-1])
-                if previous >= universe:
-                    raise ValueError(f"a key that is not below {universe}")
-                yield keys
-        except ValueError as error:
-            raise damaged(self.name, f"the tensor '{prefix}.high' encodes {error}") from None
-
     def _codes(self, count: int, bits: int, prefix: str) -> npt.NDArray[np.uint8]:
         packed = self._container.part(f"{prefix}.codes")
         return codec.unpack_bits(packed, bits, 0, count)
@@ -423,7 +316,9 @@ class ModelFile:
                 return IntIds.from_range(ids.start, ids.rows)
             values = np.empty(ids.rows, dtype=np.uint64)
             done = 0
-            for keys in self._keys(prefix, ids.low_bits, ids.span, {"count": ids.rows}):
+            for keys in checked_keys(
+                self._container, prefix, ids.low_bits, ids.span, {"count": ids.rows}
+            ):
                 values[done : done + len(keys)] = keys
                 done += len(keys)
             values += np.uint64(ids.start % 2**64)  # exact modulo 2**64

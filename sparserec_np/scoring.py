@@ -93,7 +93,7 @@ class ItemTable:
     def _streamed_rows(self, items: IntArray) -> Rows:
         none = np.empty(0, dtype=np.int64)
         pieces = [(none, none, none.astype(np.float64))]
-        for dims, stored, codes in self._file.item_rows(items):
+        for dims, stored, codes in self._file.items.rows(items):
             pieces.append((dims, stored, self._levels[codes]))
         all_dims, all_items, values = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
         order = np.argsort(all_items, kind="stable")
@@ -169,7 +169,7 @@ class ItemTable:
         np.add.at(sums, found.astype(np.intp), products)
 
     def _streamed_dots(self, vector: FloatArray, result: FloatArray) -> None:
-        for dims, items, codes in self._file.item_lists(np.flatnonzero(vector)):
+        for dims, items, codes in self._file.items.lists(np.flatnonzero(vector)):
             products = self._levels[codes]
             products *= vector[dims]
             np.add.at(result, items, products)

@@ -22,6 +22,7 @@ LAYERS = [
     "texts",
     "arrays",
     "modelfile",
+    "packed",
     "reader",
     "bounds",
     "scoring",
