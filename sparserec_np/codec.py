@@ -45,11 +45,11 @@ class ByteSequence(Protocol):
 
 
 _PACK_PIECE = 8 * 1024  # values; a multiple of 8, so that every piece ends on a whole byte
-_BLOCK = 64  # bytes of it that are decoded as a whole, or not at all
+_UNARY_PIECE = 1024  # bytes of the vector ``high`` that are decoded at a time
+_BLOCK = 64  # bytes of ``high`` that are decoded or skipped where some keys alone are wanted
 _BLOCK_BITS = 8 * _BLOCK
 _BLOCKS = 16  # of them are decoded at a time
 _MOST_SKIPPED = 128  # blocks between two that are decoded together
-_UNARY_PIECE = 1024  # bytes of the vector ``high`` that are decoded at a time
 
 
 def packed_bytes(count: int, bits: int) -> int:

@@ -6,6 +6,7 @@ Nothing is kept: each call decodes what it is asked for, piece by piece.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 
 class Piece(NamedTuple):
-    """Some weights of the item table, in the order of :class:`Postings`: dims, items and codes."""
+    """Some weights of the item table, by ascending dimension, then item.
+
+    Attributes:
+        dims: int64 array of shape [n].
+        items: int64 array of shape [n].
+        codes: Indices into the codebook, unsigned array of shape [n].
+    """
 
     dims: npt.NDArray[np.int64]
     items: npt.NDArray[np.int64]
@@ -97,7 +104,7 @@ class PackedItems:
         part = self._container.part
         wanted = np.zeros(table.dim, dtype=np.bool_)
         wanted[dims] = True
-        try:
+        with _damage(self._container, "items"):
             for keys, places in codec.decode_ranges(
                 part("items.low"), part("items.high"), table.low_bits, count=table.weights,
                 begins=dims * table.rows, ends=(dims + 1) * table.rows,
@@ -110,10 +117,6 @@ class PackedItems:
                     found = of_keys[here]
                     codes = codec.unpack_at(part("items.codes"), table.value_bits, places[here])
                     yield Piece(found, keys[here] - found * table.rows, codes)
-        except ValueError as error:
-            raise damaged(
-                self._container.name, f"the tensor 'items.high' encodes {error}"
-            ) from None
 
 
 def table_keys(
@@ -154,7 +157,7 @@ def checked_keys(
     source = container.mapped if "first" in where else container.part
     low, high = source(f"{prefix}.low"), source(f"{prefix}.high")
     previous = -1
-    try:
+    with _damage(container, prefix):
         for keys in codec.decode_monotone(low, high, low_bits, **where):
             if int(keys[0]) == previous or (keys[1:] == keys[:-1]).any():
                 raise ValueError("a key that occurs twice")
@@ -162,5 +165,12 @@ def checked_keys(
             if previous >= universe:
                 raise ValueError(f"a key that is not below {universe}")
             yield keys
+
+
+@contextmanager
+def _damage(container: Container, prefix: str) -> Iterator[None]:
+    """Say of which file and tensor it is that keys make no sense."""
+    try:
+        yield
     except ValueError as error:
         raise damaged(container.name, f"the tensor '{prefix}.high' encodes {error}") from None

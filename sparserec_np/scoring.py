@@ -212,7 +212,7 @@ class ItemTable:
         most = self.bias.copy()
         self._add(most, strong, scaled.astype(np.float32), self._short_levels)
         most[left_out] = -np.inf
-        sample = _sample(most, k)
+        sample = _sample(most, k)  # as in _bar, but a program that asks again wants speed
         bar = float(np.partition(sample, len(sample) - k)[-k])
         norms, slack = self._limits
         most += norms * np.float32(radius)

@@ -7,6 +7,7 @@ of Parquet the columns that are needed.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -201,5 +202,10 @@ class _FileOfManyThreads:
 
 
 def _open(url: str) -> Any:
+    from fsspec.implementations.memory import MemoryFile
+
     store, path = store_of(url)
-    return store.open(path, "rb", block_size=_BLOCK)
+    file = store.open(path, "rb", block_size=_BLOCK)
+    if isinstance(file, MemoryFile):  # all that open it share one object and its position
+        return io.BytesIO(file.getvalue())
+    return file
