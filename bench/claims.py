@@ -214,7 +214,7 @@ def learn(
     """
     done = Learned()
     for stage, most in zip(plan, epochs, strict=True):
-        validate = None if held is None else Validator(data, held, None, 1.0, stage.config.seed)
+        validate = None if held is None else Validator(data, held, stage.config)
         began = perf_counter()
         tables = stage.start(done.tables, data, stage.config, stage.dim, stage.weights)
         started = perf_counter()

@@ -77,6 +77,7 @@ def samples() -> list[bytes]:
             history_weights=None if embedding else rng.uniform(0.1, 2, n_items).astype(np.float32),
             history_exponent=0.0 if embedding else 0.5,
             history_power=0.875 if seed == 1 else 1.0,
+            history_recency=0.5 if seed == 1 else 0.0,
             user_ids=_ids(rng, n_users, kind) if embedding else None,
             user_rows=_table(rng, n_users, dim) if embedding else None,
             labels=[f"Łabel {n}" * (n % 3) for n in range(n_items)] if seed % 2 else None,

@@ -104,8 +104,7 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
     if epochs is None:
         common.settled_bytes()
         learned, held = hold_out(data, fraction=0.1)
-        exponent = config.history_exponent if users == "history" else None
-        Validator(learned, held, exponent, config.history_power, 0)
+        Validator(learned, held, config)
         note("hold out")
         del learned, held
         common.settled_bytes()

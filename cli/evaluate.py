@@ -16,6 +16,7 @@ from .options import (
     print_json,
     read_files,
     reading_options,
+    times_of,
 )
 from .tables import kilobytes, print_facts
 
@@ -54,7 +55,8 @@ def evaluate(
     from sparserec_np.runtime import load
 
     loaded = load(model)
-    known, wanted = read_files(train, **reading), read_files([test], **reading)
+    known = read_files(train, **reading, **times_of(loaded))
+    wanted = read_files([test], **reading)
     metrics = evaluation.evaluate(loaded, known, wanted, k=k, threads=threads)
     if as_json:
         print_json(metrics)

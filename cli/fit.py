@@ -67,6 +67,12 @@ from .tables import kilobytes
 )
 @click.option("--candidates", type=int, metavar="N", help="Negatives to choose the hardest from.")
 @click.option("--learning-rate", type=float, metavar="X", help="Step size of Adagrad.")
+@click.option(
+    "--recency",
+    type=click.FloatRange(0, 1),
+    metavar="E",
+    help="How much what is recent counts for more, 0 to 1; else chosen where times are known.",
+)
 @click.option("--reg", type=float, metavar="X", help="L2 penalty on the weights.")
 @click.option(
     "--warm-start",
@@ -133,6 +139,8 @@ def fit(
         hyperparameters.setdefault("users", load(warm_start).users)
     titles = read_labels(labels) if labels else []
     held = read_files([valid], **{**reading, **NO_FILTER}) if valid else None
+    if hyperparameters.get("users") != "embedding" and hyperparameters.get("recency") != 0:
+        reading["with_times"] = None
     data = read_files(files, **reading) if dask is None else _spread(files, reading)
     with show_epochs() as on_epoch:
         estimator = SparseRec(**hyperparameters).fit(
@@ -166,6 +174,7 @@ def fit(
         "interactions": interactions.nnz,
         "epochs": estimator.best_epoch_,
         "ndcg": estimator.best_ndcg_,
+        "recency": estimator.recency_,
         "seconds": round(time.perf_counter() - started, 3),
     }
     if as_json:

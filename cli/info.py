@@ -28,6 +28,7 @@ def info(model: Path, as_json: bool) -> None:
             ("file", f"{kilobytes(facts['bytes'])}, checksum right"),
             ("users", _users(facts)),
             ("items", f"{facts['n_items']:,}"),
+            *_recency(facts),
             ("dim", facts["dim"]),
             ("weights", f"{facts['weights']:,} (sparsity {facts['sparsity']:.3f})"),
             *((f"bytes: {name}", f"{size:,}") for name, size in facts["parts"].items()),
@@ -42,6 +43,13 @@ def _users(facts: dict[str, Any]) -> str:
     if facts["users"] == "history":
         return "served by their histories: no user is in the file, and no interaction"
     return f"{facts['n_users']:,}, a row of weights each"
+
+
+def _recency(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    recency = facts["history_recency"]
+    if not recency:
+        return []
+    return [("recency", f"{recency:g}: histories are ordered, the latest item last")]
 
 
 def _value(value: object) -> str:

@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from sparserec_np.interactions import Interactions
+    from sparserec_np.runtime import Model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -134,6 +135,11 @@ def _log_to_stderr(level: int) -> None:
 def quiet() -> bool:
     """Whether ``-q`` was given."""
     return not logging.getLogger("sparserec_np").isEnabledFor(logging.INFO)
+
+
+def times_of(model: Model) -> dict[str, Any]:
+    """What to read of the files that say what the users of a model had."""
+    return {"with_times": model.history_recency > 0}
 
 
 def read_files(files: Sequence[Path | str], **options: Any) -> Interactions:

@@ -23,6 +23,7 @@ from .options import (
     print_json,
     read_files,
     reading_options,
+    times_of,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
 )
 @click.argument("model", type=MODEL)
 @click.option("--user", metavar="ID", help="Recommend to this user.")
-@click.option("--history", metavar="ID,ID,...", help="Recommend to someone who had these items.")
+@click.option(
+    "--history",
+    metavar="ID,ID,...",
+    help="Recommend to someone who had these items, the latest last.",
+)
 @click.option("--all-users", is_flag=True, help="Recommend to every user of --interactions.")
 @click.option(
     "--interactions", cls=FilesOption, help="What the users had; it is not recommended again."
@@ -131,13 +136,12 @@ def _to_user(
         )
     known: list[Any] = []
     if files:
-        interactions = read_files(files, **reading)
+        interactions = read_files(files, **reading, **times_of(model))
         (position,) = interactions.user_ids.locate([interactions.user_ids.parse(user)])
         if position < 0 and model.users == "history":
             raise UnknownIdError(f"user {user} is not in {', '.join(files)}")
         if position >= 0:
-            row = slice(*interactions.indptr[position : position + 2])
-            known = interactions.item_ids.take(interactions.items[row])
+            known = interactions.item_ids.take(interactions.items_of(position))
     if model.users == "history":
         return model.recommend(history=known, k=k)
     assert model.user_ids is not None  # an embedding model has users
@@ -156,7 +160,7 @@ def _to_everybody(
     from sparserec_np.modelfile import check_writable
 
     check_writable(output)
-    interactions = read_files(files, **reading)
+    interactions = read_files(files, **reading, **times_of(model))
     return write_recommendations(model, interactions, output, k=k, threads=threads)
 
 

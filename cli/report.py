@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from .files import FilesCommand, FilesOption
-from .options import MODEL, common_options, json_option, print_json, read_files, reading_options
+from .options import (
+    MODEL,
+    common_options,
+    json_option,
+    print_json,
+    read_files,
+    reading_options,
+    times_of,
+)
 from .tables import kilobytes
 
 
@@ -59,7 +67,8 @@ def report(
     check_writable(output)
     records = None if log is None else read_log(log)
     loaded = load(model)
-    known, wanted = read_files(train, **reading), read_files([test], **reading)
+    known = read_files(train, **reading, **times_of(loaded))
+    wanted = read_files([test], **reading)
     found = figures(loaded, known, wanted, k=k, log=records, examples=examples, threads=threads)
     page = render(found, name=model.name).encode()
     write(output, page)

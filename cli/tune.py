@@ -112,7 +112,8 @@ def tune(
     _check(budgets, outputs, plot, storage, seed)
     reading, _ = apart(options)
     titles = read_labels(labels) if labels else []
-    interactions = read_files(files, **reading)
+    with_times = False if users == "embedding" else None
+    interactions = read_files(files, **reading, with_times=with_times)
     found, stopped = _search(
         interactions,
         budgets,

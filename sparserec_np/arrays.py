@@ -56,6 +56,9 @@ class ModelArrays:
             (``"history"`` only).
         history_exponent: ``alpha`` (``"history"`` only).
         history_power: ``p``, a multiple of 1/8 above 0, at most 1 (``"history"`` only).
+        history_recency: ``e`` in ``(age + 1)^-e``, what ``w_j`` is multiplied by for the item of a
+            history that ``age`` others came after: a multiple of 1/8 from 0 to 1. ``|H|`` is then
+            the sum of these (``"history"`` only).
         user_ids: Ids of the rows of ``user_rows`` (``"embedding"`` only).
         user_rows: The rows ``x_u`` (``"embedding"`` only).
         labels: A title or other text for each item, empty where there is none; or None.
@@ -72,6 +75,7 @@ class ModelArrays:
     history_weights: npt.NDArray[np.float32] | None = None
     history_exponent: float = 0.0
     history_power: float = 1.0
+    history_recency: float = 0.0
     user_ids: Ids | None = None
     user_rows: Table | None = None
     labels: Sequence[str] | None = None
@@ -111,6 +115,10 @@ def check(arrays: ModelArrays) -> None:
         raise InputError(
             f"the history power must be a multiple of 1/8 from 1/8 to 1, but is "
             f"{arrays.history_power}"
+        )
+    elif arrays.history_recency * EIGHTHS not in range(EIGHTHS + 1):
+        raise InputError(
+            f"the recency must be a multiple of 1/8 from 0 to 1, but is {arrays.history_recency}"
         )
     elif arrays.history_weights is not None:
         _check_values(arrays.history_weights, n_items, "history weight")

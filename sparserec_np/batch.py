@@ -81,19 +81,25 @@ def write_recommendations(
     return Written(users=n_users, rows=n_rows, skipped=all_users - n_users)
 
 
-def write_table(path: Path, columns: dict[str, tuple[Ids, npt.NDArray[Any]]]) -> None:
-    """Write columns of ids to a Parquet file, which appears under its name when complete.
+def write_table(path: Path, interactions: Interactions) -> None:
+    """Write interactions to a Parquet file, which appears under its name when complete.
 
     Args:
-        path: The file to write.
-        columns: Ids and the numbers of them that the column has, by its name.
+        path: The file to write: columns ``user``, ``item`` and, where times are known, ``time``.
+        interactions: What to write.
     """
     import duckdb
 
+    columns = {
+        "user": _column(interactions.user_ids, interactions.user_of_entry()),
+        "item": _column(interactions.item_ids, interactions.items),
+    }
+    if interactions.times is not None:
+        columns["time"] = interactions.times
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
         whole = Path(scratch, "whole.parquet")
         with duckdb.connect(":memory:") as connection:
-            connection.register("t", {name: _column(*column) for name, column in columns.items()})
+            connection.register("t", columns)
             connection.execute(f"COPY t TO {_quoted(whole)} (FORMAT parquet)")
         whole.replace(path)
 

@@ -74,6 +74,7 @@ class Budget:
         interactions: Interactions,
         labels: Sequence[str] | None,
         facts: dict[str, Any],
+        recency: float = 0.0,
     ) -> ModelArrays:
         """Bring trained tables into the form that is encoded."""
         history = self.config.users == "history"
@@ -86,6 +87,7 @@ class Budget:
             history_weights=tables.items.weight if _weighs(self.config) else None,
             history_exponent=self.config.history_exponent if history else 0.0,
             history_power=self.config.history_power if history else 1.0,
+            history_recency=recency if history else 0.0,
             user_ids=None if history else interactions.user_ids,
             user_rows=None if history else _table(tables.users, self.dim),
             labels=labels,
@@ -144,6 +146,7 @@ def plan_budget(
             labels=labels,
             history_exponent=config.history_exponent if history else 0.0,
             history_power=config.history_power if history else 1.0,
+            history_recency=_longest_recency(interactions, config),
             has_history_weights=_weighs(config),
             value_bits=config.value_bits,
             text_room=modelfile.text_bytes(config.to_dict(), longest),
@@ -169,6 +172,13 @@ def plan_budget(
         "budget: %s: %s weights in %s rows x %d columns", asked, f"{total:,}", f"{rows:,}", dim
     )
     return Budget(config, dim, (item_weights, total - item_weights))
+
+
+def _longest_recency(interactions: Interactions, config: Config) -> float:
+    """A recency that takes as many bytes as the one that will be, or more."""
+    if config.users == "embedding":
+        return 0.0
+    return float(interactions.has_times) if config.recency is None else config.recency
 
 
 def _weighs(config: Config) -> bool:

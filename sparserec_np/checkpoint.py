@@ -29,7 +29,7 @@ from sparserec_np.errors import InputError
 from sparserec_np.ids import Ids, IntIds, StrIds
 from sparserec_np.interactions import Interactions
 from sparserec_np.log import logger
-from sparserec_np.records import EpochRecord, State, Tables
+from sparserec_np.records import Chosen, EpochRecord, State, Tables
 from sparserec_np.state import Items, Rows
 
 _log = logger(__name__)
@@ -38,7 +38,7 @@ KEPT = 2
 """Checkpoints in a folder: should the last one be damaged, there is one before it."""
 
 _NAME = "checkpoint-{}.npz"
-_FORMAT = 1
+_FORMAT = 2
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -48,8 +48,8 @@ class Progress:
 
     stage: str
     """The stage that is on its way; see :attr:`EpochRecord.stage`."""
-    chosen: tuple[int, float | None] | None
-    """Number of epochs and NDCG@20 that an earlier stage found, or None."""
+    chosen: Chosen | None
+    """What an earlier stage found, or None."""
     state: State
     """Where the stage is."""
     records: tuple[EpochRecord, ...]
@@ -337,7 +337,7 @@ def _progress(meta: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Progress
     chosen = meta["chosen"]
     return Progress(
         meta["stage"],
-        None if chosen is None else (chosen[0], chosen[1]),
+        None if chosen is None else Chosen(*chosen),
         state,
         tuple(EpochRecord(**record) for record in meta["records"]),
     )

@@ -17,6 +17,7 @@ from numba import njit
 
 from sparserec_np.arrays import Table
 from sparserec_np.bending import bend_all
+from sparserec_np.history import History
 from sparserec_np.ids import Id
 from sparserec_np.reader import open_model
 from sparserec_np.runtime import Model
@@ -48,11 +49,15 @@ class CompiledModel(Model):
     """A :class:`sparserec_np.Model` whose ``recommend`` runs compiled. Thread-safe."""
 
     def _best(
-        self, user: Id | None, known: IntArray, left_out: IntArray, k: int
+        self, user: Id | None, known: History, left_out: IntArray, k: int
     ) -> tuple[IntArray, FloatArray]:
         table = self._table
         if user is None:
-            vector = compose(table.indptr, table.dims, table.values, self._weights, known, self.dim)
+            weights = self._weights[known.items].astype(np.float64)
+            if known.weights is not None:
+                weights *= known.weights
+            rows = table.indptr, table.dims, table.values
+            vector = compose(*rows, weights, known.items, self.dim)
             bend_all(vector, self.history_power)
             scale = self._scale(known)
         else:
@@ -89,16 +94,15 @@ def compose(indptr, dims, values, weights, known, dim):
         indptr: Rows of the item table, int64 array of shape [n_items + 1].
         dims: uint16 array of shape [weights].
         values: float32 array of shape [weights].
-        weights: Weights within a history, float32 array of shape [n_items].
-        known: Items of the history, int64 array, ascending.
+        weights: Weights of the items of the history, float64 array of shape [n].
+        known: These items, int64 array of shape [n], ascending.
         dim: Columns of the table.
 
     Returns:
         float64 array of shape [dim].
     """
     vector = np.zeros(dim)
-    for item in known:
-        weight = np.float64(weights[item])
+    for item, weight in zip(known, weights):  # noqa: B905  (numba knows no strict=)
         for e in range(indptr[item], indptr[item + 1]):
             vector[dims[e]] += values[e] * weight
     return vector

@@ -62,6 +62,11 @@ class Config:
     """p in ``sign(y) |y|^p``, what each dimension of a summed history becomes: a multiple of 1/8.
     Many items that say the same count for less."""
 
+    recency: float | None = None
+    """e in ``(age + 1)^-e``, what the weight of an item within a history is multiplied by once all
+    is learned, ``age`` being how many items came after it: a multiple of 1/8 from 0, where order
+    means nothing, to 1. None: chosen on what is held out where times are known, else 0."""
+
     degree_exponent: float = 0.4
     """beta in ``degree^-beta``, the weight of an item within a history."""
 
@@ -98,6 +103,8 @@ class Config:
             raise InputError(f"users must be 'history' or 'embedding', not {self.users!r}")
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
+            if value is None and name in _OPEN:
+                continue
             whole = name in _WHOLE
             if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
                 kind = "a whole number" if whole else "a number"
@@ -105,8 +112,10 @@ class Config:
             if not low <= value <= high:
                 limits = f"{low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
                 raise InputError(f"{name} must be {limits}, not {value:g}")
-        if self.history_power * 8 % 1:
-            raise InputError(f"history_power must be a multiple of 1/8, not {self.history_power:g}")
+        for name in ("history_power", "recency"):
+            value = getattr(self, name)
+            if value is not None and value * 8 % 1:
+                raise InputError(f"{name} must be a multiple of 1/8, not {value:g}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON can hold it."""
@@ -125,6 +134,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "pool": (16, 1 << 20),
     "history_exponent": (0.0, 2.0),
     "history_power": (0.125, 1.0),
+    "recency": (0.0, 1.0),
     "degree_exponent": (0.0, 2.0),
     "initial_norm": (1e-6, 1e3),
     "initial_square": (1e-9, 1e6),
@@ -136,4 +146,5 @@ _RANGES: dict[str, tuple[float, float]] = {
     "value_bits": (1, 8),
     "seed": (0, (1 << 63) - 1),
 }
+_OPEN = {field.name for field in fields(Config) if str(field.type).endswith("None")}
 _WHOLE = {field.name for field in fields(Config) if str(field.type).startswith("int")}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MAX_HEADER = 1 << 20
 """Longest header in bytes, in writing and in reading."""
 
-KNOWN_MAJORS = ("1", "2")
+KNOWN_MAJORS = ("1", "2", "3")
 """Major versions of the format that are read, whatever the minor one."""
 
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -235,7 +235,7 @@ def _metadata(header: dict[str, Any], name: str) -> dict[str, str]:
     if parts[0] not in KNOWN_MAJORS:
         raise ModelFileError(
             f"{name}: a model of format version {version[:40]}, but this reader knows "
-            f"{' and '.join(f'{major}.x' for major in KNOWN_MAJORS)}: upgrade sparserec-np, or "
+            f"{KNOWN_MAJORS[0]}.x to {KNOWN_MAJORS[-1]}.x: upgrade sparserec-np, or "
             "write the model again"
         )
     return metadata

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparserec_np import modelfile, runtime
 from sparserec_np import warm_start as warm
@@ -53,6 +52,9 @@ class SparseRec:
         history_exponent: Scales a history of ``|H|`` items by ``|H|^-history_exponent``.
         history_power: Bends each dimension ``y`` of a summed history to ``sign(y) |y|^power``, so
             that many items that say the same count for less; a multiple of 1/8.
+        recency: Weighs an item of a history that ``age`` others came after by
+            ``(age + 1)^-recency``, a multiple of 1/8 from 0 to 1. None: chosen on what is held out
+            where times are known, else 0.
         degree_exponent: Weighs an item of a history by ``degree^-degree_exponent``.
         initial_norm: Norm of the rows that training starts from.
         sweeps: Sweeps of the sparse NMF.
@@ -65,6 +67,7 @@ class SparseRec:
         model_: The fitted model, :class:`sparserec_np.Model`, read back from the bytes of the file.
         history_: One :class:`sparserec_np.trainer.EpochRecord` an epoch, of all stages.
         best_epoch_: Number of epochs that the model was trained for.
+        recency_: Recency of the model, chosen or given.
         best_ndcg_: NDCG@20 on the validation part at that epoch, or None.
         interactions_: What was learned from.
     """
@@ -82,6 +85,7 @@ class SparseRec:
         candidates: int | None = None,
         history_exponent: float | None = None,
         history_power: float | None = None,
+        recency: float | None = None,
         degree_exponent: float | None = None,
         initial_norm: float | None = None,
         sweeps: int | None = None,
@@ -100,6 +104,7 @@ class SparseRec:
         self.candidates = candidates
         self.history_exponent = history_exponent
         self.history_power = history_power
+        self.recency = recency
         self.degree_exponent = degree_exponent
         self.initial_norm = initial_norm
         self.sweeps = sweeps
@@ -152,9 +157,11 @@ class SparseRec:
             X: :class:`sparserec_np.Interactions`, or anything that
                 :func:`sparserec_np.interactions.from_any` takes: a scipy matrix, a pair of arrays
                 ``(users, items)``, an array of two columns, a pandas, polars or Arrow frame, paths
-                of files.
+                of files. Times that are there, as in ``(users, items, times)`` or a column of a
+                frame or file, tell what is recent.
             y: Not used; scikit-learn's tools hand it over.
-            valid: Interactions to choose the best epoch by, of the same kinds.
+            valid: Interactions to choose the best epoch by, of the same kinds; without it and
+                ``epochs``, a tenth of each user's is held out, the latest where times are known.
             labels: Titles or other texts to store with the items, by item id.
             on_epoch: Called after each epoch.
             checkpoint: Folder to keep the state of the fit in while it is on its way.
@@ -240,12 +247,12 @@ class SparseRec:
         )
         self.history_ = job.records
         with thread_count(_plain(self.threads)):
-            tables, epochs, ndcg = job.run(interactions, held, choose=choose)
+            tables, chosen = job.run(interactions, held, choose=choose)
         self.interactions_ = interactions
-        self.best_epoch_ = epochs
-        self.best_ndcg_ = ndcg
-        facts = plan.facts(interactions, epochs, ndcg)
-        self._bytes = modelfile.encode(plan.arrays(tables, interactions, texts, facts))
+        self.best_epoch_, self.best_ndcg_, self.recency_ = chosen
+        facts = plan.facts(interactions, chosen.epochs, chosen.ndcg)
+        arrays = plan.arrays(tables, interactions, texts, facts, chosen.recency)
+        self._bytes = modelfile.encode(arrays)
         self.model_ = runtime.load(self._bytes)
         return self
 
@@ -353,8 +360,7 @@ class SparseRec:
             raise UnknownIdError(
                 f"user {user!r} is not in the training data: for someone new give history=[...]"
             )
-        items: NDArray[np.int32] = data.items[data.indptr[position] : data.indptr[position + 1]]
-        return data.item_ids.take(items)
+        return data.item_ids.take(data.items_of(position, ordered=self.recency_ > 0))
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):

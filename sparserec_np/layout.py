@@ -21,7 +21,7 @@ MAX_VALUE = 1e6
 """Largest magnitude of a weight, a bias or a history weight: no score can overflow."""
 MAX_EXPONENT = 2.0
 EIGHTHS = 8
-"""The power of a history is a whole number of eighths; so many of them, that is 1, bend nothing."""
+"""Power and recency of a history are whole numbers of eighths; so many of them are 1."""
 ROWS_A_BLOCK = 256
 """Rows of a row-major table between two entries of its directory."""
 
@@ -138,6 +138,7 @@ class HistoryLayout(NamedTuple):
     exponent: float
     weights: CodesLayout
     power: float = 1.0
+    recency: float = 0.0
 
 
 class Layout(NamedTuple):
@@ -157,8 +158,10 @@ class Layout(NamedTuple):
     @property
     def version(self) -> str:
         """The lowest version of the format that has a place for all of it."""
-        bent = isinstance(self.user_side, HistoryLayout) and self.user_side.power < 1
-        return "2.0" if bent else "1.0"
+        side = self.user_side
+        if isinstance(side, UsersLayout):
+            return "1.0"
+        return "3.0" if side.recency > 0 else "2.0" if side.power < 1 else "1.0"
 
     def tensors(self) -> TensorSpecs:
         """All tensors, in the order of their data: four-byte types first, so all are aligned."""
@@ -192,6 +195,8 @@ class Layout(NamedTuple):
             fields["history_bits"] = self.user_side.weights.bits
             if self.user_side.power < 1:
                 fields["eighths"] = round(self.user_side.power * EIGHTHS)
+            if self.user_side.recency > 0:
+                fields["recency"] = round(self.user_side.recency * EIGHTHS)
         if self.labels:
             fields["labels"] = _texts_to_json(self.labels)
         return fields
@@ -216,7 +221,9 @@ class Layout(NamedTuple):
             bits = fields.integer("history_bits", 0, MAX_CODE_BITS)
             exponent = fields.number("exponent", 0, MAX_EXPONENT)
             eighths = fields.integer("eighths", 1, EIGHTHS) if "eighths" in value else EIGHTHS
-            user_side = HistoryLayout(exponent, CodesLayout(n_items, bits), eighths / EIGHTHS)
+            recency = fields.integer("recency", 0, EIGHTHS) if "recency" in value else 0
+            weights = CodesLayout(n_items, bits)
+            user_side = HistoryLayout(exponent, weights, eighths / EIGHTHS, recency / EIGHTHS)
         else:
             raise fields.wrong("users", "is neither 'embedding' nor 'history'")
         return cls(

@@ -90,7 +90,10 @@ def encode(
                 arrays.history_weights, history_bits, prefix="history", out=tensors
             )
         user_side = HistoryLayout(
-            float(arrays.history_exponent), weights, float(arrays.history_power)
+            float(arrays.history_exponent),
+            weights,
+            float(arrays.history_power),
+            float(arrays.history_recency),
         )
     labels = None
     if arrays.labels is not None:
@@ -122,6 +125,7 @@ class SizePlan:
         labels: A text for each item, or None.
         history_exponent: As it will be written (``"history"`` only).
         history_power: Likewise.
+        history_recency: Likewise.
         has_history_weights: Whether there will be history weights (``"history"`` only).
         value_bits: Bits of a stored weight.
         bias_bits: Bits of an item bias.
@@ -141,6 +145,7 @@ class SizePlan:
         labels: Sequence[str] | None = None,
         history_exponent: float = 0.0,
         history_power: float = 1.0,
+        history_recency: float = 0.0,
         has_history_weights: bool = True,
         value_bits: int = VALUE_BITS,
         bias_bits: int = BIAS_BITS,
@@ -160,6 +165,7 @@ class SizePlan:
             float(history_exponent),
             CodesLayout(len(item_ids), history_bits if has_history_weights else 0),
             float(history_power),
+            float(history_recency),
         )
         self._labels = None
         if labels is not None:

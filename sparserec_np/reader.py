@@ -272,6 +272,7 @@ class ModelFile:
             history_weights=self.history_weights(),
             history_exponent=0.0 if isinstance(side, UsersLayout) else side.exponent,
             history_power=1.0 if isinstance(side, UsersLayout) else side.power,
+            history_recency=0.0 if isinstance(side, UsersLayout) else side.recency,
             user_ids=self.user_ids(),
             user_rows=self.user_table() if embedding else None,
             labels=None if labels is None else labels.take(np.arange(len(labels))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,17 @@ class EpochRecord:
     """Seconds since the stage began, or was resumed."""
     stage: str
     """What the epoch was for: ``"choose"`` the epoch, or ``"train"``."""
+
+
+class Chosen(NamedTuple):
+    """What was chosen by a part that was held out."""
+
+    epochs: int
+    """Number of the best epoch."""
+    ndcg: float | None
+    """NDCG@20 of it; None where nothing was held out."""
+    recency: float
+    """Recency of the histories; see :class:`sparserec_np.config.Config`."""
 
 
 @dataclass(eq=False)

@@ -21,6 +21,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from sparserec_np.bending import bend_all
+from sparserec_np.history import by_age
 from sparserec_np.interactions import Interactions
 from sparserec_np.search import insert, plan, search, searchable
 from sparserec_np.state import LANES
@@ -65,7 +66,11 @@ class Scorer(NamedTuple):
 
 
 class Vectors(NamedTuple):
-    """Sparse user vectors: rows of a table (weights known), or histories (rows of items)."""
+    """Sparse vectors of users: rows of a table, or histories.
+
+    Histories are rows of items, with what recency makes of their weights, or without values where
+    that is nothing.
+    """
 
     indptr: NDArray[np.int64]
     columns: NDArray[np.int32]
@@ -78,13 +83,19 @@ def _compose(scorer, history, indptr, columns, values, row, vector):
         for e in range(indptr[row], indptr[row + 1]):
             vector[columns[e]] = values[e]
         return
-    for item in columns[indptr[row] : indptr[row + 1]]:
+    length = 0.0
+    for place in range(indptr[row], indptr[row + 1]):
+        item = columns[place]
         weight = scorer.weight[item]
+        if values.size:
+            weight *= values[place]
+            length += values[place]
+        else:
+            length += 1.0
         for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
             vector[scorer.dims[e]] += weight * scorer.values[e]
     bend_all(vector, scorer.power)
-    n = indptr[row + 1] - indptr[row]
-    vector *= np.float32(max(n, 1) ** -scorer.exponent)
+    vector *= np.float32(max(length, 1.0) ** -scorer.exponent)
 
 
 @njit(cache=True, nogil=True)
@@ -168,8 +179,7 @@ def rank_all(
 
     Args:
         scorer: The item side.
-        vectors: User rows (``history`` false: dimensions and values), or histories (true: items,
-            values unused).
+        vectors: User rows (``history`` false), or histories (true).
         rows: Which of them to serve, int64 array of shape [n].
         exclude_indptr: Items to leave out of the n rankings, int64 array of shape [n + 1].
         exclude_items: int32 array, ascending within a user.
@@ -189,6 +199,23 @@ def rank_all(
     return out, scores
 
 
+def histories(users: Interactions, recency: float) -> Vectors:
+    """Make vectors of histories.
+
+    Args:
+        users: The histories.
+        recency: e in ``(age + 1)^-e``, a multiple of 1/8 from 0 to 1.
+
+    Raises:
+        InputError: The recency is above 0, and there are no times to tell ages by.
+    """
+    weights = np.zeros(0, np.float32)
+    if recency > 0:
+        ages = users.ages()
+        weights = by_age(int(ages.max(initial=0)) + 1, recency).astype(np.float32)[ages]
+    return Vectors(users.indptr, users.items, weights)
+
+
 def top_k(
     model: Model,
     users: Interactions | NDArray[np.int64],
@@ -201,8 +228,9 @@ def top_k(
 
     Args:
         model: The loaded file.
-        users: For a history model the histories, in the model's numbering of items; for an
-            embedding model the users' numbers, int64 array of shape [n].
+        users: For a history model the histories, in the model's numbering of items, with times if
+            its recency is above 0; for an embedding model the users' numbers, int64 array of shape
+            [n].
         exclude: Items to leave out, one row for each of ``users``.
         k: Items a user, at least 1.
         threads: Number of threads; None for all cores.
@@ -227,7 +255,7 @@ def top_k(
         model.dim,
     )
     if isinstance(users, Interactions):
-        vectors = Vectors(users.indptr, users.items, np.zeros(0, np.float32))
+        vectors = histories(users, model.history_recency)
         rows = np.arange(users.n_users)
     else:
         own = model.users_table()

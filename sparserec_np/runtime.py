@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from sparserec_np.errors import InputError, UnknownIdError
+from sparserec_np.history import NOBODY, History, take_history
 from sparserec_np.ids import Id, Ids, IdSequence, StrIds
 from sparserec_np.layout import UsersLayout
 from sparserec_np.reader import ModelFile, open_model
@@ -113,6 +114,12 @@ class Model:
         side = self._file.layout.user_side
         return 1.0 if isinstance(side, UsersLayout) else side.power
 
+    @property
+    def history_recency(self) -> float:
+        """The ``e`` of a history model, a multiple of 1/8 from 0 to 1; 0: order means nothing."""
+        side = self._file.layout.user_side
+        return 0.0 if isinstance(side, UsersLayout) else side.recency
+
     def items_table(self) -> Table:
         """Decode the item rows: a table of n_items rows, its values float32."""
         return self._file.item_table()
@@ -139,8 +146,9 @@ class Model:
 
         Args:
             user: Id of a user of an embedding model.
-            history: Items that a user of a history model has: known ones count, each once, in any
-                order; unknown ones are ignored as long as one is known.
+            history: Items that a user of a history model has, the latest last: known ones count,
+                each once, unknown ones are ignored as long as one is known. The order matters only
+                to a model whose ``history_recency`` is above 0.
             k: How many items, at most.
             exclude: Items to leave out. None leaves out the history; a list leaves out exactly
                 its items, so ``[]`` lets items of the history come back. An embedding model does
@@ -160,7 +168,7 @@ class Model:
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise InputError(f"k must be a whole number, 1 or more, but is {k!r}")
         known = self._known_history(user, history)
-        left_out = known if exclude is None else self._located(exclude)
+        left_out = known.items if exclude is None else self._located(exclude)
         if candidates is not None:
             others = np.ones(len(self.item_ids), dtype=np.bool_)
             others[self._located(candidates)] = False
@@ -237,8 +245,8 @@ class Model:
         """Take the score of an item apart.
 
         For a history model each known item ``j`` has the share ``|H|^-alpha`` times the sum over
-        ``d`` of ``w_j v_jd v_id z_d / y_d`` (``FORMAT.md``, "Scores"); for an embedding model each
-        dimension ``d`` of both has ``x_ud v_id``. Bias and shares sum to the score.
+        ``d`` of ``w_j r_j v_jd v_id z_d / y_d`` (``FORMAT.md``, "Scores"); for an embedding model
+        each dimension ``d`` of both has ``x_ud v_id``. Bias and shares sum to the score.
 
         Args:
             item: Id of the item that was, or might be, recommended.
@@ -257,12 +265,12 @@ class Model:
         row = self._items.rows(np.array([index]))
         target = sum_by(row.dims, row.values, self.dim)
         if user is None:
-            rows = self._items.rows(known)
+            rows = self._items.rows(known.items)
             values = self._weighted(rows, known)
             target *= stretch(sum_by(rows.dims, values, self.dim), self.history_power)
             target *= self._scale(known)
-            shares = sum_by(rows.owners, values * target[rows.dims], len(known))
-            names: list[Any] = self.item_ids.take(known)
+            shares = sum_by(rows.owners, values * target[rows.dims], len(known.items))
+            names: list[Any] = self.item_ids.take(known.items)
         else:
             shares = self._user_vector(user) * target
             names = np.flatnonzero(shares).tolist()
@@ -287,8 +295,9 @@ class Model:
             ``users``, ``dim``, ``n_users`` (rows of the user table; for a history model those of
             its training if known, or None), ``n_items``, ``weights`` (stored, of both tables),
             ``sparsity`` (share not stored), ``bytes``, ``format_version``, ``value_bits``,
-            ``history_power``, ``labels`` (whether there are any), ``config``, ``facts``, and
-            ``parts``: bytes of the header and of each tensor, which sum to ``bytes``.
+            ``history_power``, ``history_recency``, ``labels`` (whether there are any), ``config``,
+            ``facts``, and ``parts``: bytes of the header and of each tensor, which sum to
+            ``bytes``.
 
         Raises:
             ModelFileError: The checksum differs.
@@ -312,6 +321,7 @@ class Model:
             "format_version": self._file.version,
             "value_bits": layout.items.value_bits,
             "history_power": self.history_power,
+            "history_recency": self.history_recency,
             "labels": layout.labels is not None,
             "config": self._file.config,
             "facts": facts,
@@ -330,57 +340,47 @@ class Model:
     def _history_codes(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
         return self._file.history_codes()
 
-    def _weighted(self, rows: Rows, known: IntArray) -> FloatArray:
+    def _weighted(self, rows: Rows, known: History) -> FloatArray:
         """The values of a history's rows, times the items' weights."""
-        if self._history_codes is None:
-            return rows.values
-        codes, levels = self._history_codes
-        return rows.values * levels[codes[known]][rows.owners]
+        weights: npt.NDArray[np.floating] | None = known.weights
+        if self._history_codes is not None:
+            codes, levels = self._history_codes
+            own = levels[codes[known.items]]
+            weights = own if weights is None else own * weights
+        return rows.values if weights is None else rows.values * weights[rows.owners]
 
     def _located(self, items: IdSequence) -> IntArray:
         """Indices of the known items, in any order."""
         found = self.item_ids.locate(items)
         return found[found >= 0]
 
-    def _known_history(self, user: Id | None, history: IdSequence | None) -> IntArray:
-        """Check that the request fits the model; indices of the history's items, ascending."""
+    def _known_history(self, user: Id | None, history: IdSequence | None) -> History:
+        """Check that the request fits the model; an embedding model has no history."""
         if self.users == "embedding":
             if user is None or history is not None:
                 raise InputError(
                     "this is an embedding model: give the id of a user, not a history; for new "
                     "users train one with users='history'"
                 )
-            return np.empty(0, dtype=np.int64)
+            return NOBODY
         if history is None or user is not None:
             raise InputError(
                 "this is a history model and knows no users: give the history, a list of item ids"
             )
-        if isinstance(history, (str, bytes)):
-            raise InputError(f"a history is a list of item ids, not the text {history!r}")
-        if not len(history):
-            raise InputError("the history is empty: give at least one item id")
-        # np.unique would import numpy.ma: 6 ms and more memory than all the rest of a request.
-        known = np.array(sorted(set(self._located(history).tolist())), dtype=np.int64)
-        if not len(known):
-            some = ", ".join(repr(item) for item in list(history)[:3])
-            raise UnknownIdError(
-                f"the model knows none of the {len(history)} items of the history ({some}"
-                f"{', ...' if len(history) > 3 else ''})"
-            )
-        return known
+        return take_history(history, self.item_ids, self.history_recency)
 
     def _best(
-        self, user: Id | None, known: IntArray, left_out: IntArray, k: int
+        self, user: Id | None, known: History, left_out: IntArray, k: int
     ) -> tuple[IntArray, FloatArray]:
         """Rank all items but those left out: at most ``k`` indices, best first, and scores."""
         if user is not None:
             return self._items.best(self._user_vector(user), 1.0, left_out, k)
-        rows = self._items.rows(known)
+        rows = self._items.rows(known.items)
         vector = bend(sum_by(rows.dims, self._weighted(rows, known), self.dim), self.history_power)
         return self._items.best(vector, self._scale(known), left_out, k)
 
-    def _scale(self, known: IntArray) -> float:
-        return float(len(known) ** -self.history_exponent)
+    def _scale(self, known: History) -> float:
+        return float(known.length**-self.history_exponent)
 
     def _user_vector(self, user: Id) -> FloatArray:
         dims, values = self._user_row(_index(self.user_ids, user, "user"))

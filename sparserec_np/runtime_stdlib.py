@@ -4,7 +4,7 @@
 >>> model = runtime_stdlib.load("movies.srec")                # doctest: +SKIP
 >>> ids, scores = model.recommend([1, 260], k=10)             # doctest: +SKIP
 
-It reads history models (``users="history"``) of format versions 1 and 2 and gives the items and
+It reads history models (``users="history"``) of format versions 1 to 3 and gives the items and
 scores of the NumPy runtime. It imports nothing of this package. Where loops over all weights would
 be slow, the work is left to C: packed bits are spread by arithmetic on very long integers, unary
 codes are taken apart by ``str.split``. The first request decodes the file (about 0.2 us a weight),
@@ -93,6 +93,7 @@ class Model:
         if type(self._exponent) not in (int, float) or not 0 <= self._exponent <= 2:
             raise ModelFileError(f"{file.name}: the exponent is no number from 0 to 2")
         self._eighths = _integer({"eighths": 8} | model, "eighths", 1, 8)
+        self._recency = _integer({"recency": 0} | model, "recency", 0, 8)
         self.item_ids = _read_ids(file, model["item_ids"], self._n)
         self._bias = file.values("bias", self._n, _integer(model, "bias_bits", 1, 8))
         bits = _integer(model, "history_bits", 0, 8)
@@ -107,7 +108,7 @@ class Model:
         """Find the best items for somebody who has some items.
 
         Args:
-            history: Item ids; known ones count, each once.
+            history: Item ids, the latest last; known ones count, each once.
             k: How many items, at most; 1 or more.
             exclude: Items to leave out; None leaves out the history.
 
@@ -118,11 +119,11 @@ class Model:
             UnknownIdError: No item of the history is known.
             ModelFileError: The file turns out to be damaged.
         """
-        known = sorted(self._located(history))
-        if not known:
+        latest_first = list(dict.fromkeys(reversed(self._located(history))))
+        if not latest_first:
             raise UnknownIdError("the model knows none of the items of the history")
-        left_out = known if exclude is None else self._located(exclude)
-        scores = self._scores(known)
+        left_out = latest_first if exclude is None else self._located(exclude)
+        scores = self._scores(latest_first)
         for item in left_out:
             scores[item] = -float("inf")
         best = heapq.nlargest(max(k, 0), range(self._n), key=scores.__getitem__)
@@ -134,19 +135,26 @@ class Model:
         fields = self._file.model.get("labels")
         return None if fields is None else _read_texts(self._file, fields, self._n, "labels")
 
-    def _located(self, ids: Iterable[Any]) -> set[int]:
+    def _located(self, ids: Iterable[Any]) -> list[int]:
         places = (_place(self.item_ids, item) for item in ids)
-        return {place for place in places if place >= 0}
+        return [place for place in places if place >= 0]
 
-    def _scores(self, known: list[int]) -> list[float]:
+    def _scores(self, latest_first: list[int]) -> list[float]:
         """Score all items; sums in the order that the format prescribes."""
+        by_age = [1.0] * len(latest_first)
+        if self._recency:
+            by_age = [_bend(1 / (age + 1), self._recency) for age in range(len(latest_first))]
+        known = dict(zip(latest_first, by_age, strict=True))
+        *_, length = accumulate(by_age)
         items, codes, bounds, levels = self._table = self._table or self._decode()
         vector = [0.0] * self._dim
         dim = 0
-        for place in compress(count(), map(set(known).__contains__, items)):
+        for place in compress(count(), map(known.__contains__, items)):
             while bounds[dim + 1] <= place:
                 dim += 1
-            weight = self._weights[items[place]] if self._weights is not None else 1.0
+            weight = known[items[place]]
+            if self._weights is not None:
+                weight = self._weights[items[place]] * weight
             vector[dim] += levels[codes[place]] * weight
         dots = [0.0] * self._n
         for dim, total in enumerate(vector):
@@ -156,7 +164,7 @@ class Model:
                 products = [level * value for level in levels]
                 for item, code in zip(items[begin:end], codes[begin:end], strict=True):
                     dots[item] += products[code]
-        scale = len(known) ** -self._exponent
+        scale = length**-self._exponent
         return [dot * scale + bias for dot, bias in zip(dots, self._bias, strict=True)]
 
     def _decode(self) -> tuple[array[int], bytes, list[int], array[float]]:
@@ -188,8 +196,8 @@ class _File:
         if metadata.get("format") != "sparserec-np":
             raise ModelFileError(f"{name}: no model of sparserec-np")
         version = metadata.get("version")
-        if str(version).partition(".")[0] not in ("1", "2"):
-            raise ModelFileError(f"{name}: format version {version!r}, neither 1.x nor 2.x")
+        if str(version).partition(".")[0] not in ("1", "2", "3"):
+            raise ModelFileError(f"{name}: format version {version!r}, none of 1.x to 3.x")
         place = raw.find(b'"header_crc32":"') + 16
         blank = raw[:place] + b"00000000" + raw[place + 8 :]
         if raw[place : place + 8] != b"%08x" % zlib.crc32(blank):

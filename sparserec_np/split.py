@@ -95,9 +95,10 @@ def hold_out(
     fraction: float | None = None,
     n: int | None = None,
     seed: int = 0,
+    latest: bool = False,
     peers: Peers = ALONE,
 ) -> tuple[Interactions, Interactions]:
-    """Hold out some interactions of each user, chosen at random.
+    """Hold out some interactions of each user: chosen at random, or the latest.
 
     Args:
         interactions: What to split.
@@ -106,6 +107,8 @@ def hold_out(
             0.1 a user with six interactions gives one away in six of ten cases.
         n: Exact number to hold out of each user. Exactly one of ``fraction`` and ``n`` is given.
         seed: Same seed, same split.
+        latest: Whether to hold out the latest, which needs times, and not any; see
+            :func:`leave_last_out`.
         peers: Who has the other users.
 
     Returns:
@@ -113,7 +116,8 @@ def hold_out(
         but one of its interactions, so a user with a single one gives none.
 
     Raises:
-        InputError: Neither or both of ``fraction`` and ``n`` are given, or one is out of range.
+        InputError: Neither or both of ``fraction`` and ``n`` are given, one is out of range, or
+            there are no times to tell the latest by.
     """
     if (fraction is None) == (n is None):
         raise InputError("hold_out needs either fraction or n, and not both")
@@ -126,6 +130,8 @@ def hold_out(
         counts = np.floor(share + rounding.random(len(degrees))).astype(np.int64)
     else:
         counts = np.full(len(degrees), _positive(n), dtype=np.int64)
+    if latest:
+        return _split(interactions, counts, _latest_first(interactions))
     return _split(interactions, counts, lambda start, stop: order.random(stop - start))
 
 
@@ -142,15 +148,21 @@ def leave_last_out(interactions: Interactions, *, n: int = 1) -> tuple[Interacti
     Raises:
         InputError: There are no times, one of them is NaN, or ``n`` is not positive.
     """
+    counts = np.full(interactions.n_users, _positive(n), dtype=np.int64)
+    return _split(interactions, counts, _latest_first(interactions))
+
+
+def _latest_first(interactions: Interactions) -> Keys:
     times = interactions.times
     if times is None:
         raise InputError(
-            "leave_last_out needs to know when each interaction happened: read with times"
+            "to hold out the latest needs to know when each interaction happened: read with times"
         )
     if np.isnan(times).any():
-        raise InputError("leave_last_out needs a time for every interaction, but some are missing")
-    counts = np.full(interactions.n_users, _positive(n), dtype=np.int64)
-    return _split(interactions, counts, lambda start, stop: -times[start:stop])
+        raise InputError(
+            "to hold out the latest needs a time for every interaction: some have none"
+        )
+    return lambda start, stop: -times[start:stop]
 
 
 def _fraction(fraction: float) -> float:

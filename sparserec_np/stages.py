@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from sparserec_np.checkpoint import Checkpoints, Progress
 from sparserec_np.config import Config
 from sparserec_np.errors import ClusterError
 from sparserec_np.interactions import Interactions, from_any
 from sparserec_np.log import logger
-from sparserec_np.records import EpochRecord, State, Tables
+from sparserec_np.records import Chosen, EpochRecord, State, Tables
 from sparserec_np.split import hold_out
 from sparserec_np.trainer import Run, start, train
 from sparserec_np.validation import Validator
@@ -22,8 +22,24 @@ _log = logger(__name__)
 HELD_OUT = 0.1
 """Share of each user's interactions held out to choose the epoch, where nothing else is given."""
 
-Result = tuple[Tables, int, "float | None"]
-"""Tables, number of epochs, and NDCG@20 on what was held out, if anything was."""
+
+class Result(NamedTuple):
+    """What a stage, or all of them, ends with."""
+
+    tables: Tables
+    chosen: Chosen
+
+
+class Judge(Protocol):
+    """What says how good tables are; see :class:`sparserec_np.validation.Validator`."""
+
+    chooses_recency: bool
+
+    def __call__(self, tables: Tables) -> float:
+        """Score the tables."""
+
+    def choose_recency(self, tables: Tables) -> tuple[float, float]:
+        """Find the recency that suits the tables best, and the score with it."""
 
 
 class Engine:
@@ -44,19 +60,12 @@ class Engine:
     def hold_out(
         self, data: Interactions, fraction: float, seed: int
     ) -> tuple[Interactions, Interactions]:
-        """Hold out a part; see :func:`sparserec_np.split.hold_out`."""
-        return hold_out(data, fraction=fraction, seed=seed)
+        """Hold out a part, the latest where times are known: that is what a model is for."""
+        return hold_out(data, fraction=fraction, seed=seed, latest=data.has_times)
 
-    def validator(
-        self,
-        data: Interactions,
-        held: Interactions,
-        exponent: float | None,
-        power: float,
-        seed: int,
-    ) -> Callable[[Tables], float]:
-        """Make what says how good tables are; see :class:`sparserec_np.validation.Validator`."""
-        return Validator(data, held, exponent, power, seed)
+    def validator(self, data: Interactions, held: Interactions, config: Config) -> Judge:
+        """Make what says how good tables are."""
+        return Validator(data, held, config)
 
 
 @dataclass(eq=False)
@@ -115,44 +124,44 @@ class Fit:
             learned, held = self.engine.hold_out(interactions, HELD_OUT, self.config.seed)
             if held.nnz == 0:  # every user has a single item: nothing can be held out
                 return self._stage("train", interactions, None)
-            chosen = self._stage("choose", learned, held)[1:]
+            chosen = self._stage("choose", learned, held).chosen
             del learned, held
-        tables, epochs, _ = self._stage("train", interactions, None, chosen)
-        return tables, epochs, chosen[1]
+        return Result(self._stage("train", interactions, None, chosen).tables, chosen)
 
     def _stage(
         self,
         name: str,
         interactions: Interactions,
         held: Interactions | None,
-        chosen: tuple[int, float | None] | None = None,
+        chosen: Chosen | None = None,
     ) -> Result:
         config = self.config
         _log.debug("stage '%s': %s interactions", name, f"{interactions.nnz:,}")
         began = time.perf_counter()
         validate = None
         if held is not None:
-            exponent = config.history_exponent if config.users == "history" else None
-            validate = self.engine.validator(
-                interactions, held, exponent, config.history_power, config.seed
-            )
-        result = train(
+            validate = self.engine.validator(interactions, held, config)
+        recent = validate is not None and validate.chooses_recency
+        tables, epochs, ndcg = train(
             self._state(name) or self.begin(interactions),
             interactions,
             config,
-            epochs=chosen[0] if chosen else config.epochs,
+            epochs=chosen.epochs if chosen else config.epochs,
             validate=validate,
             on_epoch=self._record,
             on_state=self._noting(name, chosen),
-            keep_best=name == "train",
+            keep_best=name == "train" or recent,
             stage=name,
             afresh=lambda: self.begin(interactions),
             make_run=self.engine.make_run,
         )
-        _, epochs, ndcg = result
+        recency = config.recency or 0.0
+        if validate is not None and recent:
+            recency, ndcg = validate.choose_recency(tables)
         kept = f"{epochs} epochs" + ("" if ndcg is None else f", the best by NDCG@20 {ndcg:.4f}")
+        kept += f", recency {recency:g}" if recent else ""
         _log.debug("stage '%s' done: %s, %.1f s", name, kept, time.perf_counter() - began)
-        return result
+        return Result(tables, Chosen(epochs, ndcg, recency))
 
     def _state(self, stage: str) -> State | None:
         """Take over the state that an earlier run left in this stage, once."""
@@ -166,9 +175,7 @@ class Fit:
         if self.on_epoch is not None:
             self.on_epoch(record)
 
-    def _noting(
-        self, stage: str, chosen: tuple[int, float | None] | None
-    ) -> Callable[[State], None] | None:
+    def _noting(self, stage: str, chosen: Chosen | None) -> Callable[[State], None] | None:
         """Make what hands states to the checkpoints; None without checkpoints."""
         checkpoints = self.checkpoints
         if checkpoints is None:

@@ -192,7 +192,12 @@ class _Job:
         self._interactions = interactions
         self._learned = interactions
         if held is None:
-            self._learned, held = hold_out(interactions, fraction=HELD_OUT, seed=config.seed)
+            self._learned, held = hold_out(
+                interactions,
+                fraction=HELD_OUT,
+                seed=config.seed,
+                latest=interactions.has_times,
+            )
         self._held = held
         self._config = config
         self._sparsity, self._max_size, self._texts = sparsity, max_size, texts
@@ -210,8 +215,7 @@ class _Job:
         )
 
     def _validator(self, config: Config) -> Validator:
-        exponent = config.history_exponent if config.users == "history" else None
-        return Validator(self._learned, self._held, exponent, config.history_power, config.seed)
+        return Validator(self._learned, self._held, config)
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Do a trial; return its NDCG, and keep the other facts with the trial.
@@ -249,8 +253,9 @@ class _Job:
             on_epoch=report,
             afresh=begin,
         )
+        recency, _ = validator.choose_recency(tables)
         facts = plan.facts(self._interactions, epochs, ndcg)
-        data = modelfile.encode(plan.arrays(tables, learned, self._texts, facts))
+        data = modelfile.encode(plan.arrays(tables, learned, self._texts, facts, recency))
         for name, value in (("epochs", epochs), ("bytes", len(data)), ("weights", tables.weights)):
             trial.set_user_attr(name, value)
         return validator.of_file(runtime.load(data))

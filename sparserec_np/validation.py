@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sparserec_np.config import Config
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation import find_hits, ndcg
 from sparserec_np.ids import IntIds
 from sparserec_np.interactions import Interactions, align, take_users
 from sparserec_np.peers import ALONE, Peers
-from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
+from sparserec_np.retrieval import Scorer, Vectors, histories, rank_all, top_k
 from sparserec_np.runtime import Model
 from sparserec_np.state import LANES, Rows
 from sparserec_np.trainer import Tables
@@ -21,28 +22,35 @@ MAX_USERS = 6_000
 that does not grow with the data."""
 
 
+RECENCIES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""What the recency is chosen from."""
+
+USUAL_RECENCY = 0.75
+"""Recency to score epochs by while it is to be chosen."""
+
+
 class Validator:
     """NDCG@20 on held-out interactions, by the protocol of :mod:`sparserec_np.evaluation`.
 
     Args:
         train: What is learned from: the histories, and what is left out of the rankings.
         held: What is to be predicted; users and items that ``train`` lacks are left out.
-        exponent: alpha of the history model, or None for the embedding model.
-        power: p of the history model.
-        seed: Draws the users, if there are more than ``MAX_USERS``.
+        config: Hyperparameters. Its seed draws the users, if there are more than ``MAX_USERS``.
         peers: Who has the other users. The users that are drawn become known to all.
 
+    Attributes:
+        chooses_recency: Whether the recency is there to be chosen.
+
     Raises:
-        InputError: No user of ``train`` has an item in ``held``.
+        InputError: No user of ``train`` has an item in ``held``, or a recency is given and
+            ``train`` has no times.
     """
 
     def __init__(
         self,
         train: Interactions,
         held: Interactions,
-        exponent: float | None,
-        power: float,
-        seed: int,
+        config: Config,
         peers: Peers = ALONE,
     ) -> None:
         relevant = align(held, train.user_ids, train.item_ids).interactions
@@ -54,45 +62,60 @@ class Validator:
                 "validation data"
             )
         if served > MAX_USERS:
-            drawn = np.random.default_rng([seed, served])
+            drawn = np.random.default_rng([config.seed, served])
             places = np.sort(drawn.choice(served, MAX_USERS, replace=False)) - first
             users = users[places[(places >= 0) & (places < users.size)]]
-        self._exponent = exponent
-        self._power = power
+        self._config = config
         self._peers = peers
         self._users = users
         self._known = _of_all(take_users(train, users), peers)
         self._relevant = _of_all(take_users(relevant, users), peers)
+        history = config.users == "history"
+        self.chooses_recency = history and train.times is not None and config.recency is None
+        self._recency = USUAL_RECENCY if self.chooses_recency else config.recency or 0.0
+        self._histories = histories(self._known, self._recency) if history else None
 
     def __call__(self, tables: Tables) -> float:
         """Score the tables."""
+        return self._score(tables, self._histories)
+
+    def choose_recency(self, tables: Tables) -> tuple[float, float]:
+        """Find the recency that suits the tables best, if it is there to be chosen.
+
+        Returns:
+            The recency, of equally good ones the smallest, and the score with it.
+        """
+        if not self.chooses_recency:
+            return self._recency, self(tables)
+        scores = {e: self._score(tables, histories(self._known, e)) for e in RECENCIES}
+        best = max(scores, key=lambda recency: scores[recency])
+        return best, scores[best]
+
+    def _score(self, tables: Tables, known: Vectors | None) -> float:
         n, size, rank = self._known.n_users, self._peers.size, self._peers.rank
         # Whole blocks: what a user is ranked with may change the last bits of the scores.
         blocks = -(-n // LANES)
         first, last = (min(n, blocks * r // size * LANES) for r in (rank, rank + 1))
         relevant = take_users(self._relevant, np.arange(first, last))
-        hits = find_hits(self._rank(tables, first, last), relevant)
+        hits = find_hits(self._rank(tables, known, first, last), relevant)
         return float(self._peers.joined(ndcg(hits, relevant.user_degrees())).mean())
 
     def of_file(self, model: Model) -> float:
         """Score a model file of the same users and items: what rounding costs is in it."""
-        users = self._users if self._exponent is None else self._known
+        users = self._users if self._histories is None else self._known
         hits = find_hits(top_k(model, users, exclude=self._known, k=K)[0], self._relevant)
         return float(ndcg(hits, self._relevant.user_degrees()).mean())
 
-    def _rank(self, tables: Tables, first: int, last: int) -> NDArray[np.int32]:
-        items, known = tables.items, self._known
-        history = self._exponent is not None
-        exponent = self._exponent or 0.0
-        scorer = Scorer(
-            *items.rows[:3], items.bias, items.weight, exponent, self._power, tables.dim
-        )
-        if history:
-            vectors = Vectors(known.indptr, known.items, np.zeros(0, np.float32))
-        else:
-            vectors = _vectors_of(tables.users, self._users, self._peers)
+    def _rank(
+        self, tables: Tables, known: Vectors | None, first: int, last: int
+    ) -> NDArray[np.int32]:
+        items, config = tables.items, self._config
+        shape = config.history_exponent, config.history_power, tables.dim
+        scorer = Scorer(*items.rows[:3], items.bias, items.weight, *shape)
+        vectors = known or _vectors_of(tables.users, self._users, self._peers)
         rows = np.arange(first, last)
-        excluded = known.indptr[first : last + 1], known.items
+        excluded = self._known.indptr[first : last + 1], self._known.items
+        history = known is not None
         ranked, _ = rank_all(scorer, vectors, rows, *excluded, history=history, k=K)
         return ranked
 
@@ -105,6 +128,7 @@ def _of_all(interactions: Interactions, peers: Peers) -> Interactions:
         peers.joined(interactions.items),
         IntIds.from_range(0, degrees.size),
         interactions.item_ids,
+        None if interactions.times is None else peers.joined(interactions.times),
     )
 
 

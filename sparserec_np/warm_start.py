@@ -71,7 +71,12 @@ def hyperparameters(old: ModelArrays) -> dict[str, Any]:
     known = Config.__dataclass_fields__
     kept = {name: value for name, value in old.config.items() if name in known.keys() - _OWN}
     rate = old.config.get("learning_rate") or Config.learning_rate
-    schedule = {"epochs": EPOCHS, "learning_rate": RATE * rate, "exploration": 0.0}
+    schedule = {
+        "epochs": EPOCHS,
+        "learning_rate": RATE * rate,
+        "exploration": 0.0,
+        "recency": old.history_recency,
+    }
     return {**kept, **schedule, "dim": old.dim}
 
 

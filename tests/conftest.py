@@ -92,6 +92,7 @@ def make_random_model(
     labels: bool = False,
     weighted: bool = True,
     power: float = 1.0,
+    recency: float = 0.0,
     value_bits: int = 6,
 ) -> ModelArrays:
     """A model of random weights, some of its rows empty; `ids` is range, int or str."""
@@ -110,6 +111,7 @@ def make_random_model(
         ),
         history_exponent=0.0 if embedding else 0.4,
         history_power=1.0 if embedding else power,
+        history_recency=0.0 if embedding else recency,
         user_ids=_random_ids(rng, n_users, ids) if embedding else None,
         user_rows=_random_table(rng, n_users, dim) if embedding else None,
         labels=[f"Film Nº {n} \N{CLAPPER BOARD}" for n in range(n_items)] if labels else None,

@@ -26,6 +26,7 @@ LAYERS = [
     "reader",
     "bounds",
     "scoring",
+    "history",
     "runtime",
     "runtime_stdlib",
     "export_web",

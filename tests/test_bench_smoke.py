@@ -18,6 +18,7 @@ COMMANDS = {
     "memory": ["--users", "embedding"],
     "peers": [],
     "quality_vs_bytes": [],
+    "recency": [],
     "quality_vs_bytes --choices": ["--choices"],
 }
 NEEDS = ("implicit", "matplotlib", "tabulate")

@@ -36,9 +36,11 @@ def assert_same(one, other) -> None:
     k=st.integers(1, 90),
     ids=st.sampled_from(["range", "int", "str"]),
     power=st.sampled_from([0.125, 0.875, 1.0]),
+    recency=st.sampled_from([0.0, 0.5, 0.875, 1.0]),
 )
-def test_histories_are_answered_alike(seed, data, k, ids, power, random_model: Make):
-    plain, compiled = pair(random_model(seed, users="history", n_items=70, ids=ids, power=power))
+def test_histories_are_answered_alike(seed, data, k, ids, power, recency, random_model: Make):
+    kind = {"n_items": 70, "ids": ids, "power": power, "recency": recency}
+    plain, compiled = pair(random_model(seed, users="history", **kind))
     everything = plain.item_ids.take(np.arange(len(plain.item_ids)))
     some = st.lists(st.sampled_from(everything), max_size=30)
     history = data.draw(some.filter(bool))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -62,6 +63,22 @@ def test_a_cluster_makes_the_bytes_of_one_machine(client, data, files, users):
     assert model(users).fit(files, dask=client)._bytes == alone._bytes
     urls = [f"file://{file}" for file in files]
     assert model(users).fit(urls, dask=client)._bytes == alone._bytes
+
+
+def test_a_cluster_knows_what_is_recent(client, data, tmp_path):
+    times = np.random.default_rng(1).permutation(data.nnz) * 60.0
+    timed = replace(data, times=times)
+    frame = pd.DataFrame({"user": data.user_of_entry(), "item": data.items, "time": times})
+    for part in range(3):  # the rows of a user are in all of them
+        frame.iloc[part::3].to_parquet(tmp_path / f"{part}.parquet")
+    alone = model("history").fit(timed)
+    sent = model("history").fit(timed, dask=client)
+    assert (sent.recency_, sent.best_ndcg_) == (alone.recency_, alone.best_ndcg_)
+    assert sent._bytes == alone._bytes
+    files = str(tmp_path / "*.parquet")
+    assert model("history").fit(files, dask=client)._bytes == alone._bytes
+    frame[["user", "item"]].iloc[:50].to_parquet(tmp_path / "3.parquet")
+    assert model("history").fit(files, dask=client).recency_ == 0  # not all have times
 
 
 def test_one_candidate_and_more_workers_than_it_takes(client, data):

@@ -96,11 +96,20 @@ class ByTheBook:
     dim=st.sampled_from([1, 9, 70]),
     n_users=st.sampled_from([1, 255, 256, 513]),
     power=st.sampled_from([0.125, 0.875, 1.0]),
+    recency=st.sampled_from([0.0, 0.125, 1.0]),
 )
 def test_a_reader_written_from_the_specification_agrees(
-    random_model: Make, seed: int, users: str, ids: str, dim: int, n_users: int, power: float
+    random_model: Make,
+    seed: int,
+    users: str,
+    ids: str,
+    dim: int,
+    n_users: int,
+    power: float,
+    recency: float,
 ) -> None:
-    model = random_model(seed, users, ids=ids, dim=dim, n_users=n_users, labels=True, power=power)
+    kind = {"ids": ids, "dim": dim, "n_users": n_users, "power": power, "recency": recency}
+    model = random_model(seed, users, labels=True, **kind)
     data = encode(model)
     book, read = ByTheBook(data), open_model(data, verify=True).arrays()
     n = len(model.item_ids)
@@ -118,9 +127,10 @@ def test_a_reader_written_from_the_specification_agrees(
         assert weights == read.history_weights.tolist()
         assert book.model["exponent"] == model.history_exponent
         assert book.model.get("eighths", 8) / 8 == read.history_power == power
-        assert book.metadata["version"] == ("1.0" if power == 1 else "2.0")
+        assert book.model.get("recency", 0) / 8 == read.history_recency == recency
+        assert book.metadata["version"] == ("3.0" if recency else "2.0" if power < 1 else "1.0")
         return
-    assert book.metadata["version"] == "1.0" and "eighths" not in book.model
+    assert book.metadata["version"] == "1.0" and not {"eighths", "recency"} & set(book.model)
     assert book.ids("user_ids", n_users) == model.user_ids.take(range(n_users))
     by_key = dict(book.table("users", "user_table"))
     rows = np.repeat(np.arange(n_users), np.diff(read.user_rows.indptr)) * dim
@@ -149,6 +159,20 @@ def test_frozen_history_model(version: str, best: list[float]) -> None:
     assert model.labels_of([38]) == ["Título 2"]
     assert model.info()["facts"] == {"note": "frozen"}
     assert runtime_stdlib.load(path, verify=True).recommend(history, k=6)[0] == ids
+
+
+def test_frozen_history_model_with_recency() -> None:
+    path = DATA / "history-3.0.srec"
+    model = sparserec_np.load(path, verify=True)
+    assert model.info()["format_version"] == "3.0"
+    assert (model.history_power, model.history_recency) == (0.875, 0.75)
+    for history, expected, best in [
+        ([0, 76, 2**63 - 1], [722, 1254, 1026, 456], [3.876995, 1.587732, 1.345115, 0.75]),
+        ([2**63 - 1, 76, 0], [722, 1254, 456, 988], [3.513777, 2.472725, 0.75, 0.75]),
+    ]:
+        ids, scores = model.recommend(history=history, k=4)
+        assert ids == expected == runtime_stdlib.load(path, verify=True).recommend(history, 4)[0]
+        np.testing.assert_allclose(scores, best, rtol=1e-6)
 
 
 def test_frozen_embedding_model() -> None:

@@ -78,7 +78,7 @@ LIES = [
     (lambda h: h.__setitem__("items.low", dict(h["items.low"], shape=[2**40])), "is not"),
     (lambda h: h.__setitem__("items.low", dict(h["items.low"], data_offsets=[8, 4])), "is not"),
     (lambda h: h.pop("items.codes"), "should begin at"),
-    (lambda h: h["__metadata__"].__setitem__("version", "3.0"), "knows 1.x and 2.x: upgrade"),
+    (lambda h: h["__metadata__"].__setitem__("version", "4.0"), "knows 1.x to 3.x: upgrade"),
     (lambda h: h["__metadata__"].__setitem__("version", "x"), "is none"),
     (lambda h: h["__metadata__"].__setitem__("format", "other"), "does not say"),
     (lambda h: h["__metadata__"].__delitem__("model"), "has no text 'model'"),
@@ -118,6 +118,9 @@ def test_lies_in_the_header_are_named(
         ("eighths", 9, "'model.eighths' is no integer from 1 to 8"),
         ("eighths", 7.0, "'model.eighths' is no integer"),
         ("eighths", None, "'model.eighths' is no integer"),
+        ("recency", -1, "'model.recency' is no integer from 0 to 8"),
+        ("recency", 9, "'model.recency' is no integer from 0 to 8"),
+        ("recency", 0.5, "'model.recency' is no integer"),
         ("items", None, "'model.items' is no JSON object"),
         ("items", {"weights": 1}, "'model.items.low_bits' is missing"),
         ("item_ids", {"kind": "int", "start": 1, "span": "60"}, "start' is no text"),
@@ -134,9 +137,9 @@ def test_lies_in_the_model_are_named(
     data = fuzz.with_header(encode(random_model(1, power=0.875)), change)
     with pytest.raises(ModelFileError, match=message):
         load(data)
-    if field == "eighths":
+    if field in ("eighths", "recency"):
         (tmp_path / "lie.srec").write_bytes(data)
-        with pytest.raises(runtime_stdlib.ModelFileError, match="no integer from 1 to 8"):
+        with pytest.raises(runtime_stdlib.ModelFileError, match=r"no integer from [01] to 8"):
             runtime_stdlib.load(tmp_path / "lie.srec")
 
 

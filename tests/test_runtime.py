@@ -44,11 +44,13 @@ def oracle(stored: ModelArrays, user: object = None, history: list[object] | Non
     if history is None:
         vector = dense(stored.user_rows)[stored.user_ids.locate([user])[0]]
     else:
-        known = np.unique([p for p in stored.item_ids.locate(history) if p >= 0])
+        places = [p for p in stored.item_ids.locate(history).tolist() if p >= 0]
+        known = np.array(sorted(set(places), key=places[::-1].index))  # the latest first
+        by_age = np.arange(1, len(known) + 1) ** -stored.history_recency
         weights = np.ones(len(items)) if stored.history_weights is None else stored.history_weights
-        summed = weights[known] @ items[known]
+        summed = (weights[known] * by_age) @ items[known]
         bent = np.sign(summed) * np.abs(summed) ** stored.history_power
-        vector = len(known) ** -stored.history_exponent * bent
+        vector = by_age.sum() ** -stored.history_exponent * bent
     return items @ vector + stored.item_bias
 
 
@@ -65,15 +67,17 @@ def test_history_recommendations_are_the_formula(
     kind = {
         "weighted": data.draw(st.booleans()),
         "power": data.draw(st.sampled_from([0.5, 0.875, 1])),
+        "recency": data.draw(st.sampled_from([0.0, 0.375, 1.0])),
     }
     model, stored = opened(random_model(seed, ids=ids, n_items=70, **kind))
     assert model.history_power == stored.history_power == kind["power"]
+    assert model.history_recency == stored.history_recency == kind["recency"]
     everything = stored.item_ids.take(range(70))
     unknown = "no such item" if ids == "str" else 10**9
     for _ in range(2):  # the first request scans the table, the second has the index
         history = data.draw(st.lists(st.sampled_from(everything), min_size=1, max_size=30))
         k = data.draw(st.integers(1, 80))
-        got, scores = model.recommend(history=[*history, unknown, *history[:1]], k=k)
+        got, scores = model.recommend(history=[*history[-1:], *history, unknown], k=k)
         expected = oracle(stored, history=history)
         own = set(stored.item_ids.locate(history).tolist())
         assert got == ranked(stored, expected, k, own)

@@ -28,6 +28,7 @@ kinds = st.fixed_dictionaries(
         "labels": st.booleans(),
         "weighted": st.booleans(),
         "power": st.integers(1, 8).map(lambda eighths: eighths / 8),
+        "recency": st.integers(0, 8).map(lambda eighths: eighths / 8),
         "value_bits": st.integers(1, 8),
     }
 )

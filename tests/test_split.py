@@ -126,7 +126,7 @@ def test_hold_out_refuses_bad_options(options, message):
 def test_leave_last_out_needs_times():
     with pytest.raises(InputError, match="read with times"):
         split.leave_last_out(make([[0, 1]]))
-    with pytest.raises(InputError, match="some are missing"):
+    with pytest.raises(InputError, match="some have none"):
         split.leave_last_out(make([[0, 1]], times=[1, float("nan")]))
 
 

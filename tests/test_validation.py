@@ -7,6 +7,7 @@ import pytest
 import twins
 
 from sparserec_np import validation
+from sparserec_np.config import Config
 from sparserec_np.errors import InputError
 from sparserec_np.split import hold_out
 from sparserec_np.start import empty_rows
@@ -15,6 +16,8 @@ from sparserec_np.trainer import Tables
 from sparserec_np.validation import K, Validator
 
 N_USERS, N_ITEMS, DIM, EXPONENT, POWER = 50, 45, 8, 0.5, 0.875
+HISTORY = Config(history_exponent=EXPONENT, history_power=POWER)
+EMBEDDING = Config(users="embedding")
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def test_ndcg(tables, parts, history):
         else:
             x = twins.dense(tables.users, DIM)[user]
         values.append(ndcg(twins.top_k(dense @ x + bias, had, K), relevant))
-    score = Validator(train, held, EXPONENT if history else None, POWER, 0)
+    score = Validator(train, held, HISTORY if history else EMBEDDING)
     assert 0 < len(values) < N_USERS
     assert score(tables) == pytest.approx(np.mean(values), rel=1e-6)
 
@@ -70,17 +73,19 @@ def test_ndcg(tables, parts, history):
 def test_users_and_items_that_the_training_data_lacks_are_left_out(tables, parts):
     train, held = parts
     more = twins.as_interactions([*twins.as_histories(held), [0, 1]], N_ITEMS)
-    assert Validator(train, more, None, 1, 0)(tables) == Validator(train, held, None, 1, 0)(tables)
+    assert Validator(train, more, EMBEDDING)(tables) == Validator(train, held, EMBEDDING)(tables)
 
 
 def test_nothing_to_validate_on(parts):
     train, _ = parts
     nobody = twins.as_interactions([[] for _ in range(N_USERS)], N_ITEMS)
     with pytest.raises(InputError, match="nothing to validate on"):
-        Validator(train, nobody, None, 1, 0)
+        Validator(train, nobody, EMBEDDING)
 
 
 def test_of_many_users_the_seed_draws_some(tables, parts, monkeypatch):
     monkeypatch.setattr(validation, "MAX_USERS", 10)
-    first, again, other = (Validator(*parts, None, 1, seed) for seed in (0, 0, 1))
+    first, again, other = (
+        Validator(*parts, Config(users="embedding", seed=seed)) for seed in (0, 0, 1)
+    )
     assert first(tables) == again(tables) != other(tables)

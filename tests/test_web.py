@@ -78,9 +78,16 @@ def test_the_javascript_reader_ranks_alike(
     reader: Any, random_model: Make, ids: str, dim: int, value_bits: int
 ) -> None:
     weighted = value_bits != 1
-    seed, power = dim + value_bits, {1: 0.5, 6: 0.875, 8: 1.0}[value_bits]
+    power, recency = {1: (0.5, 0.0), 6: (0.875, 0.625), 8: (1.0, 1.0)}[value_bits]
     arrays = random_model(
-        seed, ids=ids, dim=dim, labels=True, weighted=weighted, value_bits=value_bits, power=power
+        dim + value_bits,
+        ids=ids,
+        dim=dim,
+        labels=True,
+        weighted=weighted,
+        value_bits=value_bits,
+        power=power,
+        recency=recency,
     )
     data = encode(arrays)
     model = load(data)
@@ -88,7 +95,7 @@ def test_the_javascript_reader_ranks_alike(
     found = read(reader, data)
     assert found["ids"] == [str(name) for name in names]
     assert found["labels"] == arrays.labels
-    for history in ([0], [5, 3, 59], list(range(0, 60, 4))):
+    for history in ([0], [5, 3, 59], [*range(0, 60, 4), 8]):
         hits = reader.evaluate("(history) => model.recommend(history, 10)", history)
         expected, scores = model.recommend(history=[names[i] for i in history], k=10)
         assert [names[hit["index"]] for hit in hits] == expected
@@ -120,16 +127,18 @@ def test_the_javascript_reader_refuses_damage(reader: Any, random_model: Make) -
     for cut in (0, 7, 200, len(data) - 1):
         with pytest.raises(Exception, match="not a usable model: "):
             read(reader, data[:cut])
-    later = data.replace(b'"version":"1.0"', b'"version":"3.0"')
-    with pytest.raises(Exception, match=r"format version 3.0, not 1.x or 2.x"):
+    later = data.replace(b'"version":"1.0"', b'"version":"4.0"')
+    with pytest.raises(Exception, match=r"format version 4.0, not 1.x to 3.x"):
         read(reader, later)
-    bent = encode(random_model(1, power=0.875)).replace(rb"\"eighths\":7", rb"\"eighths\":9")
-    place = bent.find(b'"header_crc32":"') + 16
-    end = 8 + int.from_bytes(bent[:8], "little")
-    blank = bent[:place] + b"00000000" + bent[place + 8 : end]
-    bent = bent[:place] + b"%08x" % zlib.crc32(blank) + bent[place + 8 :]
-    with pytest.raises(Exception, match="no number of eighths"):
-        read(reader, bent)
+    good = encode(random_model(1, power=0.875, recency=0.5))
+    for field in (rb"\"eighths\":7", rb"\"recency\":4"):
+        bad = good.replace(field, field[:-1] + b"9")
+        place = bad.find(b'"header_crc32":"') + 16
+        end = 8 + int.from_bytes(bad[:8], "little")
+        blank = bad[:place] + b"00000000" + bad[place + 8 : end]
+        bad = bad[:place] + b"%08x" % zlib.crc32(blank) + bad[place + 8 :]
+        with pytest.raises(Exception, match="9 is no number of eighths"):
+            read(reader, bad)
     with pytest.raises(Exception, match="only history models"):
         read(reader, encode(random_model(1, "embedding")))
 

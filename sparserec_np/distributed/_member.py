@@ -29,6 +29,7 @@ class Facts:
 
     user_degrees: NDArray[np.int64]
     fingerprint: int
+    timed: bool
     user_ids: Ids | None = None
     item_degrees: NDArray[np.int64] | None = None
     """Of all users; peer 0 alone says it."""
@@ -90,13 +91,16 @@ class Member:
             interactions,
             indptr=np.array(interactions.indptr),
             items=np.array(interactions.items),
+            times=None if interactions.times is None else np.array(interactions.times),
         )
         return self._facts("whole", own, None)
 
     def hold_out(self, fraction: float, seed: int) -> tuple[Facts, Facts]:
         """Hold out a part of each user's interactions."""
         whole = self._data["whole"]
-        learned, held = hold_out(whole, fraction=fraction, seed=seed, peers=self._peers)
+        learned, held = hold_out(
+            whole, fraction=fraction, seed=seed, latest=whole.has_times, peers=self._peers
+        )
         return self._facts("learned", learned, None), self._facts("held", held, None)
 
     def forget(self) -> None:
@@ -130,23 +134,26 @@ class Member:
         self._tables = self._run.tables
         return done, self._part()
 
-    def make_validator(
-        self,
-        name: str,
-        held: Interactions | None,
-        exponent: float | None,
-        power: float,
-        seed: int,
-    ) -> None:
-        """Get ready to validate, on what was held out or what is given."""
+    def make_validator(self, name: str, held: Interactions | None, config: Config) -> bool:
+        """Get ready to validate, on what was held out or what is given.
+
+        Returns:
+            Whether there is a recency to choose.
+        """
         if held is None:
             held = self._data["held"]
-        self._validator = Validator(self._data[name], held, exponent, power, seed, self._peers)
+        self._validator = Validator(self._data[name], held, config, self._peers)
+        return self._validator.chooses_recency
 
     def validate(self) -> float:
         """Say how good the tables are."""
         assert self._validator is not None
         return self._validator(self._tables)
+
+    def choose_recency(self) -> tuple[float, float]:
+        """Find the recency that suits the tables best, and how good they are with it."""
+        assert self._validator is not None
+        return self._validator.choose_recency(self._tables)
 
     def sent(self) -> int:
         """Count the bytes that were sent to the others so far."""
@@ -161,7 +168,8 @@ class Member:
         self._data[name] = own
         before = self._peers.before(own.n_users)
         item_degrees = self._peers.sum(own.item_degrees())
-        facts = Facts(own.user_degrees(), own.fingerprint(before), report=report)
+        degrees, prints = own.user_degrees(), own.fingerprint(before)
+        facts = Facts(degrees, prints, own.has_times, report=report)
         if name == "whole":
             facts.user_ids = own.user_ids
         if self._peers.rank == 0:

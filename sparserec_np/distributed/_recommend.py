@@ -73,7 +73,8 @@ def recommend_all(
     folder = folder_at(output)
     folder.begin(_DEALT)
     try:
-        load(model)  # so that a file that is no model is found before the work
+        ordered = load(model).history_recency > 0  # and no model at all is found before the work
+        options["with_times"] = ordered
         whole = Path(model).read_bytes()
         if hasattr(interactions, "to_delayed"):
             sources = interactions.to_delayed()
@@ -179,11 +180,7 @@ def _deal(source: Any, number: int, n: int, folder: Folder, options: dict[str, A
     deals = np.fromiter((zlib.crc32(str(id_).encode()) % n for id_ in ids), np.int64, len(ids))
     for deal in np.unique(deals):
         some = take_users(data, np.flatnonzero(deals == deal))
-        columns = {
-            "user": (some.user_ids, some.user_of_entry()),
-            "item": (some.item_ids, some.items),
-        }
-        write = partial(write_table, columns=columns)
+        write = partial(write_table, interactions=some)
         folder.put(f"{_DEALT}/{deal:05d}/{number:05d}.parquet", write)
     return data.user_ids.kind
 
@@ -201,7 +198,7 @@ def _serve(
     """Serve the users of one partition, or of one deal."""
     if source is None:
         paths = folder.list(f"{_DEALT}/{number:05d}")
-        data = read(paths, user_col="user", item_col="item") if paths else None
+        data = read(paths, with_times=_loaded(model).history_recency > 0) if paths else None
     else:
         data = _read(source, options)
     if data is None:

@@ -88,8 +88,15 @@ class Spread(Interactions):
     """What the workers call them."""
     degrees: NDArray[np.int64] | None = None
     """Users of each item, int64[n_items]."""
+    timed: bool = False
+    """Whether the workers know when each interaction happened."""
     prints: int = 0
     """What :meth:`fingerprint` gives."""
+
+    @property
+    def has_times(self) -> bool:
+        """Whether it is known when each interaction happened."""
+        return self.timed
 
     @property
     def nnz(self) -> int:
@@ -122,6 +129,7 @@ def part_of(interactions: Interactions, first: int, last: int) -> Interactions:
         interactions.items[indptr[0] : indptr[-1]],
         slice_ids(interactions.user_ids, first, last),
         interactions.item_ids,
+        None if interactions.times is None else interactions.times[indptr[0] : indptr[-1]],
     )
 
 
@@ -131,7 +139,7 @@ def read_together(
     """Read some files here, others elsewhere; bring the rows of each user to one place.
 
     Peak memory: that of :func:`sparserec_np.read` for the files read here; then the ids of all
-    users and items, and 16 bytes an interaction of the files and of the users here.
+    users and items, and 16 bytes an interaction of the files and of the users here, 32 with times.
 
     Args:
         paths: The files of this peer, perhaps none.
@@ -162,17 +170,25 @@ def read_together(
     user_ids, item_ids = _of_all(here.user_ids, peers), _of_all(here.item_ids, peers)
     users = positions_in(here.user_ids, user_ids)[here.user_of_entry()]
     items = positions_in(here.item_ids, item_ids)[here.items]
+    timed = peers.total(int(here.times is not None or not here.nnz)) == peers.size
+    times = here.times if timed else None
     bounds = cuts(peers.sum(np.bincount(users, minlength=len(user_ids))), peers.size)
     del here
     pairs = np.stack([users, items], axis=1).astype(np.int32)
     owners = np.searchsorted(bounds, users, side="right") - 1
     # A range may be empty, so that equal bounds follow each other: its successor owns the users.
-    came = peers.exchange({r: pairs[owners == r].tobytes() for r in range(peers.size)})
-    del users, items, owners, pairs
+    ranks = range(peers.size)
+    came = peers.exchange({r: pairs[owners == r].tobytes() for r in ranks})
     mine = np.concatenate([np.frombuffer(came[r], np.int32) for r in sorted(came)]).reshape(-1, 2)
+    if timed:
+        if times is None:  # of nothing
+            times = np.zeros(0)
+        came = peers.exchange({r: times[owners == r].tobytes() for r in ranks})
+        times = np.concatenate([np.frombuffer(came[r], np.float64) for r in sorted(came)])
+    del users, items, owners, pairs, came
     first, last = bounds[peers.rank], bounds[peers.rank + 1]
     own_ids = slice_ids(user_ids, first, last)
-    own, repeated = assemble(mine[:, 0] - first, mine[:, 1], own_ids, item_ids)
+    own, repeated = assemble(mine[:, 0] - first, mine[:, 1], own_ids, item_ids, times)
     if report is not None:
         report = replace(report, duplicates=report.duplicates + repeated)
     own = replace(own, report=report or ReadReport((), (), 0, duplicates=repeated))

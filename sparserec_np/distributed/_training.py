@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from sparserec_np.distributed._team import Team
 from sparserec_np.ids import Ids, IntIds, StrIds
 from sparserec_np.interactions import Interactions, from_any
 from sparserec_np.records import Tables
-from sparserec_np.stages import Engine
+from sparserec_np.stages import Engine, Judge
 from sparserec_np.start import empty_rows
 from sparserec_np.state import Rows
 from sparserec_np.trainer import Run
@@ -64,7 +64,7 @@ class DaskEngine(Engine):
         if isinstance(X, (str, Path)) or (
             isinstance(X, (list, tuple)) and X and all(isinstance(x, (str, Path)) for x in X)
         ):
-            X = Files(X)
+            X = Files(X, with_times=None)
         if isinstance(X, Files):
             files = X
 
@@ -109,28 +109,19 @@ class DaskEngine(Engine):
         self._team.steps["tables"] = ("go_to", self._share_of_tables)
         return self._tables
 
-    def validator(
-        self,
-        data: Interactions,
-        held: Interactions,
-        exponent: float | None,
-        power: float,
-        seed: int,
-    ) -> Callable[[Tables], float]:
+    def validator(self, data: Interactions, held: Interactions, config: Config) -> Judge:
         """Make what says how good the tables of the workers are."""
         given = None if isinstance(held, Spread) else held
         name = _name(data)
-        self._team.call(
-            "make_validator",
-            lambda rank, size: (name, given, exponent, power, seed),
-            step="validator",
+        chooses = self._team.call(
+            "make_validator", lambda rank, size: (name, given, config), step="validator"
         )
+        return _RemoteJudge(self, chooses_recency=chooses[0])
 
-        def validate(tables: Tables) -> float:
-            self._bring(tables)
-            return float(self._team.call("validate", lambda rank, size: ())[0])
-
-        return validate
+    def judge(self, method: str, tables: Tables) -> Any:
+        """Call a method of the workers' validators for some tables."""
+        self._bring(tables)
+        return self._team.call(method, lambda rank, size: ())[0]
 
     def epoch(self, epoch: int, rate: float) -> tuple[tuple[float, int, int], Tables]:
         """Do one epoch; return what it was like, and the tables after it."""
@@ -186,8 +177,24 @@ class DaskEngine(Engine):
             item_ids,
             name=name,
             degrees=facts[0].item_degrees,
+            timed=facts[0].timed,
             prints=sum(fact.fingerprint for fact in facts) & ((1 << 64) - 1),
         )
+
+
+class _RemoteJudge:
+    """Stands here for the validators of the workers."""
+
+    def __init__(self, engine: DaskEngine, *, chooses_recency: bool) -> None:
+        self._engine = engine
+        self.chooses_recency = chooses_recency
+
+    def __call__(self, tables: Tables) -> float:
+        return float(self._engine.judge("validate", tables))
+
+    def choose_recency(self, tables: Tables) -> tuple[float, float]:
+        recency, score = self._engine.judge("choose_recency", tables)
+        return recency, score
 
 
 class _RemoteRun(Run):

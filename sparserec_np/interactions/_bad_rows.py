@@ -38,7 +38,8 @@ class Rules:
     """What a row must fulfil."""
 
     min_rating: float | None = None
-    with_times: bool = False
+    with_times: bool | None = False
+    """Whether a row must have a time; None: times are kept if all rows have one."""
 
 
 def verdict_sql(columns: Columns, rules: Rules, rating: str, seconds: str) -> str:

@@ -129,7 +129,9 @@ def choose_columns(
     return ColumnIndices(**taken)
 
 
-def require(source: str, columns: Columns, min_rating: float | None, with_times: bool) -> None:
+def require(
+    source: str, columns: Columns, min_rating: float | None, with_times: bool | None
+) -> None:
     """Check that the columns are there which an option needs.
 
     Raises:

@@ -87,7 +87,7 @@ def merge(first: Interactions, second: Interactions) -> Interactions:
 
 
 def take_users(interactions: Interactions, users: NDArray[np.int64]) -> Interactions:
-    """Take the interactions of some users, in ascending order; times and report are not kept.
+    """Take the interactions of some users, in ascending order; the report is not kept.
 
     Args:
         interactions: What to take from.
@@ -101,6 +101,7 @@ def take_users(interactions: Interactions, users: NDArray[np.int64]) -> Interact
         interactions.items[entries],
         take_ids(interactions.user_ids, users),
         interactions.item_ids,
+        None if interactions.times is None else interactions.times[entries],
     )
 
 

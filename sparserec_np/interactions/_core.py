@@ -59,6 +59,30 @@ class Interactions:
         """Number of distinct interactions."""
         return len(self.items)
 
+    @property
+    def has_times(self) -> bool:
+        """Whether it is known when each interaction happened."""
+        return self.times is not None
+
+    def items_of(self, user: int, *, ordered: bool = False) -> NDArray[np.int32]:
+        """Give what a user had.
+
+        Args:
+            user: Number of the user.
+            ordered: Whether the order matters.
+
+        Returns:
+            Item numbers, the latest last where times are known; int32[n].
+
+        Raises:
+            InputError: It does, and there are no times.
+        """
+        row = slice(*self.indptr[user : user + 2])
+        items = self.items[row]
+        if self.times is None and not ordered:
+            return items
+        return items[np.argsort(self._known_times()[row], kind="stable")]
+
     def user_degrees(self) -> NDArray[np.int64]:
         """Count the items of each user; int64[n_users]."""
         return np.diff(self.indptr)
@@ -71,8 +95,32 @@ class Interactions:
             degrees += np.bincount(some, minlength=self.n_items)
         return degrees
 
+    def ages(self) -> NDArray[np.int32]:
+        """Count for each entry how many of its user's came after it; int32[nnz].
+
+        Of equal times the larger item number counts as later.
+
+        Raises:
+            InputError: There are no times.
+        """
+        users = self.user_of_entry()
+        order = np.lexsort((np.arange(self.nnz), self._known_times(), users))
+        ages = np.empty(self.nnz, np.int32)
+        ages[order] = np.repeat(self.indptr[1:], self.user_degrees()) - np.arange(self.nnz) - 1
+        return ages
+
+    def _known_times(self) -> NDArray[np.float64]:
+        if self.times is None:
+            raise InputError(
+                "the order of what users had matters here, but there are no times: read with "
+                "times, or name their column with --time-col (time_col= in Python)"
+            )
+        return self.times
+
     def fingerprint(self, users_before: int = 0) -> int:
-        """Sum up who had what in 64 bits; sums of several ranges of users add up, modulo 2^64.
+        """Sum up who had what, and when, in 64 bits.
+
+        Sums of several ranges of users add up, modulo 2^64.
 
         Args:
             users_before: Users of the ranges before this one.
@@ -86,15 +134,22 @@ class Interactions:
             some = slice(first, first + _COUNTED_AT_A_TIME)
             bits = (users[some].astype(np.uint64) + np.uint64(users_before)) << np.uint64(32)
             bits |= self.items[some].astype(np.uint64)
-            # The mixing of splitmix64, as in randomness.
-            for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
-                bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
+            bits = _mixed(bits)
+            if self.times is not None:
+                bits = _mixed(bits ^ self.times[some].view(np.uint64))
             total += int(np.sum(bits, dtype=np.uint64))
         return total & ((1 << 64) - 1)
 
     def user_of_entry(self) -> NDArray[np.int32]:
         """Give the user number of each entry of ``items``; int32[nnz]."""
         return np.repeat(np.arange(self.n_users, dtype=np.int32), self.user_degrees())
+
+
+def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix 64 bits as splitmix64 does, which randomness has as well."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
+    return bits
 
 
 def drop_rare(

@@ -56,7 +56,7 @@ def read(
     min_user_interactions: int = 1,
     min_item_interactions: int = 1,
     on_bad_rows: Literal["stop", "skip"] = "stop",
-    with_times: bool = False,
+    with_times: bool | None = False,
     memory_limit: str | None = None,
     threads: int | None = None,
 ) -> Interactions:
@@ -85,7 +85,7 @@ def read(
         min_item_interactions: Drop items with fewer distinct users.
         on_bad_rows: ``"stop"`` at the first row that cannot be used, or ``"skip"`` such rows and
             report them.
-        with_times: Keep the time of each interaction.
+        with_times: Keep the time of each interaction; None: if every row that is kept has one.
         memory_limit: What DuckDB may use, such as ``"2GB"``; default 256 MB, or 1 GB
             where that is too small.
         threads: Threads of DuckDB; default one a core. The result does not depend on it.
@@ -138,7 +138,8 @@ def _read(
     with _told_plainly("the rows"):
         users, user_note = _number(db, "u", "user")
         items, item_note = _number(db, "i", "item")
-        _pair(db, f"{users.join} {items.join}", rules.with_times)
+        with_times = rules.with_times or (rules.with_times is None and _all_timed(db))
+        _pair(db, f"{users.join} {items.join}", with_times)
         counts = _count(db, len(users.ids))
         db.execute(f"SET memory_limit = {quoted(fetch_limit)}")  # gives the rest back at once
         interactions, duplicates = assemble_blocks(
@@ -146,9 +147,12 @@ def _read(
             counts,
             users.ids,
             items.ids,
-            with_times=rules.with_times,
+            with_times=with_times,
         )
-    notes = tuple(note for note in (user_note, item_note) if note)
+    time_note = None
+    if rules.with_times is None and not with_times and all(c.time for c in report.columns):
+        time_note = "some rows have no time, so what is recent is not told from what is not"
+    notes = tuple(note for note in (user_note, item_note, time_note) if note)
     return replace(interactions, report=replace(report, duplicates=duplicates, notes=notes))
 
 
@@ -295,6 +299,15 @@ def _string_ids(rows: DuckDBPyConnection) -> StrIds:
         lengths.append(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
     blob = np.frombuffer(b"".join(blobs), dtype=np.uint8)
     return StrIds(blob, np.cumsum(np.concatenate(lengths)))
+
+
+def _all_timed(db: DuckDBPyConnection) -> bool:
+    """Whether each row that is kept has a time."""
+    (without,) = db.execute(
+        f"SELECT count(*) FROM staged WHERE verdict = {Verdict.KEEP:d} "
+        "AND NOT coalesce(isfinite(t), false)"
+    ).fetchone()  # type: ignore[misc]
+    return bool(without == 0)
 
 
 def _pair(db: DuckDBPyConnection, joins: str, with_times: bool) -> None:

@@ -41,7 +41,7 @@ def from_frame(
     min_user_interactions: int = 1,
     min_item_interactions: int = 1,
     on_bad_rows: Literal["stop", "skip"] = "stop",
-    with_times: bool = False,
+    with_times: bool | None = False,
 ) -> Interactions:
     """Build interactions from a data frame, with the column options of :func:`read`.
 
@@ -60,7 +60,7 @@ def from_frame(
         min_item_interactions: Drop items with fewer distinct users.
         on_bad_rows: ``"stop"`` at the first row without an id, finite rating or (if asked for)
             time, or ``"skip"`` such rows and report them.
-        with_times: Keep the time of each interaction.
+        with_times: Keep the time of each interaction; None: if every row that is kept has one.
 
     Returns:
         The interactions, with a report.
@@ -73,8 +73,10 @@ def from_frame(
     table, columns = _take_columns(
         frame, ColumnOptions(user_col, item_col, rating_col, time_col), min_rating, with_times
     )
-    seconds = _seconds(table[columns.time], columns.time) if with_times and columns.time else None
-    verdicts = _judge(table, columns, min_rating, seconds)
+    seconds = None
+    if with_times is not False and columns.time is not None:
+        seconds = _seconds(table[columns.time], columns.time, strict=with_times is True)
+    verdicts = _judge(table, columns, min_rating, seconds if with_times else None)
     bad = np.flatnonzero(verdicts >= FIRST_BAD)
     examples = tuple(_describe(table, columns, verdicts, int(row)) for row in bad[:EXAMPLES])
     if len(bad) and on_bad_rows == "stop":
@@ -84,7 +86,7 @@ def from_frame(
         raise InputError(f"{_NAME} has no usable row among {len(table):,}")
     user_ids, users = encode(_ids(table[columns.user], keep), columns.user)
     item_ids, items = encode(_ids(table[columns.item], keep), columns.item)
-    times = None if seconds is None else seconds[keep]
+    times = None if seconds is None or not np.isfinite(seconds[keep]).all() else seconds[keep]
     interactions, duplicates = assemble(users, items, user_ids, item_ids, times)
     report = ReadReport(
         files=(_NAME,),
@@ -101,7 +103,7 @@ def from_frame(
 
 
 def _take_columns(
-    frame: Any, options: ColumnOptions, min_rating: float | None, with_times: bool
+    frame: Any, options: ColumnOptions, min_rating: float | None, with_times: bool | None
 ) -> tuple[nw.DataFrame[Any], Columns]:
     """Choose the columns, and collect them if the frame is lazy."""
     try:
@@ -198,11 +200,16 @@ def _numbers(column: nw.Series[Any], name: str) -> NDArray[np.float64]:
     return np.asarray(column.cast(nw.Float64).to_numpy(), dtype=np.float64)
 
 
-def _seconds(column: nw.Series[Any], name: str) -> NDArray[np.float64]:
-    """Give a column of numbers, dates or datetimes as seconds, NaN where a value is missing."""
+def _seconds(column: nw.Series[Any], name: str, *, strict: bool) -> NDArray[np.float64] | None:
+    """Give a column of numbers, dates or datetimes as seconds, NaN where a value is missing.
+
+    A column of anything else is refused if ``strict``, else gives None.
+    """
     import narwhals as nw
 
     if column.dtype in (nw.Datetime, nw.Date):
         microseconds = column.cast(nw.Datetime("us")).dt.timestamp("us")
         return _numbers(microseconds, name) / 1e6
+    if not strict and not column.dtype.is_numeric():
+        return None
     return _numbers(column, name)

@@ -99,7 +99,7 @@ def from_any(data: Any) -> Interactions:
             frame, or one or several paths.
 
     Returns:
-        The interactions; repeated pairs count once.
+        The interactions; repeated pairs count once. Times are kept where every row has one.
 
     Raises:
         InputError: None of these, or they cannot be used; see :func:`from_matrix`,
@@ -110,7 +110,7 @@ def from_any(data: Any) -> Interactions:
     if isinstance(data, (str, Path)) or _is_list_of_paths(data):
         from sparserec_np.interactions._files import read
 
-        return read(data)
+        return read(data, with_times=None)
     if isinstance(data, tuple) and len(data) in (2, 3):
         return from_pairs(*data)
     if _is_sparse(data):
@@ -124,7 +124,7 @@ def from_any(data: Any) -> Interactions:
         )
     from sparserec_np.interactions._frames import from_frame
 
-    return from_frame(data)
+    return from_frame(data, with_times=None)
 
 
 def ids_of(data: Any) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -134,7 +134,7 @@ def _insert(db: DuckDBPyConnection, source: Source, number: int, rules: Rules) -
     db.execute("SET preserve_insertion_order = false")
     db.execute(
         f"INSERT INTO staged SELECT {number}, u, i, "
-        f"{_seconds_sql() if rules.with_times else 'NULL'}, verdict "
+        f"{'NULL' if rules.with_times is False else _seconds_sql()}, verdict "
         f"FROM ({_judged(source, rules)})"
     )
     db.execute("SET preserve_insertion_order = true")

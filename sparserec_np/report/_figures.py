@@ -340,7 +340,7 @@ def _example(
     model: Model, ranking: Ranking, meaning: dict[int, list[str]], user: int
 ) -> dict[str, Any]:
     def row(part: Interactions) -> list[Any]:
-        return model.item_ids.take(part.items[part.indptr[user] : part.indptr[user + 1]])
+        return model.item_ids.take(part.items_of(user))
 
     (user_id,) = ranking.known.user_ids.take([user])
     had, wanted = row(ranking.known), set(row(ranking.relevant))

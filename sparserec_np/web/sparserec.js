@@ -1,10 +1,8 @@
-/* Reads a sparserec-np model file (formats 1.x and 2.x, history models) and recommends. No dependencies.
+/* Reads a sparserec-np model file (formats 1.x to 3.x, history models) and recommends. No dependencies.
 
-   const model = await sparserec.load(arrayBuffer);
-   model.recommend([3, 17], 10)   // indices of liked items -> [{ index, score }, ...], best first
+   const model = await sparserec.load(arrayBuffer);  // model.ids[42], model.labels[42]
+   model.recommend([3, 17], 10)   // indices of liked items, latest last -> [{ index, score }, ...]
    model.explain(42, [3, 17])     // -> { score, bias, parts: [{ index, share }, ...] }
-   model.ids[42], model.labels[42]
-
    FORMAT.md is the specification; sums are done in its order, so scores equal the other readers'. */
 "use strict";
 
@@ -31,7 +29,7 @@ const sparserec = (() => {
       this.entries = JSON.parse(text);
       const metadata = this.entries.__metadata__ ?? {};
       if (metadata.format !== "sparserec-np") fail("of another format");
-      if (!/^[12]\.\d+$/.test(metadata.version)) fail(`format version ${metadata.version}, not 1.x or 2.x`);
+      if (!/^[123]\.\d+$/.test(metadata.version)) fail(`format version ${metadata.version}, not 1.x to 3.x`);
       const mark = text.indexOf('"header_crc32":"');
       const place = 8 + new TextEncoder().encode(text.slice(0, mark)).length + 16;
       const blank = raw.slice().fill(48, place, place + 8);
@@ -120,13 +118,23 @@ const sparserec = (() => {
     });
   }
 
+  /* sign(y) |y|^(eighths / 8), by square roots alone: the same bits in every language. */
+  function bend(y, eighths) {
+    let root = Math.abs(y), size = Math.sign(y);
+    for (const bit of [8, 4, 2, 1])
+      [size, root] = [eighths & bit ? size * root : size, Math.sqrt(root)];
+    return size;
+  }
+
   class Model {
     static async open(buffer) {
       const file = new Container(buffer), layout = file.model, self = new Model();
       if (layout.users !== "history") fail("an embedding model; only history models work here");
-      const { n_items: n, dim, exponent, eighths = 8, history_bits: bits, items: table } = layout;
-      if (![1, 2, 3, 4, 5, 6, 7, 8].includes(eighths)) fail("the power is no number of eighths");
-      Object.assign(self, { size: n, dim, exponent, eighths, bounds: new Uint32Array(dim + 1) });
+      const { n_items: n, dim, exponent, history_bits: bits, items: table } = layout;
+      const { eighths = 8, recency = 0 } = layout;
+      for (const [x, least] of [[eighths, 1], [recency, 0]])
+        if (!Number.isInteger(x) || x < least || x > 8) fail(`${x} is no number of eighths`);
+      Object.assign(self, { size: n, dim, exponent, eighths, recency, bounds: new Uint32Array(dim + 1) });
       self.ids = await file.ids(layout.item_ids, n);
       const labels = layout.labels ? await file.texts("labels", layout.labels, n) : [];
       self.labels = self.ids.map((id, i) => labels[i] || String(id));
@@ -149,27 +157,20 @@ const sparserec = (() => {
           if (wanted[this.items[e]]) visit(d, this.items[e], this.values[e]);
     }
 
-    sum(known) {
-      const vector = new Float64Array(this.dim);
-      this.rows(known, (d, item, value) => { vector[d] += value * this.weights[item]; });
-      return vector;
-    }
-
-    /* sign(y) |y|^(eighths / 8), by square roots alone: the same bits in every language. */
-    bend(y) {
-      let root = Math.abs(y), size = Math.sign(y);
-      for (const bit of [8, 4, 2, 1]) {
-        if (this.eighths & bit) size *= root;
-        root = Math.sqrt(root);
-      }
-      return size;
+    /* Weights of the items of a history, a Map; their sum over the dimensions; and its scale. */
+    compose(history) {
+      const ages = [...new Set([...history].reverse())], sums = new Float64Array(this.dim);
+      const byAge = ages.map((_, age) => (this.recency ? bend(1 / (age + 1), this.recency) : 1));
+      const known = new Map(ages.map((item, age) => [item, this.weights[item] * byAge[age]]));
+      this.rows(known.keys(), (d, item, value) => { sums[d] += value * known.get(item); });
+      return { known, sums, scale: byAge.reduce((sum, weight) => sum + weight, 0) ** -this.exponent };
     }
 
     recommend(history, k = 10, exclude = history) {
-      const known = new Set(history), left = new Set(exclude), best = [];
+      const { sums, scale, known } = this.compose(history), left = new Set(exclude), best = [];
       if (!known.size) throw new Error("the history is empty");
-      const dots = new Float64Array(this.size), scale = known.size ** -this.exponent;
-      this.sum(known).map((y) => this.bend(y)).forEach((z, d) => {
+      const dots = new Float64Array(this.size);
+      sums.map((y) => bend(y, this.eighths)).forEach((z, d) => {
         for (let e = this.bounds[d]; z && e < this.bounds[d + 1]; e++)
           dots[this.items[e]] += this.values[e] * z;
       });
@@ -184,14 +185,13 @@ const sparserec = (() => {
     }
 
     explain(index, history) {
-      const known = new Set(history), target = new Float64Array(this.dim), bias = this.bias[index];
-      const scale = known.size ** -this.exponent, shares = new Map([...known].map((item) => [item, 0]));
-      const sums = this.sum(known), stretch = (y) => (this.eighths < 8 ? this.bend(y) / y || 0 : 1);
+      const { known, sums, scale } = this.compose(history), bias = this.bias[index];
+      const target = new Float64Array(this.dim), shares = new Float64Array(this.size);
+      const stretch = (y) => (this.eighths < 8 ? bend(y, this.eighths) / y || 0 : 1);
       this.rows([index], (d, _, value) => { target[d] = value * stretch(sums[d]); });
-      this.rows(known, (d, item, value) =>
-        shares.set(item, shares.get(item) + scale * this.weights[item] * value * target[d]));
-      const parts = [...shares].map(([index, share]) => ({ index, share }));
-      parts.sort((a, b) => b.share - a.share);
+      this.rows(known.keys(), (d, item, value) => { shares[item] += known.get(item) * value * target[d]; });
+      const parts = [...known.keys()].map((index) => ({ index, share: scale * shares[index] }));
+      parts.sort((a, b) => b.share - a.share || a.index - b.index);
       return { score: parts.reduce((sum, part) => sum + part.share, bias), bias, parts };
     }
   }

@@ -24,7 +24,7 @@ def table(rows: int, dim: int) -> Table:
     return Table(indptr, flat, values, dim)
 
 
-def model(users: str, item_ids: Ids, power: float = 1.0) -> ModelArrays:
+def model(users: str, item_ids: Ids, power: float = 1.0, recency: float = 0.0) -> ModelArrays:
     """A model of 40 items."""
     embedding = users == "embedding"
     return ModelArrays(
@@ -36,6 +36,7 @@ def model(users: str, item_ids: Ids, power: float = 1.0) -> ModelArrays:
         history_weights=None if embedding else (1 + np.arange(40) % 4).astype(np.float32) / 2,
         history_exponent=0.0 if embedding else 0.5,
         history_power=power,
+        history_recency=recency,
         user_ids=from_values([f"user {n}" for n in range(600)]) if embedding else None,
         user_rows=table(600, 11) if embedding else None,
         labels=None if embedding else [f"Título {n}" for n in range(40)],
@@ -50,4 +51,5 @@ if __name__ == "__main__":
     odd = from_values([-(2**63), 2**63 - 1, *range(0, 38 * 38, 38)])
     write(folder / "history-1.0.srec", encode(model("history", odd)))
     write(folder / "history-2.0.srec", encode(model("history", odd, power=0.875)))
+    write(folder / "history-3.0.srec", encode(model("history", odd, power=0.875, recency=0.75)))
     write(folder / "embedding-1.0.srec", encode(model("embedding", from_values(range(7, 47)))))
