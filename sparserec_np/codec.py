@@ -130,11 +130,14 @@ def unpack_at(packed: ByteSequence, bits: int, places: npt.NDArray[np.int64]) ->
     piece = packed[begin : packed_bytes(int(places[-1]) + 1, bits)]
     window = np.zeros(len(piece) + 8, dtype=np.uint8)
     window[: len(piece)] = piece
-    at = places * bits - 8 * begin
+    at = places * bits  # from here on in place: what scratch takes, opening a model takes
+    at -= 8 * begin
     at_every_byte = np.ndarray((len(piece) + 1,), "<u8", window, 0, (1,))
-    words = at_every_byte[at >> 3] >> (at & 7).astype(np.uint64)
-    values: UInt64Array = words & np.uint64((1 << bits) - 1)
-    return values
+    words: UInt64Array = at_every_byte[at >> 3]
+    at &= 7
+    words >>= at.view(np.uint64)
+    words &= np.uint64((1 << bits) - 1)
+    return words
 
 
 def _spread(words: UInt64Array, bits: int) -> UInt64Array:
@@ -296,8 +299,11 @@ def decode_ranges(
             if not len(ones):
                 continue
             n = counts[chosen]
-            places = np.arange(len(ones)) + np.repeat(before[chosen] - np.cumsum(n) + n, n)
-            keys = ones + np.repeat(_BLOCK_BITS * (chosen - np.arange(len(chosen))), n) - places
+            places = np.repeat(before[chosen] - np.cumsum(n) + n, n)
+            places += np.arange(len(ones))
+            ones += np.repeat(_BLOCK_BITS * (chosen - np.arange(len(chosen))), n)
+            ones -= places
+            keys = ones
             keys <<= low_bits
             keys |= unpack_at(low, low_bits, places).view(np.int64)
             if keys[0] <= previous or (keys[1:] <= keys[:-1]).any():

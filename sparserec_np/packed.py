@@ -114,9 +114,10 @@ class PackedItems:
                 of_keys = keys // table.rows
                 here = np.flatnonzero(wanted[of_keys])
                 if len(here):
-                    found = of_keys[here]
+                    found, items = of_keys[here], keys[here]
+                    items -= found * table.rows
                     codes = codec.unpack_at(part("items.codes"), table.value_bits, places[here])
-                    yield Piece(found, keys[here] - found * table.rows, codes)
+                    yield Piece(found, items, codes)
 
 
 def table_keys(

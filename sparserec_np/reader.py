@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from sparserec_np.arrays import ModelArrays, Table
 
 
+_PIECE = 8192  # values decoded at a time where none is kept
+
+
 class Postings(NamedTuple):
     """The item table by dimension.
 
@@ -157,6 +160,14 @@ class ModelFile:
     def item_bias(self) -> npt.NDArray[np.float32]:
         """Decode the item biases: float32 array of shape [n_items]."""
         return self._values(self.layout.bias, "bias")
+
+    def add_item_bias(self, scores: npt.NDArray[np.float64]) -> None:
+        """Add the item biases to scores, float64 array of shape [n_items], keeping none."""
+        levels, bits = self._levels("bias"), self.layout.bias.bits
+        packed = self._container.part("bias.codes")
+        for start in range(0, len(scores), _PIECE):
+            piece = scores[start : start + _PIECE]
+            piece += levels[codec.unpack_bits(packed, bits, start, start + len(piece))]
 
     def history_codes(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
         """Decode the history weights: uint8 codes of shape [n_items], and float32 levels.

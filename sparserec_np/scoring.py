@@ -65,7 +65,11 @@ class ItemTable:
         self._short_levels = file.item_levels()
         self._levels = self._short_levels.astype(np.float64)
         self._streams_left = _STREAMS
-        self.bias = file.item_bias()
+
+    @cached_property
+    def bias(self) -> npt.NDArray[np.float32]:
+        """Item biases, float32 array of shape [n_items]."""
+        return self._file.item_bias()
 
     def rows(self, items: IntArray) -> Rows:
         """Collect the rows of some items.
@@ -96,7 +100,7 @@ class ItemTable:
         for dims, stored, codes in self._file.items.rows(items):
             pieces.append((dims, stored, self._levels[codes]))
         all_dims, all_items, values = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-        order = np.argsort(all_items, kind="stable")
+        order = sorted(range(len(all_items)), key=all_items.tolist().__getitem__)
         owners = np.searchsorted(items, all_items[order])
         return Rows(all_dims[order], values[order], owners)
 
@@ -188,12 +192,16 @@ class ItemTable:
         Returns:
             At most ``k`` items, by falling score, equal ones by rising index, and their scores.
         """
-        found = None if self._streams_left > 0 else self._best_by_bounds(vector, scale, left_out, k)
+        streams = self._streams_left > 0
+        found = None if streams else self._best_by_bounds(vector, scale, left_out, k)
         if found is not None:
             return found
         scores = self.dots(vector)
         scores *= scale
-        scores += self.bias
+        if streams:
+            self._file.add_item_bias(scores)
+        else:
+            scores += self.bias
         scores[left_out] = -np.inf
         best = top_k(scores, k)
         return best, scores[best]
@@ -314,8 +322,8 @@ def top_k(scores: npt.NDArray[np.floating], k: int) -> IntArray:
 def _bar(scores: npt.NDArray[np.floating], k: int) -> float:
     """A lower bound of the k-th best score.
 
-    For short lists without NumPy's partition, as without its sort of floats above: together they
-    are half a megabyte of code, which a process that answers one question need not load.
+    For short lists without NumPy's partition, as without its sorts above: together they are half a
+    megabyte of code, which a process that answers one question need not load.
     """
     sample = _sample(scores, k)
     if k >= len(sample):

@@ -25,8 +25,8 @@ that does not grow with the data."""
 RECENCIES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """What the recency is chosen from."""
 
-USUAL_RECENCY = 0.75
-"""Recency to score epochs by while it is to be chosen."""
+JUDGED_BY = (0.0, 0.75)
+"""Recencies that an epoch is scored by, while one is to be chosen: the better one counts."""
 
 
 class Validator:
@@ -72,12 +72,15 @@ class Validator:
         self._relevant = _of_all(take_users(relevant, users), peers)
         history = config.users == "history"
         self.chooses_recency = history and train.times is not None and config.recency is None
-        self._recency = USUAL_RECENCY if self.chooses_recency else config.recency or 0.0
-        self._histories = histories(self._known, self._recency) if history else None
+        self._recency = config.recency or 0.0
+        self._histories: tuple[Vectors | None, ...] = (None,)
+        if history:
+            judged_by = JUDGED_BY if self.chooses_recency else (self._recency,)
+            self._histories = tuple(histories(self._known, recency) for recency in judged_by)
 
     def __call__(self, tables: Tables) -> float:
         """Score the tables."""
-        return self._score(tables, self._histories)
+        return max(self._score(tables, known) for known in self._histories)
 
     def choose_recency(self, tables: Tables) -> tuple[float, float]:
         """Find the recency that suits the tables best, if it is there to be chosen.
@@ -102,7 +105,7 @@ class Validator:
 
     def of_file(self, model: Model) -> float:
         """Score a model file of the same users and items: what rounding costs is in it."""
-        users = self._users if self._histories is None else self._known
+        users = self._known if self._config.users == "history" else self._users
         hits = find_hits(top_k(model, users, exclude=self._known, k=K)[0], self._relevant)
         return float(ndcg(hits, self._relevant.user_degrees()).mean())
 

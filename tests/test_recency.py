@@ -136,7 +136,7 @@ def test_the_reported_ndcg_is_that_of_the_chosen_recency(frame: pd.DataFrame) ->
     scores = evaluate(estimator.model_, learned, held)
     assert estimator.best_ndcg_ == pytest.approx(scores["ndcg"], rel=0.1)  # quantised, that is
     best = max(record.ndcg for record in estimator.history_)
-    assert estimator.best_ndcg_ >= best  # of the usual recency, which is one to choose from
+    assert estimator.best_ndcg_ >= best  # of recencies that are there to be chosen
 
 
 def test_without_times_nothing_is_chosen(frame: pd.DataFrame) -> None:
