@@ -115,11 +115,15 @@ def _hide_largest(indptr, bits):
     largest = indptr[:-1].copy()
     kept = np.empty(largest.size, np.uint32)
     for row in range(largest.size):
-        for e in range(indptr[row] + 1, indptr[row + 1]):
-            if bits[e] & ABS > bits[largest[row]] & ABS:
-                largest[row] = e
-        kept[row] = bits[largest[row]]
-        bits[largest[row]] = NEVER
+        place = np.uint64(indptr[row])  # unsigned places need no look at whether they wrap around
+        most = bits[place] & ABS
+        for e in range(place + np.uint64(1), np.uint64(indptr[row + 1])):
+            key = bits[e] & ABS
+            place = e if key > most else place  # chosen, not jumped to, as in max
+            most = max(key, most)
+        largest[row] = place
+        kept[row] = bits[place]
+        bits[place] = NEVER
     return largest, kept
 
 
@@ -136,13 +140,26 @@ def _rebuild(
     n_rows = rows.indptr.size - 1
     bits = rows.values.view(np.uint32)
     indptr = np.zeros(n_rows + 1, np.int64)
-    room = rows.dims.size + grown
+    room = rows.dims.size + grown + 1  # one for a weight that is written and then dropped
     dims = np.empty(room, rows.dims.dtype)
     values = np.empty(room, rows.values.dtype)
     squares = np.empty(room, rows.squares.dtype)
-    n = 0
+    n = np.uint64(0)
     for row in range(n_rows):
         e, stop = rows.indptr[row], rows.indptr[row + 1]
+        if slot[row] < 0:
+            for t in range(np.uint64(e), np.uint64(stop)):
+                key = bits[t] & ABS
+                stays = (key > below) | (t == np.uint64(largest[row]))
+                if key == below and not stays:
+                    stays = ties_below <= 0
+                    ties_below -= 1
+                dims[n] = rows.dims[t]
+                values[n] = rows.values[t]
+                squares[n] = rows.squares[t]
+                n += np.uint64(stays)  # a jump over what is dropped would often be mispredicted
+            indptr[row + 1] = n
+            continue
         # Merge two ascending lists: the weights that stay and the positions that grow.
         n_dims = sums.shape[1] if slot[row] >= 0 else 0
         d = 0
@@ -179,6 +196,6 @@ def _rebuild(
                 values[n] = 0.0
                 squares[n] = initial_square
                 d += 1
-            n += 1
+            n += np.uint64(1)
         indptr[row + 1] = n
     return Rows(indptr, dims[:n], values[:n], squares[:n])
