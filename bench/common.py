@@ -156,7 +156,7 @@ class Results:
             what: Everything that the result depends on, as JSON can hold it.
             run: Makes the measurement.
         """
-        text = json.dumps(what, sort_keys=True)
+        text = json.dumps(_told(what), sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         if key not in self._known:
             began = time.perf_counter()
@@ -171,6 +171,17 @@ class Results:
             seconds = time.perf_counter() - began
             print(f"  {seconds:.1f} s: {json.dumps(result)[:200]}", file=sys.stderr, flush=True)
         return self._known[key]
+
+
+def _told(what: Any, within_config: bool = False) -> Any:
+    """Leave out hyperparameters that are not set, so that new ones do not change old keys."""
+    if not isinstance(what, dict):
+        return what
+    return {
+        name: _told(value, within_config or name == "config")
+        for name, value in what.items()
+        if value is not None or not within_config
+    }
 
 
 def fresh(function: Callable[..., Result], **arguments: Any) -> Result:
