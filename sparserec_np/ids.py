@@ -79,7 +79,7 @@ class Ids(ABC):
 
     def _checked(self, positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
         found = np.asarray(positions, dtype=np.int64)
-        if found.size and not (found.min() >= 0 and found.max() < len(self)):
+        if found.size and not found.view(np.uint64).max() < len(self):  # negative ones are huge
             raise IndexError(f"positions must be in [0, {len(self)})")
         return found
 

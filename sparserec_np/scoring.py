@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _CODE_BITS = 8  # of the words that hold an item, or a dimension, and the code of a value
 _PIECE = 32_768  # weights scored at a time: their scratch arrays stay in the second-level cache
 _STREAMS = 2  # passes of the first request
-_GROUP = 64  # scores whose maximum stands for them in the search for a threshold
+_GROUP = 8  # in the search for a threshold a maximum stands for so many scores, squared
 _SHORT = 100  # lists up to it are ordered by Python
 _WORTH = 0.25  # weights that bounds must spare for each item to make up for their passes
 _FEW = 32  # one item in so many may be scored on its own; scoring all of them is faster than more
@@ -37,12 +37,12 @@ class Rows(NamedTuple):
     """Some rows of the item table, one after the other.
 
     Attributes:
-        dims: int64 array of shape [weights of all rows], ascending within a row.
+        dims: Integer array of shape [weights of all rows], ascending within a row.
         values: float64 array, likewise.
         owners: int64 array, likewise: which of the rows asked for, counted from 0.
     """
 
-    dims: IntArray
+    dims: npt.NDArray[np.integer]
     values: FloatArray
     owners: IntArray
 
@@ -81,14 +81,16 @@ class ItemTable:
 
     def _kept_rows(self, items: IntArray) -> Rows:
         indptr, all_words = self._row_index
-        starts = indptr[items]
-        lengths = indptr[items + 1] - starts
-        places = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+        starts, lengths = indptr.take(items), indptr.take(items + 1)
+        lengths -= starts  # in place, and by methods: calls are most of what a few rows cost
+        starts += lengths
+        starts -= lengths.cumsum()
+        places = starts.repeat(lengths)
         places += np.arange(len(places))
         words = all_words.take(places)
-        owners = np.repeat(np.arange(len(items)), lengths)
         values = self._levels.take(words.astype(np.uint8), mode="wrap")
-        return Rows((words >> _CODE_BITS).astype(np.int64), values, owners)
+        words >>= _CODE_BITS
+        return Rows(words, values, np.arange(len(items)).repeat(lengths))
 
     def _may_stream(self) -> bool:
         self._streams_left -= 1
@@ -261,7 +263,9 @@ class ItemTable:
         return np.sqrt(squares)
 
 
-def sum_by(places: IntArray, values: npt.NDArray[np.floating], size: int) -> FloatArray:
+def sum_by(
+    places: npt.NDArray[np.integer], values: npt.NDArray[np.floating], size: int
+) -> FloatArray:
     """Sum values by their place, in the order given, in float64; shape [size]."""
     return np.bincount(places, weights=values, minlength=size).astype(np.float64, copy=False)
 
@@ -286,10 +290,10 @@ def bend(values: FloatArray, power: float) -> FloatArray:
     for bit in (4, 2, 1):
         if eighths % (2 * bit) == 0:
             break
-        root = np.sqrt(root)
+        np.sqrt(root, out=root)
         if eighths & bit:
             sizes *= root
-    return np.copysign(sizes, values)
+    return np.copysign(sizes, values, out=sizes)
 
 
 def stretch(values: FloatArray, power: float) -> FloatArray:
@@ -335,6 +339,7 @@ def _bar(scores: npt.NDArray[np.floating], k: int) -> float:
 
 def _sample(scores: npt.NDArray[_Float], k: int) -> npt.NDArray[_Float]:
     """Some of the scores, whose k-th best is a lower bound of that of all: maxima of groups."""
-    while (groups := len(scores) // _GROUP) > 2 * k:
-        scores = scores[: groups * _GROUP].reshape(_GROUP, groups).max(0)
+    while (groups := len(scores) // _GROUP**2) > 2 * k:
+        for n in (groups * _GROUP, groups):  # in two steps: few long passes are faster
+            scores = scores[: n * _GROUP].reshape(_GROUP, n).max(0)
     return scores
