@@ -289,7 +289,7 @@ def test_batches_go_by_the_order(files: Path, fitted: SparseRec) -> None:
 
 def test_data_without_times_are_refused(files: Path, fitted: SparseRec) -> None:
     model, untimed = files / "m.srec", files / "untimed.csv"
-    message = "times asked for, but no column looks like a time; name it with --time-col"
+    message = "times are needed, but no column looks like a time; name it with --time-col"
     for command in (
         ("recommend", model, "--user", "u3", "--interactions", untimed),
         ("recommend", model, "--all-users", "--interactions", untimed, "-o", files / "o.parquet"),

@@ -141,12 +141,12 @@ def require(
     if min_rating is not None and not isfinite(min_rating):
         raise InputError(f"the minimum rating must be a finite number, not {min_rating}")
     for role, option, wanted in (
-        ("rating", "a minimum rating", min_rating is not None),
-        ("time", "times", with_times),
+        ("rating", "ratings are", min_rating is not None),
+        ("time", "times are", with_times),
     ):
         if wanted and getattr(columns, role) is None:
             raise InputError(
-                f"{source}: {option} asked for, but no column looks like a {role}; "
+                f"{source}: {option} needed, but no column looks like a {role}; "
                 f"name it with --{role}-col ({role}_col= in Python)"
             )
 
