@@ -107,8 +107,8 @@ def hold_out(
             0.1 a user with six interactions gives one away in six of ten cases.
         n: Exact number to hold out of each user. Exactly one of ``fraction`` and ``n`` is given.
         seed: Same seed, same split.
-        latest: Whether to hold out the latest, which needs times, and not any; see
-            :func:`leave_last_out`.
+        latest: Whether to hold out the latest, which needs times, and not any. Of equal times
+            chance decides, so that times that say nothing do no harm.
         peers: Who has the other users.
 
     Returns:
@@ -130,9 +130,16 @@ def hold_out(
         counts = np.floor(share + rounding.random(len(degrees))).astype(np.int64)
     else:
         counts = np.full(len(degrees), _positive(n), dtype=np.int64)
-    if latest:
-        return _split(interactions, counts, _latest_first(interactions))
-    return _split(interactions, counts, lambda start, stop: order.random(stop - start))
+    if not latest:
+        return _split(interactions, counts, lambda start, stop: order.random(stop - start))
+    later = _latest_first(interactions)
+
+    def ranks(start: int, stop: int) -> npt.NDArray[np.float64]:
+        keys = np.empty(stop - start)
+        keys[np.lexsort((order.random(stop - start), later(start, stop)))] = np.arange(stop - start)
+        return keys
+
+    return _split(interactions, counts, ranks)
 
 
 def leave_last_out(interactions: Interactions, *, n: int = 1) -> tuple[Interactions, Interactions]:

@@ -71,7 +71,7 @@ class Validator:
         self._known = _of_all(take_users(train, users), peers)
         self._relevant = _of_all(take_users(relevant, users), peers)
         history = config.users == "history"
-        self.chooses_recency = history and train.times is not None and config.recency is None
+        self.chooses_recency = history and config.recency is None and _tell_apart(train, peers)
         self._recency = config.recency or 0.0
         self._histories: tuple[Vectors | None, ...] = (None,)
         if history:
@@ -121,6 +121,13 @@ class Validator:
         history = known is not None
         ranked, _ = rank_all(scorer, vectors, rows, *excluded, history=history, k=K)
         return ranked
+
+
+def _tell_apart(interactions: Interactions, peers: Peers) -> bool:
+    """Whether times are known, and are not all the same."""
+    times = interactions.times
+    ends = np.zeros(0) if times is None or not times.size else np.array([times.min(), times.max()])
+    return len(np.unique(peers.joined(ends))) > 1
 
 
 def _of_all(interactions: Interactions, peers: Peers) -> Interactions:

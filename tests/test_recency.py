@@ -148,6 +148,10 @@ def test_without_times_nothing_is_chosen(frame: pd.DataFrame) -> None:
     assert embedding.recency_ == 0 and embedding.model_.info()["format_version"] == "1.0"
 
 
+def test_times_that_are_all_the_same_say_nothing(frame: pd.DataFrame) -> None:
+    assert SparseRec(**SMALL).fit(frame.assign(timestamp=5)).recency_ == 0
+
+
 def test_with_a_number_of_epochs_it_has_to_be_given(frame: pd.DataFrame) -> None:
     assert SparseRec(**SMALL, epochs=2).fit(frame).recency_ == 0
     assert SparseRec(**SMALL, epochs=2, recency=0.5).fit(frame).model_.history_recency == 0.5

@@ -102,6 +102,27 @@ def test_leave_last_out_holds_the_latest():
     assert pairs(split.leave_last_out(whole, n=2)[1]) == {(0, 4), (0, 6), (1, 0)}
 
 
+@given(rows=st.lists(st.integers(1, 12), min_size=1, max_size=8), seed=st.integers(0, 99))
+def test_hold_out_can_take_the_latest(rows, seed):
+    times = np.random.default_rng(seed).permutation(sum(rows)).tolist()
+    data = make([list(range(n)) for n in rows], times=times)
+    train, held = split.hold_out(data, n=3, seed=seed, latest=True)
+    expected = split.leave_last_out(data, n=3)
+    for part, other in zip((train, held), expected, strict=True):
+        assert part.items.tolist() == other.items.tolist()
+        assert part.times.tolist() == other.times.tolist()
+
+
+def test_of_equal_times_chance_decides(monkeypatch):
+    data = make([list(range(20)) for _ in range(400)], times=[0.0] * 8000)
+    _, held = split.hold_out(data, fraction=0.2, seed=3, latest=True)
+    counts = np.bincount(held.items, minlength=20)
+    assert held.nnz == 1600 and counts.min() > 45 and counts.max() < 120
+    monkeypatch.setattr(split, "_BLOCK", 70)
+    again = split.hold_out(data, fraction=0.2, seed=3, latest=True)[1]
+    assert again.items.tolist() == held.items.tolist()
+
+
 def test_of_equal_times_the_larger_item_is_later():
     whole = make([[1, 4, 6]], times=[5, 5, 5])
     assert pairs(split.leave_last_out(whole)[1]) == {(0, 6)}
