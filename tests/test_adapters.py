@@ -225,6 +225,24 @@ def test_rectools_configs_pickles_and_new_users(in_rectools, dataset):
     assert len(reco) == (3 if in_rectools.estimator.users == "history" else 0)
 
 
+def test_rectools_knows_what_is_recent(parts):
+    import pandas as pd
+    from rectools.dataset import Dataset
+
+    from sparserec_np.adapters.rectools import SparseRecModel
+
+    rows = frame(parts[0])
+    days = np.random.default_rng(0).permutation(len(rows))
+    rows["datetime"] += pd.to_timedelta(days, unit="D")
+    model = SparseRecModel(SparseRec(dim=16, epochs=2, recency=1.0)).fit(Dataset.construct(rows))
+    assert model.estimator.model_.history_recency == 1
+    user = rows["user_id"].iloc[0]
+    reco = model.recommend([user], Dataset.construct(rows), 5, filter_viewed=True)
+    history = rows[rows["user_id"] == user].sort_values("datetime")["item_id"].tolist()
+    assert reco["item_id"].tolist() == model.estimator.recommend(history=history, k=5)[0]
+    assert reco["item_id"].tolist() == model.estimator.recommend(user, k=5)[0]
+
+
 def test_rectools_cross_validation(dataset):
     from rectools.metrics import Recall
     from rectools.model_selection import LastNSplitter, cross_validate

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sparserec_np.errors import UnknownIdError, missing_extra
 from sparserec_np.estimator import SparseRec
+from sparserec_np.interactions import Interactions, from_pairs
 
 try:
     from rectools import Columns
@@ -34,8 +35,8 @@ class SparseRecModel(ModelBase[SparseRecModelConfig]):
     """A ``SparseRec`` that RecTools can train and evaluate.
 
     It learns the external ids, so ``model.estimator.save(path)`` gives a file to ship. With
-    histories, a user is the items of the dataset that is given to ``recommend``; every interaction
-    counts as liked, whatever its weight.
+    histories, a user is the items of the dataset that is given to ``recommend``, in the order of
+    their times; every interaction counts as liked, whatever its weight.
 
     Args:
         estimator: What is trained, ``SparseRec()`` if None.
@@ -59,10 +60,7 @@ class SparseRecModel(ModelBase[SparseRecModelConfig]):
         return cls(SparseRec(**config.estimator), verbose=config.verbose)
 
     def _fit(self, dataset: Any) -> None:
-        table = dataset.interactions.df
-        users = dataset.user_id_map.convert_to_external(table[Columns.User].to_numpy())
-        items = dataset.item_id_map.convert_to_external(table[Columns.Item].to_numpy())
-        self.estimator.fit((users, items))
+        self.estimator.fit(_interactions(dataset))
 
     def _recommend_u2i(
         self,
@@ -75,13 +73,13 @@ class SparseRecModel(ModelBase[SparseRecModelConfig]):
         external = dataset.item_id_map.convert_to_external
         allowed = sorted_item_ids_to_recommend
         candidates = None if allowed is None else external(allowed)
-        matrix = dataset.get_user_item_matrix(include_weights=False)
-        model = self.estimator.model_
+        known, model = _interactions(dataset), self.estimator.model_
         found = []
         for user, name in zip(
             user_ids, dataset.user_id_map.convert_to_external(user_ids), strict=True
         ):
-            had = external(matrix.indices[matrix.indptr[user] : matrix.indptr[user + 1]])
+            (position,) = known.user_ids.locate([name])
+            had = known.item_ids.take(known.items_of(position))
             whom = {"history": had} if model.users == "history" else {"user": name}
             left_out = had if filter_viewed else []
             try:
@@ -114,6 +112,15 @@ class SparseRecModel(ModelBase[SparseRecModelConfig]):
             best = [pair for pair in pairs if pair[0] in wanted][:k]
             found.append((target, [i for i, _ in best], np.array([c for _, c in best], np.float32)))
         return _triplet(found, dataset)
+
+
+def _interactions(dataset: Any) -> Interactions:
+    """Take the interactions of a dataset, under their external ids."""
+    table = dataset.interactions.df
+    users = dataset.user_id_map.convert_to_external(table[Columns.User].to_numpy())
+    items = dataset.item_id_map.convert_to_external(table[Columns.Item].to_numpy())
+    times = table[Columns.Datetime].to_numpy("datetime64[us]").astype(np.int64) / 1e6
+    return from_pairs(users, items, times)
 
 
 def _triplet(found: list[tuple[int, list[Any], NDArray[np.float32]]], dataset: Any) -> _Triplet:
