@@ -139,8 +139,7 @@ def fit(
         hyperparameters.setdefault("users", load(warm_start).users)
     titles = read_labels(labels) if labels else []
     held = read_files([valid], **{**reading, **NO_FILTER}) if valid else None
-    if hyperparameters.get("users") != "embedding" and hyperparameters.get("recency") != 0:
-        reading["with_times"] = None
+    reading["with_times"] = None
     data = read_files(files, **reading) if dask is None else _spread(files, reading)
     with show_epochs() as on_epoch:
         estimator = SparseRec(**hyperparameters).fit(

@@ -112,8 +112,7 @@ def tune(
     _check(budgets, outputs, plot, storage, seed)
     reading, _ = apart(options)
     titles = read_labels(labels) if labels else []
-    with_times = False if users == "embedding" else None
-    interactions = read_files(files, **reading, with_times=with_times)
+    interactions = read_files(files, **reading, with_times=None)
     found, stopped = _search(
         interactions,
         budgets,

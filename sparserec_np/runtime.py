@@ -244,7 +244,7 @@ class Model:
     ) -> Explanation:
         """Take the score of an item apart.
 
-        For a history model each known item ``j`` has the share ``|H|^-alpha`` times the sum over
+        For a history model each known item ``j`` has the share ``L^-alpha`` times the sum over
         ``d`` of ``w_j r_j v_jd v_id z_d / y_d`` (``FORMAT.md``, "Scores"); for an embedding model
         each dimension ``d`` of both has ``x_ud v_id``. Bias and shares sum to the score.
 

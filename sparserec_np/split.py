@@ -95,7 +95,7 @@ def hold_out(
     fraction: float | None = None,
     n: int | None = None,
     seed: int = 0,
-    latest: bool = False,
+    latest: bool | None = False,
     peers: Peers = ALONE,
 ) -> tuple[Interactions, Interactions]:
     """Hold out some interactions of each user: chosen at random, or the latest.
@@ -107,8 +107,8 @@ def hold_out(
             0.1 a user with six interactions gives one away in six of ten cases.
         n: Exact number to hold out of each user. Exactly one of ``fraction`` and ``n`` is given.
         seed: Same seed, same split.
-        latest: Whether to hold out the latest, which needs times, and not any. Of equal times
-            chance decides, so that times that say nothing do no harm.
+        latest: Whether to hold out the latest, which needs times, and not any; None: where times
+            are known. Of equal times chance decides, so that times that say nothing do no harm.
         peers: Who has the other users.
 
     Returns:
@@ -130,7 +130,7 @@ def hold_out(
         counts = np.floor(share + rounding.random(len(degrees))).astype(np.int64)
     else:
         counts = np.full(len(degrees), _positive(n), dtype=np.int64)
-    if not latest:
+    if not (interactions.has_times if latest is None else latest):
         return _split(interactions, counts, lambda start, stop: order.random(stop - start))
     later = _latest_first(interactions)
 

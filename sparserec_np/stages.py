@@ -61,7 +61,7 @@ class Engine:
         self, data: Interactions, fraction: float, seed: int
     ) -> tuple[Interactions, Interactions]:
         """Hold out a part, the latest where times are known: that is what a model is for."""
-        return hold_out(data, fraction=fraction, seed=seed, latest=data.has_times)
+        return hold_out(data, fraction=fraction, seed=seed, latest=None)
 
     def validator(self, data: Interactions, held: Interactions, config: Config) -> Judge:
         """Make what says how good tables are."""

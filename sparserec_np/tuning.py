@@ -193,10 +193,7 @@ class _Job:
         self._learned = interactions
         if held is None:
             self._learned, held = hold_out(
-                interactions,
-                fraction=HELD_OUT,
-                seed=config.seed,
-                latest=interactions.has_times,
+                interactions, fraction=HELD_OUT, seed=config.seed, latest=None
             )
         self._held = held
         self._config = config

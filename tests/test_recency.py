@@ -274,6 +274,18 @@ def test_commands(files: Path, fitted: SparseRec) -> None:
                     files / "untimed.csv")["users"] == 150  # fmt: skip
 
 
+@pytest.mark.parametrize("options", [{"users": "embedding"}, {"recency": 0.0}])
+def test_files_are_held_out_alike_from_python_and_the_command_line(
+    files: Path, options: dict[str, object]
+) -> None:
+    named = [part for name, value in options.items() for part in (f"--{name}", value)]
+    run_json(
+        "fit", files / "all.csv", "-o", files / "by.srec", "--dim", 16, "--sparsity", 0.5, *named
+    )
+    estimator = SparseRec(**SMALL, **options).fit(files / "all.csv")
+    assert (files / "by.srec").read_bytes() == estimator._bytes
+
+
 def test_batches_go_by_the_order(files: Path, fitted: SparseRec) -> None:
     run_json("recommend", files / "m.srec", "--all-users", "--interactions", files / "all.csv",
              "-o", files / "all.parquet")  # fmt: skip

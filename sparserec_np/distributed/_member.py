@@ -99,7 +99,7 @@ class Member:
         """Hold out a part of each user's interactions."""
         whole = self._data["whole"]
         learned, held = hold_out(
-            whole, fraction=fraction, seed=seed, latest=whole.has_times, peers=self._peers
+            whole, fraction=fraction, seed=seed, latest=None, peers=self._peers
         )
         return self._facts("learned", learned, None), self._facts("held", held, None)
 

@@ -198,7 +198,8 @@ def _serve(
     """Serve the users of one partition, or of one deal."""
     if source is None:
         paths = folder.list(f"{_DEALT}/{number:05d}")
-        data = read(paths, with_times=_loaded(model).history_recency > 0) if paths else None
+        ordered = _loaded(model).history_recency > 0
+        data = read(paths, user_col="user", item_col="item", with_times=ordered) if paths else None
     else:
         data = _read(source, options)
     if data is None:
