@@ -230,10 +230,10 @@ class Model:
         index = _index(self.item_ids, item, "item")
         rows = self._items.rows(np.array([index]))
         vector = sum_by(rows.dims, rows.values, self.dim)
-        norms = self._items.norms
-        lengths = norms * norms[index]
+        lengths = self._items.lengths
+        products = lengths * lengths[index]
         dots = self._items.dots(vector)
-        cosines = np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)
+        cosines = np.divide(dots, products, out=np.zeros_like(dots), where=products > 0)
         cosines[cosines <= 0] = -np.inf
         cosines[index] = -np.inf
         best = top_k(cosines, k)

@@ -34,8 +34,10 @@ class Searchable(NamedTuple):
         dims: uint16 array of shape [weights], ascending within a row.
         values: float32 array of shape [weights].
         bias: float32 array of shape [n_items].
-        norms: Lengths of the rows, rounded up, float32 array of shape [n_items].
-        run_norms: The largest of each ``_RUN`` of them, float32 array.
+        lengths: Lengths of the rows, rounded up, float32 array of shape [n_items].
+        sizes: Sums of the sizes of their weights, rounded up, float32 array of shape [n_items].
+        run_lengths: The largest of each ``_RUN`` of the lengths, float32 array.
+        run_sizes: The largest of each ``_RUN`` of the sizes, float32 array.
         slack: What rounding makes of the biases, at most.
     """
 
@@ -47,8 +49,10 @@ class Searchable(NamedTuple):
     dims: NDArray[np.uint16]
     values: NDArray[np.float32]
     bias: NDArray[np.float32]
-    norms: NDArray[np.float32]
-    run_norms: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+    sizes: NDArray[np.float32]
+    run_lengths: NDArray[np.float32]
+    run_sizes: NDArray[np.float32]
     slack: float
 
 
@@ -60,18 +64,20 @@ def searchable(
     dim: int,
 ) -> Searchable:
     """Index the rows of an item table of ``dim`` columns; see :class:`Searchable`."""
-    offsets, places, item_values, counts, squares = _transpose(indptr, dims, values, dim)
+    offsets, places, item_values, counts, squares, sums = _transpose(indptr, dims, values, dim)
     slack = rounding(dim) * float(np.abs(bias).max(initial=0.0)) + TINY
-    norms = upwards(np.sqrt(squares))
-    run_norms = np.maximum.reduceat(norms, np.arange(0, norms.size, _RUN))
+    lengths, sizes = upwards(np.sqrt(squares)), upwards(sums)
+    runs = np.arange(0, bias.size, _RUN)
+    run_lengths, run_sizes = (np.maximum.reduceat(norms, runs) for norms in (lengths, sizes))
     return Searchable(
-        offsets, places, item_values, counts, indptr, dims, values, bias, norms, run_norms, slack
-    )
+        offsets, places, item_values, counts, indptr, dims, values, bias, lengths, sizes,
+        run_lengths, run_sizes, slack,
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 def _transpose(indptr, dims, values, dim):
-    """Sort the weights by block and dimension, count them, and sum the squares of each row."""
+    """Sort the weights by block and dimension, count them; sum squares and sizes of each row."""
     n_items = indptr.size - 1
     n_blocks = (n_items + BLOCK - 1) // BLOCK
     offsets = np.zeros(n_blocks * dim + 1, np.int64)
@@ -85,14 +91,15 @@ def _transpose(indptr, dims, values, dim):
     free = offsets[:-1].copy()
     places = np.empty(dims.size, np.uint16)
     item_values = np.empty(dims.size, np.float32)
-    squares = np.zeros(n_items)
+    squares, sizes = np.zeros(n_items), np.zeros(n_items)
     for item in range(n_items):
         for e in range(indptr[item], indptr[item + 1]):
             c = item // BLOCK * dim + dims[e]
             places[free[c]], item_values[free[c]] = item % BLOCK, values[e]
             free[c] += 1
             squares[item] += np.float64(values[e]) ** 2
-    return offsets, places, item_values, counts, squares
+            sizes[item] += abs(np.float64(values[e]))
+    return offsets, places, item_values, counts, squares, sizes
 
 
 @njit(cache=True, nogil=True)
@@ -105,8 +112,8 @@ def plan(table, vector):
 
     Returns:
         The dimensions that are summed for all items, int64 array, ascending; how many weights are
-        there; how many the bounds spare, 0 where they are not worth their passes; and the length of
-        the weak part, rounding included.
+        there; how many the bounds spare, 0 where they are not worth their passes; and the radius
+        and the limit of the weak part, as in :class:`sparserec_np.bounds.Split`.
     """
     dims = np.empty(vector.size, np.int64)
     n = 0
@@ -118,12 +125,13 @@ def plan(table, vector):
     for d in dims:
         square += np.float64(vector[d]) ** 2
     length = np.sqrt(square)
+    limit = STRONG * length
     strong = np.empty(n, np.int64)
     n_strong = touched = spared = 0
     square = 0.0
     for d in dims:
         n_weights = table.counts[d]
-        if abs(vector[d]) > STRONG * length:
+        if abs(vector[d]) > limit:
             strong[n_strong] = d
             n_strong += 1
             touched += n_weights
@@ -131,9 +139,9 @@ def plan(table, vector):
             spared += n_weights
             square += np.float64(vector[d]) ** 2
     if spared < _WORTH * table.bias.size:
-        return dims, touched + spared, 0, 0.0
-    radius = np.sqrt(square) + _rounding(vector.size) * length
-    return strong[:n_strong], touched, spared, radius
+        return dims, touched + spared, 0, (0.0, 0.0)
+    error = _rounding(vector.size) * length
+    return strong[:n_strong], touched, spared, (np.sqrt(square) + error, limit + error)
 
 
 _rounding = njit(cache=True)(rounding)
@@ -157,11 +165,11 @@ def search(table, vector, scale, left_out, best, best_scores):
     Returns:
         How many there are, at most k.
     """
-    dims, _, spared, radius = plan(table, vector)
+    dims, _, spared, rest = plan(table, vector)
     found = first = 0
     if spared:
         found, first = _by_bounds(
-            table, vector, scale, left_out, dims, radius, spared, best, best_scores
+            table, vector, scale, left_out, dims, rest, spared, best, best_scores
         )
         if first < table.bias.size:
             dims = vector.nonzero()[0]
@@ -219,7 +227,7 @@ def _leaders(scores, first, found, best, best_scores):
 
 
 @njit(cache=True, nogil=True)
-def _by_bounds(table, vector, scale, left_out, strong, radius, spared, best, best_scores):
+def _by_bounds(table, vector, scale, left_out, strong, rest, spared, best, best_scores):
     """As :func:`search`, up to a block where the bounds leave more to do than they spare.
 
     Returns:
@@ -231,7 +239,7 @@ def _by_bounds(table, vector, scale, left_out, strong, radius, spared, best, bes
         scores[item] = -np.inf
     few = np.empty(min(BLOCK, n_items), np.int64)
     leaders, approximate = np.empty(k, np.int64), np.empty(k, np.float32)
-    reach = np.float32(radius * scale)
+    radius, limit = np.float32(rest[0] * scale), np.float32(rest[1] * scale)
     done = spent = found = 0
     for first in range(0, n_items, BLOCK):
         part = scores[first : first + BLOCK]
@@ -244,7 +252,7 @@ def _by_bounds(table, vector, scale, left_out, strong, radius, spared, best, bes
             for item in leaders:
                 lowest = min(lowest, _score(table, item, vector, scale))
         bar = np.nextafter(np.float32(lowest - table.slack), np.float32(-np.inf))
-        n_few = _within_reach(table, part, first, reach, bar, few)
+        n_few = _within_reach(table, part, first, radius, limit, bar, few)
         for item in few[:n_few]:
             spent += table.indptr[item + 1] - table.indptr[item]
         done += part.size
@@ -258,20 +266,22 @@ def _by_bounds(table, vector, scale, left_out, strong, radius, spared, best, bes
 
 
 @njit(cache=True, nogil=True)
-def _within_reach(table, scores, first, reach, bar, few):
+def _within_reach(table, scores, first, radius, limit, bar, few):
     """Collect the items whose scores may be above the bar; return their number."""
     n = 0
-    block_norms = table.norms[first : first + scores.size]
+    lengths = table.lengths[first : first + scores.size]
+    sizes = table.sizes[first : first + scores.size]
     for start in range(0, scores.size, _RUN):
-        run, norms = scores[start : start + _RUN], block_norms[start : start + _RUN]
-        most = reach * table.run_norms[(first + start) // _RUN]
+        run = scores[start : start + _RUN]
+        number = (first + start) // _RUN
+        most = min(radius * table.run_lengths[number], limit * table.run_sizes[number])
         likely = 0
         for t in range(run.size):
             likely += run[t] + most > bar
         if not likely:
             continue
         for t in range(run.size):
-            if run[t] + reach * norms[t] > bar:
+            if run[t] + min(radius * lengths[start + t], limit * sizes[start + t]) > bar:
                 few[n] = first + start + t
                 n += 1
     return n

@@ -120,9 +120,16 @@ def test_a_guess_that_is_too_high_is_put_right(monkeypatch, by_bounds):
     model = warm(sparserec_np.load(encode(long_tailed(1))))
     history = np.random.default_rng(2).choice(N_ITEMS, 20, replace=False).tolist()
     expected = model.recommend(history=history, k=1)
-    monkeypatch.setattr(scoring, "_bar", lambda *args: expected[1][-1] + 1e-3)
+    guesses = []
+
+    def too_high(*args):
+        guesses.append(float(expected[1][-1]) + 1e-3)
+        return guesses[-1]
+
+    monkeypatch.setattr(scoring, "_guess", too_high)
     found = model.recommend(history=history, k=1)
     assert by_bounds == [True, True]
+    assert len(guesses) == 1
     assert found[0] == expected[0]
     np.testing.assert_array_equal(found[1], expected[1])
 
@@ -171,14 +178,16 @@ def test_no_score_is_above_its_bound(seed, exponent):
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((50, 300)) * 10.0**exponent
     x = np.exp(2 * rng.standard_normal(300)) * rng.choice([-1, 1], 300)
-    strong, n_weak, radius = bounds.split(x)
+    strong, n_weak, radius, limit = bounds.split(x)
     assert len(strong) + n_weak == 300
     approximate = rows[:, strong].astype(np.float32) @ x[strong].astype(np.float32)
-    norms = bounds.upwards(np.linalg.norm(rows, axis=1))
-    assert (np.abs(rows @ x - approximate) <= norms * radius).all()
-    assert (norms >= np.linalg.norm(rows, axis=1)).all()
+    for order, reach in ((2, radius), (1, limit)):
+        exact = np.linalg.norm(rows, order, axis=1)
+        norms = bounds.upwards(exact)
+        assert (np.abs(rows @ x - approximate) <= norms * reach).all()
+        assert (norms >= exact).all()
 
 
 def test_of_an_empty_vector_nothing_is_split():
-    strong, n_weak, radius = bounds.split(np.zeros(8))
-    assert len(strong) == n_weak == radius == 0
+    strong, n_weak, radius, limit = bounds.split(np.zeros(8))
+    assert len(strong) == n_weak == radius == limit == 0
