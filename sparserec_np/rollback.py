@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from typing import IO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class LastGood:
     """
 
     def __init__(self) -> None:
-        self._file: IO[bytes] | None = None
+        self._file: Any = None  # as tempfile.TemporaryFile gives it
         self._copy: Tables | None = None
 
     def keep(self, tables: Tables) -> None:
@@ -62,7 +62,7 @@ class LastGood:
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as this
             self._file.seek(0)
             for array in _changing(tables):
-                np.save(self._file, array, allow_pickle=False)
+                self._file.write(array.data)
             self._file.flush()
             # What does not change within an epoch is shared.
             self._copy = tables
@@ -75,8 +75,11 @@ class LastGood:
         assert self._copy is not None
         if self._file is None:
             return self._copy.copy()
+        arrays = [np.empty_like(array) for array in _changing(self._copy)]
         self._file.seek(0)
-        return _with(self._copy, [np.load(self._file) for _ in _changing(self._copy)])
+        for array in arrays:
+            self._file.readinto(array.data)
+        return _with(self._copy, arrays)
 
 
 def _changing(tables: Tables) -> list[NDArray[np.float32]]:

@@ -305,14 +305,15 @@ class Run:
     def _is_finite(self) -> bool:
         items = self.tables.items
         changed = (items.rows.values, items.bias, self.tables.users.values)
-        finite = all(math.isfinite(values.sum(dtype=np.float64)) for values in changed)
+        finite = all(np.isfinite(values).all() for values in changed)
         return self._peers.total(int(finite)) == self._peers.size
 
     def _explore(self, growing: tuple[Growth, Growth], share: float) -> int:
         """Move weights of both tables; return how many moved."""
         tables, square = self.tables, self._config.initial_square
         self._scratch = None
-        # In place, one table after the other: so one of them is there twice, and not both.
+        # In place, one table after the other: so one of them is there twice, and not both. (At the
+        # same time they took as long: Numba's idle threads keep the cores busy.)
         rows, moved = explore(tables.items.rows, growing[0], share, square)
         tables.items = tables.items._replace(rows=rows)
         if not self._history:
