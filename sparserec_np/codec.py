@@ -115,13 +115,13 @@ def unpack_bits(
     return out.reshape(-1)[skipped : skipped + stop - start]
 
 
-def unpack_at(packed: ByteSequence, bits: int, places: npt.NDArray[np.int64]) -> UInt64Array:
+def unpack_at(packed: ByteSequence, bits: int, places: npt.NDArray[np.integer]) -> UInt64Array:
     """Read some packed integers.
 
     Args:
         packed: Bytes as :func:`pack_bits` makes them.
         bits: 0 to ``MAX_BITS``.
-        places: Their numbers, int64 array of shape [n], ascending, not empty.
+        places: Their numbers, integer array of shape [n], ascending, not empty.
 
     Returns:
         uint64 array of shape [n].
@@ -130,7 +130,8 @@ def unpack_at(packed: ByteSequence, bits: int, places: npt.NDArray[np.int64]) ->
     piece = packed[begin : packed_bytes(int(places[-1]) + 1, bits)]
     window = np.zeros(len(piece) + 8, dtype=np.uint8)
     window[: len(piece)] = piece
-    at = places * bits  # from here on in place: what scratch takes, opening a model takes
+    at = places.astype(np.int64)  # all in place: what scratch takes, opening a model takes
+    at *= bits
     at -= 8 * begin
     at_every_byte = np.ndarray((len(piece) + 1,), "<u8", window, 0, (1,))
     words: UInt64Array = at_every_byte[at >> 3]
@@ -225,7 +226,7 @@ def decode_monotone(
     numbers = np.arange(8 * _UNARY_PIECE)
     for begin in range(start_bit // 8, (stop_bit + 7) // 8, _UNARY_PIECE):
         piece = high[begin : min(begin + _UNARY_PIECE, (stop_bit + 7) // 8)]
-        ones = np.flatnonzero(np.unpackbits(piece, bitorder="little").view(np.bool_))
+        ones = _ones(piece)
         if begin == start_bit // 8:
             ones = ones[np.searchsorted(ones, start_bit - 8 * begin) :]
         if stop_bit < 8 * (begin + len(piece)):
@@ -281,24 +282,24 @@ def decode_ranges(
     before = np.cumsum(counts) - counts
     if int(counts.sum()) != count:
         raise ValueError(f"{int(counts.sum())} keys, where {count} should be")
-    zeros = _BLOCK_BITS * np.arange(len(counts)) - before
+    zeros = _BLOCK_BITS * np.arange(len(counts), dtype=np.int64) - before
     # The keys of a high part h come after h zeros, and before the next one.
     first = np.searchsorted(zeros, begins >> low_bits, "left") - 1
     last = np.searchsorted(zeros, (ends - 1) >> low_bits, "right") - 1
     change = np.zeros(len(counts) + 1, dtype=np.int64)
     np.add.at(change, np.maximum(first, 0), 1)
     np.add.at(change, last + 1, -1)
-    blocks = np.flatnonzero(np.cumsum(change[:-1]))
+    blocks = np.flatnonzero(np.cumsum(change[:-1])).astype(np.int64, copy=False)
     cuts = np.flatnonzero(np.diff(blocks) > _MOST_SKIPPED) + 1
     previous = -1
     for stretch in np.split(blocks, cuts):
         for start in range(0, len(stretch), _BLOCKS):
             chosen = stretch[start : start + _BLOCKS]
             bits = _blocks_of(high, int(chosen[0]), int(chosen[-1]) + 1)[chosen - chosen[0]]
-            ones = np.flatnonzero(np.unpackbits(bits, bitorder="little").view(np.bool_))
+            ones = _ones(bits)
             if not len(ones):
                 continue
-            n = counts[chosen]
+            n = counts[chosen].astype(np.intp, copy=False)
             places = np.repeat(before[chosen] - np.cumsum(n) + n, n)
             places += np.arange(len(ones))
             ones += np.repeat(_BLOCK_BITS * (chosen - np.arange(len(chosen))), n)
@@ -310,6 +311,12 @@ def decode_ranges(
                 raise ValueError(f"keys after {previous} that are not in ascending order")
             previous = int(keys[-1])
             yield keys, places
+
+
+def _ones(packed: UInt8Array) -> npt.NDArray[np.int64]:
+    """Places of the bits that are set; int64 where NumPy's own index has 32 bits as well."""
+    bits = np.unpackbits(packed, bitorder="little").view(np.bool_)
+    return np.flatnonzero(bits).astype(np.int64, copy=False)
 
 
 def _count_ones(high: ByteSequence) -> npt.NDArray[np.int64]:

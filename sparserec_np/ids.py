@@ -125,7 +125,7 @@ class IntIds(Ids):
             found = wanted - np.int64(self._start)  # wraps around, so that one comparison will do
             hit = found.view(np.uint64) < np.uint64(self._count)
         else:
-            found = np.searchsorted(self._values, wanted)
+            found = np.searchsorted(self._values, wanted).astype(np.int64, copy=False)
             np.minimum(found, self._count - 1, out=found)
             hit = self._values[found] == wanted
         if valid is not None:

@@ -267,7 +267,8 @@ def _encode_table(
 ) -> TableLayout:
     """Encode by dimension (key = dim * rows + row) or by row, with a directory of blocks."""
     n = len(table)
-    keys = np.repeat(np.arange(n), np.diff(table.indptr))
+    counts = np.diff(table.indptr).astype(np.intp, copy=False)
+    keys = np.repeat(np.arange(n, dtype=np.int64), counts)
     values = table.values
     if by_dim:
         order = np.argsort(table.dims, kind="stable")

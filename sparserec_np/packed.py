@@ -84,18 +84,18 @@ class PackedItems:
         done = 0
         for keys in table_keys(self._container, self._table, "items"):
             first, last = int(keys[0]) // rows, int(keys[-1]) // rows
-            dims = np.arange(first, last + 1)
+            dims = np.arange(first, last + 1, dtype=np.int64)
             ends = np.searchsorted(keys, (dims + 1) * rows)
             dims = np.repeat(dims, np.diff(ends, prepend=0))
             keys -= dims * rows  # now items
             yield done, dims, keys
             done += len(keys)
 
-    def lists(self, dims: npt.NDArray[np.int64]) -> Iterator[Piece]:
+    def lists(self, dims: npt.NDArray[np.integer]) -> Iterator[Piece]:
         """Decode some dimensions of the item table, as :meth:`pieces` does all.
 
         Args:
-            dims: Which, int64 array, ascending.
+            dims: Which, integer array, ascending.
 
         Raises:
             ModelFileError: The positions are not those of a table.
@@ -104,10 +104,11 @@ class PackedItems:
         part = self._container.part
         wanted = np.zeros(table.dim, dtype=np.bool_)
         wanted[dims] = True
+        begins = dims.astype(np.int64) * table.rows
         with _damage(self._container, "items"):
             for keys, places in codec.decode_ranges(
                 part("items.low"), part("items.high"), table.low_bits, count=table.weights,
-                begins=dims * table.rows, ends=(dims + 1) * table.rows,
+                begins=begins, ends=begins + table.rows,
             ):  # fmt: skip
                 if keys[-1] >= table.rows * table.dim:
                     raise ValueError(f"a key that is not below {table.rows * table.dim}")

@@ -151,8 +151,8 @@ class ModelFile:
         order = np.argsort(postings.items, kind="stable")
         counts = np.bincount(postings.items, minlength=self.layout.items.rows)
         return Table(
-            np.r_[0, np.cumsum(counts)],
-            np.repeat(dims, np.diff(postings.offsets))[order],
+            np.r_[0, np.cumsum(counts, dtype=np.int64)],
+            np.repeat(dims, np.diff(postings.offsets).astype(np.intp, copy=False))[order],
             postings.levels[postings.codes[order]],
             self.layout.items.dim,
         )

@@ -55,15 +55,15 @@ class _Index(NamedTuple):
         lists: For each dimension its items, ascending, and their codes, both in one word, as bytes:
             these are joined in a third of the time that arrays take.
         word: Type of these words.
-        counts: How many they are, int64 array of shape [dim].
-        indptr: Where each row begins, int64 array of shape [n_items + 1].
+        counts: How many they are, array of NumPy's index type, of shape [dim].
+        indptr: Where each row begins, likewise, of shape [n_items + 1].
         words: Dimensions and codes of the rows, both in one word, uint32 array of shape [weights].
     """
 
     lists: list[bytes]
     word: type[np.unsignedinteger]
-    counts: IntArray
-    indptr: IntArray
+    counts: npt.NDArray[np.intp]
+    indptr: npt.NDArray[np.intp]
     words: npt.NDArray[np.uint32]
 
 
@@ -129,7 +129,7 @@ class ItemTable:
     @cached_property
     def _index(self) -> _Index:
         items, codes, offsets, _ = self._file.postings()
-        counts = np.diff(offsets)
+        counts = np.diff(offsets).astype(np.intp, copy=False)
         word = np.uint64 if self._n_items > 1 << (32 - _CODE_BITS) else np.uint32
         by_dimension = items.astype(word)
         by_dimension <<= _CODE_BITS
@@ -139,7 +139,7 @@ class ItemTable:
         words <<= _CODE_BITS
         words |= codes
         lengths = np.bincount(items.astype(np.intp), minlength=self._n_items)
-        indptr = np.r_[0, np.cumsum(lengths)]
+        indptr = np.r_[0, np.cumsum(lengths)].astype(np.intp, copy=False)
         return _Index(lists, word, counts, indptr, words[np.argsort(items, kind="stable")])
 
     def dots(self, vector: FloatArray) -> FloatArray:

@@ -116,7 +116,7 @@ def test_a_reader_written_from_the_specification_agrees(
     table = {}
     for key, value in book.table("items", "items"):
         table[key % n, key // n] = value
-    rows = np.repeat(np.arange(n), np.diff(read.items.indptr))
+    rows = np.repeat(np.arange(n), np.diff(read.items.indptr).astype(np.intp))
     pairs = zip(rows.tolist(), read.items.dims.tolist(), strict=True)
     assert table == dict(zip(pairs, read.items.values.tolist(), strict=True))
     assert book.codes("bias", n, book.model["bias_bits"]) == read.item_bias.tolist()
@@ -133,7 +133,7 @@ def test_a_reader_written_from_the_specification_agrees(
     assert book.metadata["version"] == "1.0" and not {"eighths", "recency"} & set(book.model)
     assert book.ids("user_ids", n_users) == model.user_ids.take(range(n_users))
     by_key = dict(book.table("users", "user_table"))
-    rows = np.repeat(np.arange(n_users), np.diff(read.user_rows.indptr)) * dim
+    rows = np.repeat(np.arange(n_users), np.diff(read.user_rows.indptr).astype(np.intp)) * dim
     keys = (rows + read.user_rows.dims).tolist()
     assert by_key == dict(zip(keys, read.user_rows.values.tolist(), strict=True))
     blocks = struct.unpack(f"<{-(-n_users // 256) + 1}I", book.bytes("users.blocks"))

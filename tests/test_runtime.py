@@ -28,7 +28,9 @@ Make = Callable[..., ModelArrays]
 
 def dense(table: Table) -> np.ndarray:
     out = np.zeros((len(table), table.dim))
-    out[np.repeat(np.arange(len(table)), np.diff(table.indptr)), table.dims] = table.values
+    out[np.repeat(np.arange(len(table)), np.diff(table.indptr).astype(np.intp)), table.dims] = (
+        table.values
+    )
     return out
 
 
