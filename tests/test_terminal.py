@@ -34,7 +34,8 @@ def on_a_terminal(*args: object, columns: int = 80) -> str:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color"}
-    environment.pop("NO_COLOR", None)
+    for name in ("NO_COLOR", "COLUMNS", "LINES"):  # of the terminal that the tests run at
+        environment.pop(name, None)
     command = [str(PROGRAM), *map(str, args)]
     written = b""
     with subprocess.Popen(
