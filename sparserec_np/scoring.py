@@ -7,6 +7,7 @@ ascending, each starting from 0 (``FORMAT.md``, "Scores").
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -18,6 +19,8 @@ from sparserec_np.layout import EIGHTHS
 from sparserec_np.reader import ModelFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     FloatArray = npt.NDArray[np.float64]
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 _CODE_BITS = 8  # of the words that hold an item, or a dimension, and the code of a value
 _PIECE = 32_768  # weights scored at a time: their scratch arrays stay in the second-level cache
 _ROWS = 4_096  # rows looked at together, for the same reason
+_FULL = 8  # places for each weight, at most, of a table that is kept in full
 _STREAMS = 2  # passes of the first request
 _GROUP = 8  # in the search for a threshold a maximum stands for so many scores, squared
 _SHORT = 100  # lists up to it are ordered by Python
@@ -48,23 +52,19 @@ class Rows(NamedTuple):
     owners: IntArray
 
 
-class _Index(NamedTuple):
-    """The item table as it is kept for requests.
+class _Lists(NamedTuple):
+    """The item table by dimension, as it is kept for requests.
 
     Attributes:
-        lists: For each dimension its items, ascending, and their codes, both in one word, as bytes:
+        words: For each dimension its items, ascending, and their codes, both in one word, as bytes:
             these are joined in a third of the time that arrays take.
         word: Type of these words.
         counts: How many they are, array of NumPy's index type, of shape [dim].
-        indptr: Where each row begins, likewise, of shape [n_items + 1].
-        words: Dimensions and codes of the rows, both in one word, uint32 array of shape [weights].
     """
 
-    lists: list[bytes]
+    words: list[bytes]
     word: type[np.unsignedinteger]
     counts: npt.NDArray[np.intp]
-    indptr: npt.NDArray[np.intp]
-    words: npt.NDArray[np.uint32]
 
 
 class ItemTable:
@@ -72,8 +72,9 @@ class ItemTable:
 
     The first request streams through the file, once for the rows of its items and once for the
     scores, and keeps nothing: a process that answers one question needs little memory. From the
-    second request on the table is kept by dimension and by row, 4 bytes a weight each (by dimension
-    8 above 16,777,216 items), and 24 bytes an item.
+    second request on the table is kept by row, 4 bytes a weight, with 24 bytes an item; and by
+    dimension, 4 bytes a weight (8 above 16,777,216 items), or in full, zeros and all, where that
+    takes at most 32 bytes a weight: no list is added up as fast as a full table is multiplied.
 
     Args:
         file: The opened file.
@@ -100,7 +101,7 @@ class ItemTable:
         return self._streamed_rows(items) if self._may_stream() else self._kept_rows(items)
 
     def _kept_rows(self, items: IntArray) -> Rows:
-        indptr, all_words = self._index.indptr, self._index.words
+        indptr, all_words = self._row_index
         starts, lengths = indptr.take(items), indptr.take(items + 1)
         lengths -= starts  # in place, and by methods: calls are most of what a few rows cost
         starts += lengths
@@ -127,20 +128,37 @@ class ItemTable:
         return Rows(all_dims[order], values[order], owners)
 
     @cached_property
-    def _index(self) -> _Index:
+    def _lists(self) -> _Lists:
+        items, codes, offsets, _ = self._file.postings()
+        word = np.uint64 if self._n_items > 1 << (32 - _CODE_BITS) else np.uint32
+        words = items.astype(word)
+        words <<= _CODE_BITS
+        words |= codes
+        lists = [words[begin:end].tobytes() for begin, end in pairwise(offsets.tolist())]
+        return _Lists(lists, word, np.diff(offsets).astype(np.intp, copy=False))
+
+    @cached_property
+    def _row_index(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint32]]:
+        """Where each row begins, and its dimensions and codes, both in one word."""
         items, codes, offsets, _ = self._file.postings()
         counts = np.diff(offsets).astype(np.intp, copy=False)
-        word = np.uint64 if self._n_items > 1 << (32 - _CODE_BITS) else np.uint32
-        by_dimension = items.astype(word)
-        by_dimension <<= _CODE_BITS
-        by_dimension |= codes
-        lists = [by_dimension[begin:end].tobytes() for begin, end in pairwise(offsets.tolist())]
         words = np.arange(len(counts), dtype=np.uint32).repeat(counts)
         words <<= _CODE_BITS
         words |= codes
         lengths = np.bincount(items.astype(np.intp), minlength=self._n_items)
         indptr = np.r_[0, np.cumsum(lengths)].astype(np.intp, copy=False)
-        return _Index(lists, word, counts, indptr, words[np.argsort(items, kind="stable")])
+        return indptr, words[np.argsort(items, kind="stable")]
+
+    @cached_property
+    def _full(self) -> npt.NDArray[np.float32] | None:
+        """The table in full, shape [n_items, dim]; None where most of it is zeros."""
+        table = self._file.layout.items
+        if table.rows * table.dim > _FULL * table.weights:
+            return None
+        full = np.zeros((table.rows, table.dim), dtype=np.float32)
+        for items, rows in self._all_rows():
+            full[items[rows.owners], rows.dims] = rows.values
+        return full
 
     def dots(self, vector: FloatArray) -> FloatArray:
         """Dot product of every item row with a vector.
@@ -158,7 +176,7 @@ class ItemTable:
             self._streamed_dots(vector, result)
             return result
         active = np.flatnonzero(vector)
-        pieces = np.cumsum(self._index.counts[active]) // _PIECE
+        pieces = np.cumsum(self._lists.counts[active]) // _PIECE
         for part in np.split(active, np.flatnonzero(np.diff(pieces)) + 1):
             self._add(result, part, vector, self._levels)
         return result
@@ -171,7 +189,7 @@ class ItemTable:
         levels: npt.NDArray[_Float],
     ) -> None:
         """Add to each item's sum its products with a vector at some dimensions, in their order."""
-        lists, word, counts, _, _ = self._index
+        lists, word, counts = self._lists
         words = np.frombuffer(b"".join([lists[d] for d in dims.tolist()]), word)
         products = levels.take(words.astype(np.uint8), mode="wrap")
         products *= vector.take(dims).repeat(counts.take(dims))
@@ -217,13 +235,10 @@ class ItemTable:
         """As :meth:`best`, as :mod:`sparserec_np.bounds` has it; None where it is not worth it."""
         if k * _FEW > self._n_items:
             return None
-        scaled = vector * scale
-        strong, n_weak, radius, limit = bounds.split(scaled)
-        spared = n_weak / len(vector) * self._file.layout.items.weights  # more or less
-        if spared < _WORTH * self._n_items:
+        found = self._approximate(vector * scale)
+        if found is None:
             return None
-        scores = self.bias.copy()
-        self._add(scores, strong, scaled.astype(np.float32), self._short_levels)
+        scores, radius, limit = found
         scores[left_out] = -np.inf
         bar = _guess(scores, k)
         lengths, sizes, slack = self._norms
@@ -241,6 +256,29 @@ class ItemTable:
             if worst >= bar:
                 return few[order], exact[order]
             bar = worst  # the guess was too high; this one is not
+
+    def _approximate(
+        self, vector: FloatArray
+    ) -> tuple[npt.NDArray[np.float32], float, float] | None:
+        """Compute scores of all items with less work.
+
+        Returns:
+            Scores, float32 array of shape [n_items], and what they may be off by, as a multiple of
+            the lengths of the rows, and of the sums of the sizes of their weights; None where it is
+            not worth it.
+        """
+        if self._full is not None:
+            scores = self._full @ vector.astype(np.float32)
+            scores += self.bias
+            error = bounds.rounding(len(vector)) * math.sqrt(float(vector @ vector))
+            return scores, error, error
+        strong, n_weak, radius, limit = bounds.split(vector)
+        spared = n_weak / len(vector) * self._file.layout.items.weights  # more or less
+        if spared < _WORTH * self._n_items:
+            return None
+        scores = self.bias.copy()
+        self._add(scores, strong, vector.astype(np.float32), self._short_levels)
+        return scores, radius, limit
 
     def _score(self, items: IntArray, vector: FloatArray, scale: float) -> FloatArray:
         """Exact scores of some items."""
@@ -270,11 +308,15 @@ class ItemTable:
     def _sum_rows(self, function: np.ufunc) -> FloatArray:
         """Sum a function of its values for each row."""
         sums = np.empty(self._n_items)
-        for first in range(0, self._n_items, _ROWS):
-            items = np.arange(first, min(first + _ROWS, self._n_items))
-            rows = self._kept_rows(items)
+        for items, rows in self._all_rows():
             sums[items] = sum_by(rows.owners, function(rows.values), len(items))
         return sums
+
+    def _all_rows(self) -> Iterator[tuple[IntArray, Rows]]:
+        """All items and their rows, some at a time."""
+        for first in range(0, self._n_items, _ROWS):
+            items = np.arange(first, min(first + _ROWS, self._n_items))
+            yield items, self._kept_rows(items)
 
 
 def sum_by(

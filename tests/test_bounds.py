@@ -18,10 +18,12 @@ from sparserec_np.scoring import ItemTable
 DIM, N_ITEMS, ROW = 400, 2_000, 12
 
 
-def long_tailed(seed: int, *, n_items: int = N_ITEMS, whole: bool = False) -> ModelArrays:
+def long_tailed(
+    seed: int, *, n_items: int = N_ITEMS, dim: int = DIM, whole: bool = False
+) -> ModelArrays:
     """A history model with many small weights, as of a training; ``whole``: many equal scores."""
     rng = np.random.default_rng(seed)
-    dims = np.argsort(rng.random((n_items, DIM)), axis=1)[:, :ROW]
+    dims = np.argsort(rng.random((n_items, dim)), axis=1)[:, :ROW]
     values = rng.choice([1, 1, 1, -1], dims.size) * np.exp(1.5 * rng.standard_normal(dims.size))
     bias = 0.1 * rng.standard_normal(n_items)
     if whole:
@@ -30,10 +32,10 @@ def long_tailed(seed: int, *, n_items: int = N_ITEMS, whole: bool = False) -> Mo
         np.arange(0, dims.size + 1, ROW),
         np.sort(dims, axis=1).ravel().astype(np.uint16),
         values.astype(np.float32),
-        DIM,
+        dim,
     )
     ids = from_values(range(n_items))
-    return ModelArrays("history", DIM, ids, table, bias.astype(np.float32), history_exponent=0.5)
+    return ModelArrays("history", dim, ids, table, bias.astype(np.float32), history_exponent=0.5)
 
 
 def in_order(model, history: list[int]) -> np.ndarray:
@@ -71,9 +73,10 @@ def by_bounds(monkeypatch) -> list[bool]:
     return answered
 
 
+@pytest.mark.parametrize("dim", [DIM, 8 * ROW])  # the latter is kept in full
 @pytest.mark.parametrize("whole", [False, True])
-def test_answers_are_those_of_all_scores(by_bounds, whole):
-    data = encode(long_tailed(1, whole=whole))
+def test_answers_are_those_of_all_scores(by_bounds, whole, dim):
+    data = encode(long_tailed(1, whole=whole, dim=dim))
     plain, compiled = warm(sparserec_np.load(data)), sparserec_np.load_compiled(data)
     rng = np.random.default_rng(2)
     for k in (1, 3, 10, 40):
@@ -88,10 +91,16 @@ def test_answers_are_those_of_all_scores(by_bounds, whole):
     assert by_bounds[:2] == [True, True] or whole
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 70), st.booleans())
-def test_numpy_and_compiled_are_equal_to_the_bit(seed, length, k, whole):
-    data = encode(long_tailed(seed % 3, whole=whole))
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 60),
+    st.integers(1, 70),
+    st.booleans(),
+    st.sampled_from([DIM, ROW, 2 * ROW]),
+)
+def test_numpy_and_compiled_are_equal_to_the_bit(seed, length, k, whole, dim):
+    data = encode(long_tailed(seed % 3, whole=whole, dim=dim))
     plain, compiled = warm(sparserec_np.load(data)), sparserec_np.load_compiled(data)
     rng = np.random.default_rng(seed)
     history, some = (rng.choice(N_ITEMS, n, replace=False).tolist() for n in (length, 30))
@@ -142,6 +151,19 @@ def test_no_strong_dimension_is_no_obstacle(by_bounds):
     history = list(range(1_000))
     assert model.recommend(history=history, k=3, exclude=[])[0] == [0, 1, 2]
     assert not any(by_bounds)
+
+
+def test_a_table_of_few_zeros_is_kept_in_full_and_in_no_other_way_by_dimension():
+    for dim, full in ((8 * ROW, True), (8 * ROW + 1, False)):
+        model = warm(sparserec_np.load(encode(long_tailed(1, dim=dim))))
+        history = np.random.default_rng(2).choice(N_ITEMS, 20, replace=False).tolist()
+        model.recommend(history=history)
+        kept = vars(model._items)
+        assert (kept["_full"] is not None, "_lists" not in kept) == (full, full)
+        if full:
+            table, rows = model.items_table(), np.zeros((N_ITEMS, dim), np.float32)
+            rows[np.repeat(np.arange(N_ITEMS), np.diff(table.indptr)), table.dims] = table.values
+            np.testing.assert_array_equal(kept["_full"], rows)
 
 
 def test_batches_are_answered_as_without_bounds(monkeypatch):
