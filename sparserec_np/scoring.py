@@ -240,7 +240,7 @@ class ItemTable:
             return None
         scores, radius, limit = found
         scores[left_out] = -np.inf
-        bar = _guess(scores, k)
+        bar = _bar(scores, k, short=0)  # a guess; a program that asks again wants speed
         lengths, sizes, slack = self._norms
         most = sizes * np.float32(limit)
         most += scores
@@ -379,29 +379,17 @@ def top_k(scores: npt.NDArray[np.floating], k: int) -> IntArray:
     return np.array([item for _, item in best], dtype=np.int64)
 
 
-def _bar(scores: npt.NDArray[np.floating], k: int) -> float:
-    """A lower bound of the k-th best score.
+def _bar(scores: npt.NDArray[np.floating], k: int, short: int = _SHORT) -> float:
+    """A lower bound of the k-th best score: the k-th best of the maxima of groups.
 
-    For short lists without NumPy's partition, as without its sorts above: together they are half a
+    Up to ``short`` without NumPy's partition, as without its sorts above: together they are half a
     megabyte of code, which a process that answers one question need not load.
     """
-    sample = _sample(scores, k)
-    if k >= len(sample):
-        return -np.inf
-    if k > _SHORT:
-        return float(np.partition(sample, len(sample) - k)[-k])
-    return float(sorted(sample.tolist())[-k])
-
-
-def _guess(scores: npt.NDArray[np.float32], k: int) -> float:
-    """As :func:`_bar`, by NumPy's partition: a program that asks again wants speed."""
-    sample = _sample(scores, k)
-    return float(np.partition(sample, len(sample) - k)[-k])
-
-
-def _sample(scores: npt.NDArray[_Float], k: int) -> npt.NDArray[_Float]:
-    """Some of the scores, whose k-th best is a lower bound of that of all: maxima of groups."""
     while (groups := len(scores) // _GROUP**2) > 2 * k:
         for n in (groups * _GROUP, groups):  # in two steps: few long passes are faster
             scores = scores[: n * _GROUP].reshape(_GROUP, n).max(0)
-    return scores
+    if k >= len(scores):
+        return -np.inf
+    if k > short:
+        return float(np.partition(scores, len(scores) - k)[-k])
+    return float(sorted(scores.tolist())[-k])

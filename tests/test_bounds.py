@@ -131,11 +131,11 @@ def test_a_guess_that_is_too_high_is_put_right(monkeypatch, by_bounds):
     expected = model.recommend(history=history, k=1)
     guesses = []
 
-    def too_high(*args):
+    def too_high(*args, **options):
         guesses.append(float(expected[1][-1]) + 1e-3)
         return guesses[-1]
 
-    monkeypatch.setattr(scoring, "_guess", too_high)
+    monkeypatch.setattr(scoring, "_bar", too_high)
     found = model.recommend(history=history, k=1)
     assert by_bounds == [True, True]
     assert len(guesses) == 1
