@@ -78,7 +78,8 @@ class LastGood:
         arrays = [np.empty_like(array) for array in _changing(self._copy)]
         self._file.seek(0)
         for array in arrays:
-            self._file.readinto(array.data)
+            if self._file.readinto(array.data) < array.nbytes:
+                raise OSError("the temporary file with the last good tables was cut short")
         return _with(self._copy, arrays)
 
 
