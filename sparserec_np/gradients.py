@@ -16,7 +16,7 @@ from numba import njit
 from sparserec_np.intrinsics import prefetch, prefetch_to_write, step_row
 from sparserec_np.state import PARTS
 
-BLOCK = 16  # rows that lie in the same part, so that two parts share few cache lines
+BLOCK = np.uint64(16)  # rows that lie in the same part, so that two parts share few cache lines
 _AHEAD = np.uint64(8)  # records between asking for a row and changing it
 _ONE = np.uint64(1)
 
@@ -30,8 +30,15 @@ def span(rows, row):
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _part(row):
-    """Part of a row: blocks of rows, so that two parts share few cache lines."""
-    return np.uint64(row) // np.uint64(BLOCK) % np.uint64(PARTS)
+    """Part of a row: that of its block."""
+    return np.uint64(row) // BLOCK % np.uint64(PARTS)
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _end_of_block(rows, row):
+    """Where the weights of the block of a row end."""
+    after = (row // BLOCK + _ONE) * BLOCK
+    return np.uint64(rows.indptr[min(after, np.uint64(rows.indptr.size - 1))])
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -128,8 +135,8 @@ def apply_part(part, n_groups, rows, bias, bias_squares, weight, history, step, 
             row = np.uint64(row_of[r])
             e0, e1 = span(rows, row)
             step_row(
-                rows.values, rows.squares, e0, e1, gradient, start, step.learning_rate,
-                w.item_reg[row],
+                rows.values, rows.squares, e0, e1, _end_of_block(rows, row), gradient, start,
+                step.learning_rate, w.item_reg[row],
             )  # fmt: skip
             start += e1 - e0
             of_bias = w.bias_gradient[g, r]

@@ -5,25 +5,27 @@ just changed takes some hundred cycles to arrive: a loop that knows which rows c
 them some turns ahead (:func:`prefetch`), and does not wait. Threads that share out tasks agree on
 who does which without a lock (:func:`take`). Short loops, which the compiler would unroll into
 single numbers, or whose length the processor would have to guess, are one vector: over the users of
-a group (:func:`dot_lanes`), and over the weights of a row (:func:`step_row`).
+a group (:func:`dot_lanes`), and over the weights of a row (:func:`step_row`). No vector is stored
+under a mask: some processors take as long for that as for all the rest, others cannot do it at all.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from sparserec_np.state import LANES
+from sparserec_np.state import LANES, WIDTH
 
 SEATS = 16  # where threads may begin to look for tasks
 
 _ALL_CACHES, _DATA = 3, 1
 _INT = ir.IntType(32)
-_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+_EIGHT = np.uint64(WIDTH)
 
 
 def _pointer(context, builder, array, value, index):
@@ -75,18 +77,16 @@ def task_of(seat, turn, n_tasks):
     return (seat * n_tasks // SEATS + turn) % n_tasks
 
 
-def _lanes_at(context, builder, array, value, index):
-    """Address of LANES elements of a contiguous float32 array of one dimension."""
-    pointer = _pointer(context, builder, array, value, index)
-    return builder.bitcast(pointer, _FLOATS.as_pointer())
+def _vector_at(context, builder, array, value, index, kind):
+    """Address of a vector of elements of a contiguous array of one dimension."""
+    return builder.bitcast(_pointer(context, builder, array, value, index), kind.as_pointer())
 
 
-def _spread(builder, value):
+def _spread(builder, value, count):
     """Make a vector of one number."""
-    kind = ir.VectorType(value.type, LANES)
-    nothing = ir.Constant(kind, ir.Undefined)
+    nothing = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
     first_lane = builder.insert_element(nothing, value, _INT(0))
-    each = ir.Constant(ir.VectorType(_INT, LANES), None)
+    each = ir.Constant(ir.VectorType(_INT, count), None)
     return builder.shuffle_vector(first_lane, nothing, each)
 
 
@@ -98,22 +98,22 @@ def _dot_lanes(typingctx, values, dims, first, last, lanes, out, row):
     """
 
     def codegen(context, builder, signature, args):
-        whole = args[2].type
+        whole, lanes = args[2].type, ir.VectorType(ir.FloatType(), LANES)
 
         def element(array, index):
             return _pointer(context, builder, signature.args[array], args[array], index)
 
         def line(array, index):
             index = builder.mul(index, whole(LANES))
-            return _lanes_at(context, builder, signature.args[array], args[array], index)
+            return _vector_at(context, builder, signature.args[array], args[array], index, lanes)
 
-        total = cgutils.alloca_once_value(builder, ir.Constant(_FLOATS, None))
+        total = cgutils.alloca_once_value(builder, ir.Constant(lanes, None))
         with cgutils.for_range_slice(builder, args[2], args[3], whole(1), whole) as (e, _):
             value = builder.load(element(0, e))
             user_values = builder.load(
                 line(4, builder.zext(builder.load(element(1, e)), whole)), align=4
             )
-            product = builder.fmul(_spread(builder, value), user_values)
+            product = builder.fmul(_spread(builder, value, LANES), user_values)
             builder.store(builder.fadd(builder.load(total), product), total)
         builder.store(builder.load(total), line(5, args[6]), align=4)
         return context.get_dummy_value()
@@ -125,54 +125,68 @@ def _dot_lanes(typingctx, values, dims, first, last, lanes, out, row):
 dot_lanes: Any = intrinsic(_dot_lanes)
 
 
-def _step_row(typingctx, values, squares, first, last, gradient, start, rate, reg):
-    """Make the Adagrad steps of the weights ``first`` to ``last - 1`` of a table.
+def _step_vector(typingctx, values, squares, at, left, gradient, start, rate, reg):
+    """Make the Adagrad steps of the weights from ``at`` on: of ``left``, but at most ``WIDTH``.
 
-    ``g = gradient[start + e - first] + reg * values[e]`` is the gradient of weight e; then
-    ``squares[e] += g^2`` and ``values[e] -= rate * g / sqrt(squares[e])``. All arrays are float32.
-    Nothing beyond the row is read or written.
+    All ``WIDTH`` weights are read and written, those that are not to be changed as they were; as
+    many gradients are read.
     """
 
     def codegen(context, builder, signature, args):
-        whole = args[2].type
-        mask_type = ir.VectorType(ir.IntType(1), LANES)
-        places = _FLOATS.as_pointer()
-
-        def named(name, result, *kinds):
-            function = ir.FunctionType(result, kinds)
-            return cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}")
-
-        kind = f"v{LANES}f32"
-        masked = f"{kind}.p0{kind}"
-        load = named(f"masked.load.{masked}", _FLOATS, places, _INT, mask_type, _FLOATS)
-        store = named(f"masked.store.{masked}", ir.VoidType(), _FLOATS, places, _INT, mask_type)
-        root = named(f"sqrt.{kind}", _FLOATS, _FLOATS)
-        numbers = ir.Constant(ir.VectorType(whole, LANES), list(range(LANES)))
-        ones = ir.Constant(_FLOATS, [1.0] * LANES)  # in lanes beyond the row: a root of 0 is slow
-        align = _INT(4)
+        vector = ir.VectorType(ir.FloatType(), WIDTH)
 
         def line(array, index):
-            return _lanes_at(context, builder, signature.args[array], args[array], index)
+            return _vector_at(context, builder, signature.args[array], args[array], index, vector)
 
-        with cgutils.for_range_slice(builder, args[2], args[3], whole(LANES), whole) as (e, _):
-            left = _spread(builder, builder.sub(args[3], e))
-            mask = builder.icmp_unsigned("<", numbers, left)
-
-            def read(array, index, mask=mask):
-                return builder.call(load, [line(array, index), align, mask, ones])
-
-            value, square = read(0, e), read(1, e)
-            g = read(4, builder.add(args[5], builder.sub(e, args[2])))
-            g = builder.fadd(g, builder.fmul(_spread(builder, args[7]), value))
-            square = builder.fadd(square, builder.fmul(g, g))
-            step = builder.fmul(_spread(builder, args[6]), g)
-            value = builder.fsub(value, builder.fdiv(step, builder.call(root, [square])))
-            builder.call(store, [square, line(1, e), align, mask])
-            builder.call(store, [value, line(0, e), align, mask])
+        root = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector]), f"llvm.sqrt.v{WIDTH}f32"
+        )
+        numbers = ir.Constant(ir.VectorType(_INT, WIDTH), list(range(WIDTH)))
+        count = _spread(builder, builder.trunc(args[3], _INT), WIDTH)
+        value = builder.load(line(0, args[2]), align=4)
+        square = builder.load(line(1, args[2]), align=4)
+        g = builder.load(line(4, args[5]), align=4)
+        g = builder.fadd(g, builder.fmul(_spread(builder, args[7], WIDTH), value))
+        # A gradient of 0 changes nothing. (LLVM would make a masked store of a chosen result.)
+        g = builder.select(builder.icmp_unsigned("<", numbers, count), g, ir.Constant(vector, None))
+        square = builder.fadd(square, builder.fmul(g, g))
+        step = builder.fmul(_spread(builder, args[6], WIDTH), g)
+        value = builder.fsub(value, builder.fdiv(step, builder.call(root, [square])))
+        builder.store(square, line(1, args[2]), align=4)
+        builder.store(value, line(0, args[2]), align=4)
         return context.get_dummy_value()
 
     row, scalars = (types.intp, types.intp), (types.float32, types.float32)
     return types.void(values, squares, *row, gradient, types.intp, *scalars), codegen
 
 
-step_row: Any = intrinsic(_step_row)
+step_vector: Any = intrinsic(_step_vector)
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def step_row(values, squares, first, last, limit, gradient, start, rate, reg):
+    """Make the Adagrad steps of the weights ``first`` to ``last - 1`` of a table.
+
+    ``g = gradient[start + e - first] + reg * values[e]`` is the gradient of weight e; then
+    ``squares[e] += g^2`` and ``values[e] -= rate * g / sqrt(squares[e])``.
+
+    Args:
+        values: float32 array.
+        squares: Adagrad's sums, all above 0, float32 array.
+        first: First weight, as the other places unsigned.
+        last: One past the last weight.
+        limit: Up to here no other thread reads or writes; at least ``last``.
+        gradient: float32 array, with ``WIDTH`` numbers more than are needed if limit > last.
+        start: Where the gradients of the row begin.
+        rate: Learning rate, float32.
+        reg: L2 penalty, float32.
+    """
+    e = first
+    while e < last and e + _EIGHT <= limit:
+        step_vector(values, squares, e, last - e, gradient, start + (e - first), rate, reg)
+        e += _EIGHT
+    while e < last:
+        g = gradient[start + (e - first)] + reg * values[e]
+        squares[e] += g * g
+        values[e] -= rate * g / np.sqrt(squares[e])
+        e += np.uint64(1)

@@ -158,8 +158,8 @@ def _step_user(users, user, dx, gradient, positives, step, growth):
     for e in range(first, last):
         gradient[e - first] = -dx[users.dims[e]]
     step_row(
-        users.values, users.squares, first, last, gradient, np.uint64(0), step.learning_rate,
-        step.reg * np.float32(positives),
+        users.values, users.squares, first, last, last, gradient, np.uint64(0),
+        step.learning_rate, step.reg * np.float32(positives),
     )  # fmt: skip
 
 

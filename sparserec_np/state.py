@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LANES = 16  # users scored side by side: one AVX-512 register of float32
+WIDTH = 8  # weights of a row that are stepped side by side; most rows have fewer
 GROUPS = 8  # groups in a batch; part of the algorithm, so it does not follow the number of threads
 PARTS = 16  # parts of the item rows; any number gives the same result
 
@@ -167,7 +168,7 @@ def workspace(
     hard = candidates > 1
     pool = pool if hard else 0
     records = 2 * group_positives
-    capacity = group_weights + group_positives * longest
+    capacity = group_weights + group_positives * longest + WIDTH  # a vector may reach beyond
 
     def floats(*shape: int) -> NDArray[np.float32]:
         return np.zeros((GROUPS, *shape), np.float32)

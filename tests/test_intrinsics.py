@@ -7,34 +7,49 @@ import pytest
 from numba import njit
 
 from sparserec_np.intrinsics import step_row
-from sparserec_np.state import LANES
+from sparserec_np.state import WIDTH
 
 
 @njit
-def step(values, squares, first, last, gradient, start, rate, reg):
-    step_row(values, squares, first, last, gradient, start, rate, reg)
+def step(values, squares, first, last, limit, gradient, start, rate, reg):
+    first, last, limit = np.uint64(first), np.uint64(last), np.uint64(limit)
+    step_row(values, squares, first, last, limit, gradient, np.uint64(start), rate, reg)
 
 
-@pytest.mark.parametrize("length", [0, 1, 7, LANES - 1, LANES, LANES + 1, 3 * LANES + 5])
-def test_a_row_is_stepped_to_the_bit_and_no_other(length):
+@pytest.mark.parametrize("spare", [0, 1, WIDTH])
+@pytest.mark.parametrize("length", [0, 1, 7, WIDTH, WIDTH + 1, 2 * WIDTH, 3 * WIDTH + 5])
+def test_a_row_is_stepped_to_the_bit_and_no_other(length, spare):
     rng = np.random.default_rng(length)
-    first, start, room = 5, 3, 4 * LANES
+    first, start, room = 5, 3, 6 * WIDTH
     values = rng.normal(size=first + room).astype(np.float32)
+    values[first + length] = -0.0
     squares = rng.uniform(0.01, 2, first + room).astype(np.float32)
     gradient = rng.normal(size=start + room).astype(np.float32)
     rate, reg = np.float32(0.1), np.float32(0.01)
-    row = slice(first, first + length)
+    last = first + length
+    row = slice(first, last)
     g = gradient[start : start + length] + reg * values[row]
     expected_squares, expected = squares.copy(), values.copy()
     expected_squares[row] += g * g
     expected[row] -= rate * g / np.sqrt(expected_squares[row])
-    step(values, squares, first, first + length, gradient, start, rate, reg)
+    step(values, squares, first, last, last + spare, gradient, start, rate, reg)
     assert values.tobytes() == expected.tobytes()
     assert squares.tobytes() == expected_squares.tobytes()
 
 
+def test_no_number_of_a_row_is_touched_beyond_its_limit():
+    values = np.ones(24, np.float32)
+    squares = np.where(np.arange(24) < 20, 1, np.nan).astype(np.float32)
+    gradient = np.full(20, np.inf, np.float32)  # what is no gradient of the row changes nothing
+    gradient[2:5] = 1
+    step(values, squares, 12, 15, 20, gradient, 2, np.float32(1), np.float32(0))
+    assert (np.delete(values, [12, 13, 14]) == 1).all()
+    assert (squares[12:15] == 2).all()
+    assert (np.delete(squares[:20], [12, 13, 14]) == 1).all()
+
+
 def test_a_row_may_end_where_its_arrays_do():
     values, squares = np.ones(20, np.float32), np.ones(20, np.float32)
-    step(values, squares, 17, 20, np.ones(3, np.float32), 0, np.float32(1), np.float32(0))
+    step(values, squares, 17, 20, 20, np.ones(3, np.float32), 0, np.float32(1), np.float32(0))
     assert (values[:17] == 1).all()
     assert (squares[17:] == 2).all()
