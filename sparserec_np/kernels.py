@@ -344,20 +344,23 @@ def cut_groups(order, degrees, starts):
 
 
 @njit(error_model="numpy", cache=True, parallel=True)
-def most_weights(indptr, interactions, item_indptr):
-    """Sum the lengths of the item rows in each history.
+def most_weights(indptr, interactions, item_indptr, above):
+    """Sum the lengths of the item rows in each long history.
 
     Args:
         indptr: int64 array of shape [n_users + 1].
         interactions: Items of the users, int32 array.
         item_indptr: Of the item table, int64 array of shape [n_items + 1].
+        above: Items that a long history has more of.
 
     Returns:
-        The largest sum.
+        The largest sum; 0 if there is no long history.
     """
     most = 0
     for user in prange(indptr.size - 1):
         weights = 0
+        if indptr[user + 1] - indptr[user] <= above:
+            continue
         for item in interactions[indptr[user] : indptr[user + 1]]:
             weights += item_indptr[item + 1] - item_indptr[item]
         most = max(most, weights)

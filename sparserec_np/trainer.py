@@ -335,7 +335,9 @@ class Run:
         longest = int(np.diff(rows.indptr).max())
         group_positives = max(GROUP_POSITIVES, int(self._user_degrees.max()))
         group_weights = max(
-            *self._peers.counts(most_weights(data.indptr, data.items, rows.indptr)),
+            *self._peers.counts(
+                most_weights(data.indptr, data.items, rows.indptr, GROUP_POSITIVES)
+            ),
             GROUP_POSITIVES * longest,
         )
         return workspace(

@@ -270,8 +270,10 @@ def test_cut_groups(degrees, random):
     assert groups == twins.cut_groups(order, degrees)
 
 
-def test_most_weights():
+@pytest.mark.parametrize("above", [0, 6, 20])
+def test_most_weights(above):
     data = twins.random_interactions(4, n_users=50, n_items=20, mean=6)
     rows = twins.random_rows(np.random.default_rng(4), 20, DIM, 5)
-    sums = [np.diff(rows.indptr)[had].sum() for had in twins.as_histories(data)]
-    assert kernels.most_weights(data.indptr, data.items, rows.indptr) == max(sums)
+    long = [had for had in twins.as_histories(data) if len(had) > above]
+    most = max((np.diff(rows.indptr)[had].sum() for had in long), default=0)
+    assert kernels.most_weights(data.indptr, data.items, rows.indptr, above) == most
