@@ -1,18 +1,22 @@
 """Exploration: prune the smallest weights, grow as many where the gradient was largest.
 
-The number of weights stays the same, exactly: ties go to the smaller index. Memory beyond the new
-table is ``O(weights)``.
+The number of weights stays the same, exactly: ties go to the smaller index. Values and Adagrad's
+sums move within their arrays, because new memory takes longer to get than to fill.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.peers import ALONE, Peers
-from sparserec_np.selection import ABS, NEVER, threshold
+from sparserec_np.selection import ABS, NEVER, select
 from sparserec_np.state import Growth, Rows
+
+_ONE = np.uint64(1)  # places are unsigned: so compiled code need not look whether they wrap around
 
 
 def no_growth(n_rows: int, dim: int) -> Growth:
@@ -60,7 +64,8 @@ def explore(
         peers: Who has the other rows of the table.
 
     Returns:
-        The new table, of all peers with exactly as many weights, and the number that moved.
+        The new table, of all peers with exactly as many weights, and the number that moved. It
+        takes over the arrays of values and of Adagrad's sums, but leaves the old positions alone.
     """
     _forget_stored(rows.indptr, rows.dims, growth.slot, growth.sums)
     sums = growth.sums.reshape(-1).view(np.uint32)
@@ -73,23 +78,19 @@ def explore(
         return rows, 0
     bits = rows.values.view(np.uint32)
     largest, kept = _hide_largest(rows.indptr, bits)
-    below, ties_below = threshold(bits, n, False, peers)
+    pruned = select(bits, n, False, peers)
     _show_largest(bits, largest, kept)
-    above, ties_above = threshold(sums, n, True, peers)
-    grown = 0 if peers.size == 1 else int(np.count_nonzero(sums & ABS >= above))
-    moved = _rebuild(
-        rows,
-        grown,
-        largest,
-        below,
-        ties_below,
-        growth.slot,
-        growth.sums.view(np.uint32),
-        above,
-        ties_above,
-        np.float32(initial_square),
-    )
-    return moved, n
+    grown = select(sums, n, True, peers)
+    indptr, dims = rows.indptr.copy(), rows.dims.copy()  # positions may be shared
+    for array in (dims, rows.values, rows.squares):
+        _take_out(array, pruned)
+    dim = growth.sums.shape[1]
+    places = _find_places(indptr, dims, pruned, growth.slot, grown, dim)
+    stay = dims.size - pruned.size
+    dims = _put_in(dims, stay, places, grown % dim)
+    values = _put_in(rows.values, stay, places, np.zeros(grown.size))
+    squares = _put_in(rows.squares, stay, places, np.full(grown.size, initial_square))
+    return Rows(indptr, dims, values, squares), n
 
 
 @njit(cache=True)
@@ -115,9 +116,9 @@ def _hide_largest(indptr, bits):
     largest = indptr[:-1].copy()
     kept = np.empty(largest.size, np.uint32)
     for row in range(largest.size):
-        place = np.uint64(indptr[row])  # unsigned places need no look at whether they wrap around
+        place = np.uint64(indptr[row])
         most = bits[place] & ABS
-        for e in range(place + np.uint64(1), np.uint64(indptr[row + 1])):
+        for e in range(place + _ONE, np.uint64(indptr[row + 1])):
             key = bits[e] & ABS
             place = e if key > most else place  # chosen, not jumped to, as in max
             most = max(key, most)
@@ -134,68 +135,64 @@ def _show_largest(bits, largest, kept):
 
 
 @njit(cache=True)
-def _rebuild(
-    rows, grown, largest, below, ties_below, slot, sums, above, ties_above, initial_square
-):
-    n_rows = rows.indptr.size - 1
-    bits = rows.values.view(np.uint32)
-    indptr = np.zeros(n_rows + 1, np.int64)
-    room = rows.dims.size + grown + 1  # one for a weight that is written and then dropped
-    dims = np.empty(room, rows.dims.dtype)
-    values = np.empty(room, rows.values.dtype)
-    squares = np.empty(room, rows.squares.dtype)
-    n = np.uint64(0)
-    for row in range(n_rows):
-        e, stop = rows.indptr[row], rows.indptr[row + 1]
-        if slot[row] < 0:
-            for t in range(np.uint64(e), np.uint64(stop)):
-                key = bits[t] & ABS
-                stays = (key > below) | (t == np.uint64(largest[row]))
-                if key == below and not stays:
-                    stays = ties_below <= 0
-                    ties_below -= 1
-                dims[n] = rows.dims[t]
-                values[n] = rows.values[t]
-                squares[n] = rows.squares[t]
-                n += np.uint64(stays)  # a jump over what is dropped would often be mispredicted
-            indptr[row + 1] = n
-            continue
-        # Merge two ascending lists: the weights that stay and the positions that grow.
-        n_dims = sums.shape[1] if slot[row] >= 0 else 0
-        d = 0
-        while True:
-            while e < stop:
-                key = bits[e] & ABS
-                if e == largest[row]:
-                    break
-                if key < below:
-                    e += 1
-                elif key == below and ties_below > 0:
-                    ties_below -= 1
-                    e += 1
-                else:
-                    break
-            while d < n_dims:
-                key = sums[slot[row], d] & ABS
-                if key > above:
-                    break
-                if key == above and ties_above > 0:
-                    break
-                d += 1
-            if e == stop and d == n_dims:
-                break
-            if d == n_dims or (e < stop and rows.dims[e] < d):
-                dims[n] = rows.dims[e]
-                values[n] = rows.values[e]
-                squares[n] = rows.squares[e]
-                e += 1
-            else:
-                if sums[slot[row], d] & ABS == above:
-                    ties_above -= 1
-                dims[n] = d
-                values[n] = 0.0
-                squares[n] = initial_square
-                d += 1
-            n += np.uint64(1)
-        indptr[row + 1] = n
-    return Rows(indptr, dims[:n], values[:n], squares[:n])
+def _take_out(array, places):
+    """Close the gaps that the elements at some places leave; as many at the end are left over."""
+    for gap in range(places.size):
+        first = np.uint64(places[gap]) + _ONE
+        last = np.uint64(places[gap + 1] if gap + 1 < places.size else array.size)
+        shift = np.uint64(gap + 1)
+        for t in range(first, last):
+            array[t - shift] = array[t]
+
+
+@njit(cache=True)
+def _find_places(indptr, dims, pruned, slot, grown, dim):
+    """Find the places of what comes in, in the table as it will be; make ``indptr`` its own.
+
+    Args:
+        indptr: That of the old table; changed.
+        dims: Positions without what was pruned.
+        pruned: Places in the old table, ascending.
+        slot: See :class:`Growth`; ascending but for the rows that are not sampled.
+        grown: Places in the flat sums, ascending.
+        dim: Columns of the sums.
+
+    Returns:
+        A place for each of ``grown``, ascending, int64 array.
+    """
+    places = np.empty(grown.size, np.int64)
+    out, come, place = 0, 0, 0
+    for row in range(slot.size):
+        while out < pruned.size and pruned[out] < indptr[row + 1]:
+            out += 1
+        last = indptr[row + 1] - out
+        while come < grown.size and grown[come] // dim == slot[row]:
+            while place < last and dims[place] < grown[come] % dim:
+                place += 1
+            places[come] = place + come
+            come += 1
+        place = last
+        indptr[row + 1] = last + come
+    return places
+
+
+def _put_in(
+    array: NDArray[Any], stay: int, places: NDArray[np.int64], elements: NDArray[Any]
+) -> NDArray[Any]:
+    """Put elements in among the first ``stay``; in place, unless there is no room among peers."""
+    size = stay + places.size
+    if size > array.size:
+        array = np.resize(array, size)
+    _open(array, stay, places, elements)
+    return array[:size]
+
+
+@njit(cache=True)
+def _open(array, stay, places, elements):
+    last = np.uint64(stay + places.size)
+    for gap in range(places.size - 1, -1, -1):
+        place, shift = np.uint64(places[gap]), np.uint64(gap + 1)
+        for t in range(last - _ONE, place, -1):
+            array[t] = array[t - shift]
+        array[place] = elements[gap]
+        last = place

@@ -45,6 +45,37 @@ def threshold(
     return prefix, int(n)
 
 
+def select(
+    bits: NDArray[np.uint32], n: int, largest: bool, peers: Peers = ALONE
+) -> NDArray[np.int64]:
+    """Find the n smallest or largest magnitudes; see :func:`threshold`.
+
+    Returns:
+        The places of those that are here, ascending.
+    """
+    key, ties = threshold(bits, n, largest, peers)
+    places = np.empty(min(n, bits.size), np.int64)
+    return places[: _places(bits, key, ties, largest, places)]
+
+
+@njit(cache=True, nogil=True)
+def _places(bits, threshold, ties, largest, places):
+    flip = ABS if largest else np.uint32(0)  # then the order is the other one
+    threshold ^= flip
+    n = np.uint64(0)
+    for t in range(np.uint64(bits.size)):
+        key = (bits[t] & ABS) ^ flip
+        if key > threshold or bits[t] == NEVER:
+            continue
+        if key == threshold:
+            if ties == 0:
+                continue
+            ties -= 1
+        places[n] = t
+        n += np.uint64(1)
+    return n
+
+
 @njit(cache=True, nogil=True)
 def _histogram(bits, level, prefix):
     """Count the values by their upper 16 bits, or those of a prefix by their lower ones."""
