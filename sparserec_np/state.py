@@ -97,7 +97,7 @@ class Workspace(NamedTuple):
         row: Item of a record, int32 array of shape [G, R].
         lane: Its user, complemented if the item is a positive; int8 array of shape [G, R].
         bias_gradient: float32 array of shape [G, R].
-        gradient: Gradients at the stored weights, float32 array of shape [G, capacity].
+        gradient: Gradients at the stored weights, float32 array of shape [G, room + WIDTH].
         own_start: Where the gradients of one user's positives begin, uint64 array of shape
             [G, R / 2].
         first: First record of each part, and the end, int64 array of shape [G, PARTS + 1].
@@ -136,39 +136,41 @@ class Workspace(NamedTuple):
     loss: NDArray[np.float64]
     triples: NDArray[np.int64]
 
+    @property
+    def room(self) -> int:
+        """Gradients of a group that there is room for."""
+        room: int = self.gradient.shape[1] - WIDTH
+        return room
+
 
 def workspace(
-    rows: Rows,
     item_reg: NDArray[np.float32],
     dim: int,
     history: bool,
     candidates: int,
     pool: int,
     group_positives: int,
-    group_weights: int,
+    room: int,
 ) -> Workspace:
     """Allocate scratch memory.
 
     Args:
-        rows: The item table.
-        item_reg: L2 penalty of each of its rows, float32 array of shape [n_items].
-        dim: Its columns.
+        item_reg: L2 penalty of each item row, float32 array of shape [n_items].
+        dim: Columns of the tables.
         history: Whether users are composed from their histories.
         candidates: Candidates of a negative; with 1 there is no pool.
         pool: Items of a pool.
         group_positives: Most positives of a group.
-        group_weights: Most stored weights of a group's positives, counted once each positive.
+        room: Most gradients of a group: one for each weight of its positives and negatives.
 
     Returns:
         Scratch of ``O(GROUPS * (LANES * dim + pool * LANES))`` bytes, and of what is written to
-        ``gradient``, whose length is a bound that is not reached.
+        ``gradient``, so that ``room`` may be a bound that is not reached.
     """
-    n_items = rows.indptr.size - 1
-    longest = int(np.diff(rows.indptr).max(initial=0))
+    n_items = item_reg.size
     hard = candidates > 1
     pool = pool if hard else 0
     records = 2 * group_positives
-    capacity = group_weights + group_positives * longest + WIDTH  # a vector may reach beyond
 
     def floats(*shape: int) -> NDArray[np.float32]:
         return np.zeros((GROUPS, *shape), np.float32)
@@ -191,7 +193,7 @@ def workspace(
         row=np.zeros((GROUPS, records), np.int32),
         lane=np.zeros((GROUPS, records), np.int8),
         bias_gradient=floats(records),
-        gradient=_untouched(GROUPS, capacity),
+        gradient=_untouched(GROUPS, room + WIDTH),  # a vector may reach beyond
         own_start=np.zeros((GROUPS, group_positives), np.uint64),
         first=np.zeros((GROUPS, PARTS + 1), np.int64),
         begin=np.zeros((GROUPS, PARTS), np.uint64),

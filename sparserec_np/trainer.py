@@ -225,8 +225,8 @@ class Run:
     def go_to(self, tables: Tables) -> None:
         """Go on with other tables, whose rows may have other lengths."""
         self.tables = tables
-        self._scratch: Workspace | None = None  # let go of it before there is a new one
-        self._scratch = self._workspace()
+        self._scratch: Workspace | None = None
+        self._make_room()
 
     def epoch(self, epoch: int, rate: float) -> tuple[float, int, int]:
         """Do one epoch.
@@ -311,16 +311,13 @@ class Run:
     def _explore(self, growing: tuple[Growth, Growth], share: float) -> int:
         """Move weights of both tables; return how many moved."""
         tables, square = self.tables, self._config.initial_square
-        self._scratch = None
-        # In place, one table after the other: so one of them is there twice, and not both. (At the
-        # same time they took as long: Numba's idle threads keep the cores busy.)
         rows, moved = explore(tables.items.rows, growing[0], share, square)
         tables.items = tables.items._replace(rows=rows)
         if not self._history:
             own = growing[1] if self._crowd is None else self._crowd.growth_here(growing[1])
             tables.users, moved_users = explore(tables.users, own, share, square, self._peers)
             moved += moved_users
-        self._scratch = self._workspace()
+        self._make_room()
         return moved
 
     def _share(self, progress: float) -> float:
@@ -330,7 +327,8 @@ class Run:
             return 0.0
         return self._config.exploration * 0.5 * (1.0 + math.cos(math.pi * progress / end))
 
-    def _workspace(self) -> Workspace:
+    def _make_room(self) -> None:
+        """Have enough scratch memory for the tables as they are."""
         rows, data = self.tables.items.rows, self._interactions
         longest = int(np.diff(rows.indptr).max())
         group_positives = max(GROUP_POSITIVES, int(self._user_degrees.max()))
@@ -340,15 +338,18 @@ class Run:
             ),
             GROUP_POSITIVES * longest,
         )
-        return workspace(
-            rows,
+        needed = group_weights + group_positives * longest  # of positives, and of their negatives
+        if self._scratch is not None and self._scratch.room >= needed:
+            return
+        self._scratch = None  # let go of it before there is a new one
+        self._scratch = workspace(
             self._item_reg,
             self.tables.dim,
             self._history,
             self._config.candidates,
             self._config.pool,
             group_positives,
-            group_weights,
+            needed + needed // 4,  # rows become longer
         )
 
 

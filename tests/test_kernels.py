@@ -76,7 +76,7 @@ class Batch:
         self.item_growth, self.user_growth = self._growth(33), self._growth(data.n_users)
         self.item_reg = rng.uniform(0.0, 0.02, 33).astype(np.float32)
         self.scratch = workspace(
-            self.rows, self.item_reg, DIM, self.history, candidates, POOL, 600, 600 * 5
+            self.item_reg, DIM, self.history, candidates, POOL, 600, 600 * 2 * 5
         )
         self.loss, self.triples = kernels.run_batches(
             0, 1, starts[: n_groups + 1], order, data.indptr, data.items, *self.items, self.users,

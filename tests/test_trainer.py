@@ -11,7 +11,8 @@ import twins
 
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError
-from sparserec_np.trainer import Tables, start, thread_count, train
+from sparserec_np.kernels import GROUP_POSITIVES
+from sparserec_np.trainer import Run, Tables, start, thread_count, train
 
 USERS = ["history", "embedding"]
 ODD = {
@@ -51,6 +52,22 @@ def check(tables: Tables, data, config: Config) -> None:
     for array in (tables.items.bias, tables.items.bias_squares, tables.items.weight):
         assert array.shape == (data.n_items,)
         assert np.isfinite(array).all()
+
+
+def test_there_is_room_for_gradients_as_rows_become_longer(rng):
+    data, config, dim = ODD["one user of many items"], Config(**FAST), 64
+    run = Run(start(data, config, dim, budgets(data, config, dim)), data, config)
+    history = data.items[: data.indptr[1]]
+    assert history.size > GROUP_POSITIVES
+    rooms = []
+    for mean in (4, 5, 40):
+        rows = twins.random_rows(rng, data.n_items, dim, mean)
+        run.tables.items = run.tables.items._replace(rows=rows)
+        run._make_room()
+        lengths = np.diff(rows.indptr)
+        assert run._scratch.room >= lengths[history].sum() + history.size * lengths.max()
+        rooms.append(run._scratch.room)
+    assert rooms[0] < rooms[2]
 
 
 @pytest.mark.parametrize("users", USERS)
