@@ -10,8 +10,9 @@
 2. :func:`apply_part`, one task a part of the item rows, walks the records of its rows in the order
    (group, record) and makes their Adagrad steps. No row belongs to two parts.
 
-A thread begins with the tasks at its own *seat*, the same ones in each batch, so that most of what
-it changes stays in its core's cache; then it takes what others have not begun.
+Threads take the largest groups first, so that they end at about the same time. Of the parts each
+begins with those at its own *seat*, the same ones in each batch, so that most of what it changes
+stays in its core's cache; then it takes what others have not begun.
 
 Every number is computed from the same inputs in the same order whatever the number of threads, so
 the same seed gives the same bytes. What a group chooses are a few integers, and all else follows
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 
 from sparserec_np.bending import bend, slope
 from sparserec_np.gradients import apply_part, lay_out, record, span
@@ -199,8 +201,8 @@ def _count(batch, starts):
 
 @njit(error_model="numpy", cache=True, parallel=True)
 def run_batches(
-    first, last, starts, order, indptr, interactions, rows, bias, bias_squares, weight, users,
-    history, step, w, item_growth, user_growth,
+    first, last, starts, order, turns, indptr, interactions, rows, bias, bias_squares, weight,
+    users, history, step, w, item_growth, user_growth,
 ):  # fmt: skip
     """Train on the batches ``first`` to ``last - 1`` of an epoch.
 
@@ -209,6 +211,7 @@ def run_batches(
         last: One past the last batch.
         starts: Where each group begins in ``order``, int64 array of shape [groups + 1].
         order: Users, int64 array.
+        turns: In which order the groups of each batch are taken, see :func:`take_turns`.
         indptr: int64 array of shape [n_users + 1].
         interactions: Items of the users, int32 array.
         rows: The item table; it is changed.
@@ -231,9 +234,9 @@ def run_batches(
         begin = batch * GROUPS
         n_groups = _count(batch, starts)
         w.tasks[:] = 0
-        for seat in prange(SEATS):
+        for _ in prange(SEATS):
             for turn in range(n_groups):
-                g = task_of(seat, turn, n_groups)
+                g = turns[batch, turn]
                 if w.tasks[g] == 0 and take(w.tasks, g):
                     group = order[starts[begin + g] : starts[begin + g + 1]]
                     choose_group(
@@ -341,6 +344,22 @@ def cut_groups(order, degrees, starts):
         positives += degrees[order[t]]
     starts[n] = order.size
     return n
+
+
+def take_turns(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Order the groups of each batch: those of most positives first.
+
+    Args:
+        starts: Where each group begins in ``sizes``, int64 array of shape [groups + 1].
+        sizes: Positives of each user, int64 array.
+
+    Returns:
+        Places of groups in their batch, int64 array of shape [batches, GROUPS].
+    """
+    n_groups = starts.size - 1
+    positives = np.zeros((-(-n_groups // GROUPS), GROUPS), np.int64)
+    positives.flat[:n_groups] = np.add.reduceat(sizes, starts[:-1])
+    return np.argsort(-positives, axis=1, kind="stable")
 
 
 @njit(error_model="numpy", cache=True, parallel=True)

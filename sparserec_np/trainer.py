@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from sparserec_np.config import Config
 from sparserec_np.explore import explore, growth_buffer, no_growth, sample_rows
 from sparserec_np.interactions import Interactions
-from sparserec_np.kernels import GROUP_POSITIVES, cut_groups, most_weights, run_batches
+from sparserec_np.kernels import GROUP_POSITIVES, cut_groups, most_weights, run_batches, take_turns
 from sparserec_np.log import logger
 from sparserec_np.nmf import factorise
 from sparserec_np.peers import ALONE, Peers
 from sparserec_np.records import EpochRecord, State, Tables
 from sparserec_np.rollback import DivergedError, LastGood, slowed
 from sparserec_np.start import empty_rows, factor_width, history_weights, starting_rows
-from sparserec_np.state import GROUPS, Growth, Items, Step, Workspace, workspace
+from sparserec_np.state import Growth, Items, Step, Workspace, workspace
 from sparserec_np.threads import thread_count
 from sparserec_np.together import Crowd
 
@@ -270,14 +270,16 @@ class Run:
     ) -> tuple[float, int]:
         """Visit all interactions once; return the summed loss and the triples."""
         starts = np.empty(order.size + 1, np.int64)
-        n_groups = cut_groups(order, self._user_degrees, starts)
-        n_batches = -(-n_groups // GROUPS)
+        starts = starts[: cut_groups(order, self._user_degrees, starts) + 1]
+        turns = take_turns(starts, self._user_degrees[order])
+        n_batches = len(turns)
         loss, triples = 0.0, 0
         for first in range(0, n_batches, _SLICE):
-            batches = first, min(first + _SLICE, n_batches), starts[: n_groups + 1], order
+            batches = first, min(first + _SLICE, n_batches), starts, order
             if self._crowd is None:
                 slice_loss, slice_triples = run_batches(
                     *batches,
+                    turns,
                     self._interactions.indptr,
                     self._interactions.items,
                     *self.tables.items,

@@ -78,8 +78,10 @@ class Batch:
         self.scratch = workspace(
             self.item_reg, DIM, self.history, candidates, POOL, 600, 600 * 2 * 5
         )
+        starts = starts[: n_groups + 1]
+        turns = kernels.take_turns(starts, data.user_degrees()[order])
         self.loss, self.triples = kernels.run_batches(
-            0, 1, starts[: n_groups + 1], order, data.indptr, data.items, *self.items, self.users,
+            0, 1, starts, order, turns, data.indptr, data.items, *self.items, self.users,
             self.history,
             Step(
                 np.float32(LEARNING_RATE),
@@ -268,6 +270,13 @@ def test_cut_groups(degrees, random):
     groups = [part.tolist() for part in np.split(order, starts[1:n])] if n else []
     assert starts[n] == order.size
     assert groups == twins.cut_groups(order, degrees)
+
+
+def test_the_largest_groups_of_a_batch_are_taken_first():
+    sizes = np.array([1, 1, 5, 2, 9, 1, 1, 1, 1, 1, 4, 3, 3], np.int64)
+    starts = np.array([0, 2, *range(3, sizes.size + 1)], np.int64)  # the first group has two users
+    turns = kernels.take_turns(starts, sizes)
+    assert turns.tolist() == [[3, 1, 0, 2, 4, 5, 6, 7], [1, 2, 3, 0, 4, 5, 6, 7]]
 
 
 @pytest.mark.parametrize("above", [0, 6, 20])
