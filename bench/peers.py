@@ -227,6 +227,10 @@ def bars(found: dict[str, Result], hurried: str) -> str:
     implicit = delays["implicit ALS 64"]["p50_us"]
     batch = batches["implicit ALS 64"]["users_per_second"]
     two = triples["ours, 2 threads"]["triples_per_second"]
+    both = (
+        triples["arithmetic, 2 threads"]["rounds_per_second"]
+        / triples["arithmetic, 1 thread"]["rounds_per_second"]
+    )
     at_most = [
         (
             f"command to NDCG@20 of ALS 256 ({ours['ndcg@20']:.4f} against {peer['ndcg@20']:.4f})",
@@ -251,7 +255,7 @@ def bars(found: dict[str, Result], hurried: str) -> str:
             2.0,
         ),
         (
-            "triples/s, 2 threads against 1",
+            f"triples/s, 2 threads against 1 (arithmetic alone: {both:.2f})",
             two / triples["ours, 1 thread"]["triples_per_second"],
             1.7,
         ),
@@ -304,6 +308,8 @@ def tune_peers(results: common.Results, data: str, quick: bool) -> Result:
 
 def measure(results: common.Results, data: str, repeats: int, quick: bool) -> str:
     """Measure one data set, and format it."""
+    import cores
+
     tuned = tune_peers(results, data, quick)
     wanted = max(one["valid_ndcg@20"] for one in tuned.values())
     hurried = shortest_schedule(results, data, wanted, quick)
@@ -312,6 +318,8 @@ def measure(results: common.Results, data: str, repeats: int, quick: bool) -> st
     common_part = {
         "data": data, "repeats": repeats, "quick": quick, "size": SIZE, "config": configs,
     }  # fmt: skip
+
+    rounds = 1 if quick else TRIPLES_REPEATS * repeats
 
     def section(name: str, run: Callable[[], Result], **more: int) -> Result:
         return results.measure({"section": name, **common_part, **more}, run)
@@ -325,18 +333,20 @@ def measure(results: common.Results, data: str, repeats: int, quick: bool) -> st
             lambda: in_turn(
                 {
                     "ours, 2 threads": lambda: common.fresh(
-                        triples_ours, data=data, threads=2, epochs=4
+                        triples_ours, data=data, threads=2, epochs=12
                     ),
                     "ours, 1 thread": lambda: common.fresh(
-                        triples_ours, data=data, threads=1, epochs=4
+                        triples_ours, data=data, threads=1, epochs=12
                     ),
                     "implicit BPR 64, 2 threads": lambda: common.fresh(
-                        triples_peer, data=data, threads=2, epochs=8
+                        triples_peer, data=data, threads=2, epochs=24
                     ),
+                    "arithmetic, 2 threads": lambda: common.fresh(cores.arithmetic, threads=2),
+                    "arithmetic, 1 thread": lambda: common.fresh(cores.arithmetic, threads=1),
                 },
-                TRIPLES_REPEATS * repeats,
+                rounds,
             ),
-            repeats=TRIPLES_REPEATS * repeats,
+            repeats=rounds,
         ),
     }
 
@@ -351,7 +361,9 @@ def measure(results: common.Results, data: str, repeats: int, quick: bool) -> st
 
     found |= section("requests", requests)
     triples = [
-        [name, f"{one['triples_per_second'] / 1e6:.2f}"] for name, one in found["triples"].items()
+        [name, f"{one['triples_per_second'] / 1e6:.2f}"]
+        for name, one in found["triples"].items()
+        if "triples_per_second" in one
     ]
     params = "; ".join(f"{name}: {one['params']}" for name, one in tuned.items())
     hurried_name = f"ours, {OURS}, {hurried} epochs"
