@@ -308,7 +308,7 @@ def tune_peers(results: common.Results, data: str, quick: bool) -> Result:
 
 def measure(results: common.Results, data: str, repeats: int, quick: bool) -> str:
     """Measure one data set, and format it."""
-    import cores
+    import threads
 
     tuned = tune_peers(results, data, quick)
     wanted = max(one["valid_ndcg@20"] for one in tuned.values())
@@ -341,8 +341,8 @@ def measure(results: common.Results, data: str, repeats: int, quick: bool) -> st
                     "implicit BPR 64, 2 threads": lambda: common.fresh(
                         triples_peer, data=data, threads=2, epochs=24
                     ),
-                    "arithmetic, 2 threads": lambda: common.fresh(cores.arithmetic, threads=2),
-                    "arithmetic, 1 thread": lambda: common.fresh(cores.arithmetic, threads=1),
+                    "arithmetic, 2 threads": lambda: common.fresh(threads.arithmetic, threads=2),
+                    "arithmetic, 1 thread": lambda: common.fresh(threads.arithmetic, threads=1),
                 },
                 rounds,
             ),

@@ -19,6 +19,7 @@ COMMANDS = {
     "peers": [],
     "quality_vs_bytes": [],
     "recency": [],
+    "threads": [],
     "quality_vs_bytes --choices": ["--choices"],
 }
 NEEDS = ("implicit", "matplotlib", "tabulate")
