@@ -14,6 +14,7 @@ from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, from_pairs
 from sparserec_np.rollback import LastGood
+from sparserec_np.state import Rows
 
 USERS = ["history", "embedding"]
 
@@ -86,7 +87,7 @@ def test_a_number_gone_wrong_within_an_epoch_is_undone(poison, data, tmp_path, m
         outcome = real(*args)
         calls.append(args)
         if len(calls) == 2:
-            rows = args[6]
+            rows = next(one for one in args if isinstance(one, Rows))  # the items come first
             rows.values[0] = poison
         return outcome
 
