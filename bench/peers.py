@@ -14,11 +14,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import common
 from common import Result
 
 from sparserec_np.defaults import config_for
+
+if TYPE_CHECKING:
+    from sparserec_np import SparseRec
 
 PEER_DIMS = {"als": (64, 256), "bpr": (64,)}
 USERS = ("history", "embedding")
@@ -101,16 +105,21 @@ def valid_ndcg(data: str, users: str, epochs: int) -> Result:
     return {"valid_ndcg@20": evaluate(model.model_, parts.train, parts.valid)["ndcg"]}
 
 
-def triples_ours(data: str, threads: int, epochs: int) -> Result:
-    """Triples a second of the embedding model with uniform negatives."""
+def triples_model(threads: int, epochs: int) -> SparseRec:
+    """Make the estimator that triples are counted with: embedding, uniform negatives."""
     from sparserec_np import SparseRec
 
-    known, _ = common.load_for_test(data)
-    common.warm_up("embedding", candidates=1)
-    model = SparseRec(
+    return SparseRec(
         users="embedding", dim=TRIPLES_DIM, sparsity=1 - TRIPLES_A_ROW / TRIPLES_DIM,
         candidates=1, epochs=epochs, threads=threads,
-    ).fit(known)  # fmt: skip
+    )  # fmt: skip
+
+
+def triples_ours(data: str, threads: int, epochs: int) -> Result:
+    """Triples a second of the embedding model with uniform negatives."""
+    known, _ = common.load_for_test(data)
+    common.warm_up("embedding", candidates=1)
+    model = triples_model(threads, epochs).fit(known)
     return {"triples_per_second": median(one.triples_per_second for one in model.history_)}
 
 

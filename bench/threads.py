@@ -18,12 +18,11 @@ from statistics import median
 import common
 import numpy as np
 from numba import njit, prange, set_num_threads
+from peers import triples_model
 
-from sparserec_np import SparseRec
 from sparserec_np.records import EpochRecord
 
 THREADS = (1, 2)
-DIM, A_ROW = 256, 6.4
 WHOLE = 1.75  # times that arithmetic is faster with two threads where there are two cores
 
 _PARTS, _CHAINS, _ROUNDS, _SHORT = 64, 32, 40_000, 4_000
@@ -69,10 +68,7 @@ def _train(pipe: Connection, data: str, threads: int) -> None:
         pipe.recv()
 
     known, _ = common.load_for_test(data)
-    SparseRec(
-        users="embedding", dim=DIM, sparsity=1 - A_ROW / DIM, candidates=1, epochs=10_000,
-        threads=threads,
-    ).fit(known, on_epoch=take_turns)  # fmt: skip
+    triples_model(threads, epochs=10_000).fit(known, on_epoch=take_turns)
 
 
 class _Worker:

@@ -25,7 +25,7 @@ SEATS = 16  # where threads may begin to look for tasks
 
 _ALL_CACHES, _DATA = 3, 1
 _INT = ir.IntType(32)
-_EIGHT = np.uint64(WIDTH)
+_WIDTH = np.uint64(WIDTH)
 
 
 def _pointer(context, builder, array, value, index):
@@ -182,9 +182,9 @@ def step_row(values, squares, first, last, limit, gradient, start, rate, reg):
         reg: L2 penalty, float32.
     """
     e = first
-    while e < last and e + _EIGHT <= limit:
+    while e < last and e + _WIDTH <= limit:
         step_vector(values, squares, e, last - e, gradient, start + (e - first), rate, reg)
-        e += _EIGHT
+        e += _WIDTH
     while e < last:
         g = gradient[start + (e - first)] + reg * values[e]
         squares[e] += g * g
