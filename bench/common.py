@@ -253,6 +253,11 @@ def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
     return tabulate(rows, headers, tablefmt="github", colalign=sides, disable_numparse=True)
 
 
+def verdict(met: bool) -> str:
+    """Say whether a bar is met."""
+    return "met" if met else "**not met**"
+
+
 def write_block(name: str, text: str, readme: Path = README) -> None:
     """Replace what stands between ``<!-- name:begin -->`` and ``<!-- name:end -->``."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"

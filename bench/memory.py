@@ -141,7 +141,7 @@ def report(name: str, users: str, found: Result) -> str:
     if name in BARS and users == "embedding":
         bar, stages = BARS[name]
         peak = max(found["peaks"][stage] for stage in stages) / MB
-        met = "met" if peak <= bar else "**not met**"
+        met = common.verdict(peak <= bar)
         verdict = f" Bar for {', '.join(stages)}: {bar:g} MB; {peak:.1f} MB, {met}."
     return (
         f'**{name}**, users="{users}": {found["users"]:,} users x {found["items"]:,} items x '

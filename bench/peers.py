@@ -235,11 +235,6 @@ def bars(found: dict[str, Result], hurried: str) -> str:
     ours, peer = train[hurried], train["implicit ALS 256"]
     implicit = delays["implicit ALS 64"]["p50_us"]
     batch = batches["implicit ALS 64"]["users_per_second"]
-    two = triples["ours, 2 threads"]["triples_per_second"]
-    both = (
-        triples["arithmetic, 2 threads"]["rounds_per_second"]
-        / triples["arithmetic, 1 thread"]["rounds_per_second"]
-    )
     at_most = [
         (
             f"command to NDCG@20 of ALS 256 ({ours['ndcg@20']:.4f} against {peer['ndcg@20']:.4f})",
@@ -260,13 +255,9 @@ def bars(found: dict[str, Result], hurried: str) -> str:
     at_least = [
         (
             "triples/s, 2 threads each, against BPR 64",
-            two / triples["implicit BPR 64, 2 threads"]["triples_per_second"],
+            triples["ours, 2 threads"]["triples_per_second"]
+            / triples["implicit BPR 64, 2 threads"]["triples_per_second"],
             2.0,
-        ),
-        (
-            f"triples/s, 2 threads against 1 (arithmetic alone: {both:.2f})",
-            two / triples["ours, 1 thread"]["triples_per_second"],
-            1.7,
         ),
         *(
             (
@@ -278,11 +269,11 @@ def bars(found: dict[str, Result], hurried: str) -> str:
         ),
     ]
     rows = [
-        [name, f"{ratio:.2f}", f"at most {bar:g}", _verdict(ratio <= bar and good)]
+        [name, f"{ratio:.2f}", f"at most {bar:g}", common.verdict(ratio <= bar and good)]
         for name, ratio, bar, good in at_most
     ]
     rows += [
-        [name, f"{ratio:.2f}", f"at least {bar:g}", _verdict(ratio >= bar)]
+        [name, f"{ratio:.2f}", f"at least {bar:g}", common.verdict(ratio >= bar)]
         for name, ratio, bar in at_least
     ]
     return common.table(rows, ["ours / implicit", "ratio", "bar", ""])
@@ -290,10 +281,6 @@ def bars(found: dict[str, Result], hurried: str) -> str:
 
 def _or_blank(figure: float | None, form: str, unit: float = 1) -> str:
     return "" if figure is None else format(figure / unit, form)
-
-
-def _verdict(met: bool) -> str:
-    return "met" if met else "**not met**"
 
 
 def tune_peers(results: common.Results, data: str, quick: bool) -> Result:
@@ -317,8 +304,6 @@ def tune_peers(results: common.Results, data: str, quick: bool) -> Result:
 
 def measure(results: common.Results, data: str, repeats: int, quick: bool) -> str:
     """Measure one data set, and format it."""
-    import threads
-
     tuned = tune_peers(results, data, quick)
     wanted = max(one["valid_ndcg@20"] for one in tuned.values())
     hurried = shortest_schedule(results, data, wanted, quick)
@@ -344,14 +329,9 @@ def measure(results: common.Results, data: str, repeats: int, quick: bool) -> st
                     "ours, 2 threads": lambda: common.fresh(
                         triples_ours, data=data, threads=2, epochs=12
                     ),
-                    "ours, 1 thread": lambda: common.fresh(
-                        triples_ours, data=data, threads=1, epochs=12
-                    ),
                     "implicit BPR 64, 2 threads": lambda: common.fresh(
                         triples_peer, data=data, threads=2, epochs=24
                     ),
-                    "arithmetic, 2 threads": lambda: common.fresh(threads.arithmetic, threads=2),
-                    "arithmetic, 1 thread": lambda: common.fresh(threads.arithmetic, threads=1),
                 },
                 rounds,
             ),
@@ -370,9 +350,7 @@ def measure(results: common.Results, data: str, repeats: int, quick: bool) -> st
 
     found |= section("requests", requests)
     triples = [
-        [name, f"{one['triples_per_second'] / 1e6:.2f}"]
-        for name, one in found["triples"].items()
-        if "triples_per_second" in one
+        [name, f"{one['triples_per_second'] / 1e6:.2f}"] for name, one in found["triples"].items()
     ]
     params = "; ".join(f"{name}: {one['params']}" for name, one in tuned.items())
     hurried_name = f"ours, {OURS}, {hurried} epochs"
