@@ -97,10 +97,12 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
     tables, _, _ = train(started.pop(), data, config, epochs=epochs or config.epochs)
     note("train")
     weights = tables.weights
-    file = modelfile.encode(plan.arrays(tables, data, None, {}))
+    arrays = plan.arrays(tables, data, None, {})
+    del tables  # as a fit does
+    file = modelfile.encode(arrays)
     note("encode")
     size = len(file)
-    del tables, file
+    del arrays, file
     if epochs is None:
         common.settled_bytes()
         learned, held = hold_out(data, fraction=0.1)

@@ -252,6 +252,7 @@ class SparseRec:
         self.best_epoch_, self.best_ndcg_, self.recency_ = chosen
         facts = plan.facts(interactions, chosen.epochs, chosen.ndcg)
         arrays = plan.arrays(tables, interactions, texts, facts, chosen.recency)
+        del tables  # Adagrad's sums, for the file does without
         self._bytes = modelfile.encode(arrays)
         self.model_ = runtime.load(self._bytes)
         return self

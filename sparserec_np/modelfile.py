@@ -1,7 +1,7 @@
 """Model arrays to the bytes of a file: quantised, packed, with its size known before training.
 
 ``FORMAT.md`` specifies the file; :mod:`sparserec_np.reader` reads it. Encoding holds the packed
-parts and, of one table at a time, positions as 64-bit keys: some 40 bytes a weight at its peak.
+parts and, of one table at a time, positions as 64-bit keys: some 20 bytes a weight of that table.
 """
 
 from __future__ import annotations
@@ -267,21 +267,23 @@ def _encode_table(
 ) -> TableLayout:
     """Encode by dimension (key = dim * rows + row) or by row, with a directory of blocks."""
     n = len(table)
+    # Codes first: what they take besides is gone before there are keys.
+    levels = fit_levels(table.values, value_bits)
+    codes = assign(table.values, levels)
+    if by_dim:
+        codes = codes[np.argsort(table.dims, kind="stable")]
+    out[f"{prefix}.levels"], out[f"{prefix}.codes"] = levels, codec.pack_bits(codes, value_bits)
     counts = np.diff(table.indptr).astype(np.intp, copy=False)
     keys = np.repeat(np.arange(n, dtype=np.int64), counts)
-    values = table.values
     if by_dim:
-        order = np.argsort(table.dims, kind="stable")
-        keys = keys[order]
-        keys += table.dims[order].astype(np.int64) * n
-        values = values[order]
+        keys += np.multiply(table.dims, n, dtype=np.int64)
+        keys.sort()
     else:
         keys *= table.dim
         keys += table.dims
         blocks = table.indptr[np.r_[0:n:ROWS_A_BLOCK, n]]
         out[f"{prefix}.blocks"] = blocks.astype("<u4")
     layout = TableLayout.smallest(n, table.dim, len(keys), value_bits, has_directory=not by_dim)
-    _encode_codes(values, value_bits, prefix=prefix, out=out)
     out[f"{prefix}.low"], out[f"{prefix}.high"] = codec.encode_monotone(
         keys, n * table.dim, layout.low_bits
     )

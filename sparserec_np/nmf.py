@@ -220,10 +220,11 @@ def factorise(
     by_item = _transposed(interactions)
     user_scale = _inverse_root(interactions.user_degrees())
     item_scale = _inverse_root(degrees)
-    items = empty_factor(interactions.n_items, 0)  # the users come first
+    users, items = empty_factor(0, 0), empty_factor(interactions.n_items, 0)  # users come first
     gram = empty_gram(dim)
     for sweep in range(sweeps):
         narrow = 1 + (sweep < sweeps - _WIDE_SWEEPS)
+        del users  # before there are new ones
         users = empty_factor(interactions.n_users, -(-user_width // narrow))
         if sweep == 0:
             _seed_users(interactions.indptr, interactions.items, dim_of_item, item_scale, users)
@@ -232,6 +233,7 @@ def factorise(
             half_sweep(
                 interactions.indptr, interactions.items, user_scale, item_scale, items, gram, users
             )
+        del items
         items = empty_factor(interactions.n_items, -(-item_width // narrow))
         _fill_gram(gram, users, peers)
         if peers.size == 1:

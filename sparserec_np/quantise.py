@@ -19,6 +19,7 @@ _ITERATIONS = 200
 _MOST = 1 << 20  # values that a codebook is fitted to
 _PIECE = 1 << 16  # values coded at a time
 _GRID = 512  # cells of the grid that the first codebook is found on, at least
+_LINES_AT_ONCE = 64  # of that grid; bounds the scratch memory
 
 
 def fit_levels(values: FloatArray, bits: int) -> FloatArray:
@@ -35,9 +36,12 @@ def fit_levels(values: FloatArray, bits: int) -> FloatArray:
     """
     # Every so many of the sorted values stand for all of them: the same codebook to the eye.
     ordered = np.sort(values)[:: -(-len(values) // _MOST) or 1].astype(np.float64)
-    distinct = ordered[np.r_[True, ordered[1:] > ordered[:-1]]] if len(ordered) else np.ones(1)
+    if not len(ordered):
+        ordered = np.ones(1)
     count = 1 << bits
-    if len(distinct) <= count:
+    new = np.r_[True, ordered[1:] > ordered[:-1]]
+    if np.count_nonzero(new) <= count:
+        distinct = ordered[new]
         levels = np.r_[distinct, np.full(count - len(distinct), distinct[-1])]
     else:
         levels = _lloyd(ordered, count)
@@ -48,8 +52,9 @@ def fit_levels(values: FloatArray, bits: int) -> FloatArray:
 
 def _lloyd(ordered: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
     """Alternate between nearest levels and means of cells until nothing moves."""
-    sums = np.r_[0.0, np.cumsum(ordered)]
     levels = _best_on_grid(ordered, count)
+    sums = np.zeros(len(ordered) + 1)
+    np.cumsum(ordered, out=sums[1:])
     for _ in range(_ITERATIONS):
         edges = np.searchsorted(ordered, (levels[1:] + levels[:-1]) / 2)
         edges = np.r_[0, edges, len(ordered)]
@@ -74,28 +79,40 @@ def _best_on_grid(ordered: npt.NDArray[np.float64], count: int) -> npt.NDArray[n
     """
     lines = np.linspace(ordered[0], ordered[-1], max(_GRID, 2 * count) + 1)
     ends = np.r_[0, np.searchsorted(ordered, lines[1:-1]), len(ordered)]
-    centred = ordered - ordered.mean()  # differences of large squares would lose digits
-    sums = np.r_[0.0, np.cumsum(centred)][ends]
-    squares = np.r_[0.0, np.cumsum(centred * centred)][ends]
-    # errors[a, b]: squared error of one level for all values between the lines a and b.
-    sizes = np.maximum(ends - ends[:, None], 1)
-    errors = squares - squares[:, None] - (sums - sums[:, None]) ** 2 / sizes
-    errors[np.tril_indices(len(lines), -1)] = np.inf
-    least = errors[0]  # of the values up to each line, with one level
+    mean = ordered.mean()  # differences of large squares would lose digits
+    sums = _sums_of_first(ordered - mean, ends)
+    squared = ordered - mean
+    squared *= squared
+    squares = _sums_of_first(squared, ends)
+    del squared
+    # errors[b, a]: squared error of one level for all values between the lines a and b.
+    errors = np.full((len(lines), len(lines)), np.inf)
+    for a in range(len(lines)):
+        sizes = np.maximum(ends[a:] - ends[a], 1)
+        errors[a:, a] = squares[a:] - squares[a] - (sums[a:] - sums[a]) ** 2 / sizes
+    parts = range(_LINES_AT_ONCE, len(lines), _LINES_AT_ONCE)
+    least = errors[:, 0]  # of the values up to each line, with one level
     begins = []
     for _ in range(count - 1):
-        one_more = least[:, None] + errors
-        begin = one_more.argmin(axis=0)
-        least = np.take_along_axis(one_more, begin[None], axis=0)[0]
+        begin = np.concatenate([(part + least).argmin(axis=1) for part in np.split(errors, parts)])
+        least = least[begin] + errors[np.arange(len(lines)), begin]
         begins.append(begin)
     cuts = [len(lines) - 1]
     for begin in reversed(begins):
         cuts.append(begin[cuts[-1]])
     cut = np.array([0, *reversed(cuts)])
     sizes = np.diff(ends[cut])
-    means = ordered.mean() + np.diff(sums[cut]) / np.maximum(sizes, 1)
+    means = mean + np.diff(sums[cut]) / np.maximum(sizes, 1)
     levels: npt.NDArray[np.float64] = np.where(sizes > 0, means, lines[cut[1:]])
     return levels
+
+
+def _sums_of_first(
+    values: npt.NDArray[np.float64], ends: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Sum the first so many values, for each of ``ends``; the values are lost."""
+    np.cumsum(values, out=values)
+    return np.where(ends > 0, values[ends - 1], 0.0)
 
 
 def assign(values: FloatArray, levels: FloatArray) -> npt.NDArray[np.uint8]:
