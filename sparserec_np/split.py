@@ -17,9 +17,9 @@ from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, from_pairs, ids_of
 from sparserec_np.peers import ALONE, Peers
 
-# Interactions sorted at once: bounds the scratch memory to some 30 bytes each, 6 MB in all, for
+# Interactions sorted at once: bounds the scratch memory to some 60 bytes each, 6 MB in all, for
 # data of any size (one user with more interactions than this is a block of its own).
-_BLOCK = 200_000
+_BLOCK = 100_000
 
 Keys: TypeAlias = "Callable[[int, int], npt.NDArray[np.float64]]"
 
