@@ -16,7 +16,9 @@ the items, are added up by one peer after the other, which keeps their bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from numba import njit, prange
@@ -36,11 +38,14 @@ from sparserec_np.coding import (
     scratch,
     solve,
 )
-from sparserec_np.interactions import Interactions
+from sparserec_np.interactions import Interactions, stretches
 from sparserec_np.peers import ALONE, Peers
 
 _WIDE_SWEEPS = 3  # the last sweeps, which code rows in their whole width
 _RELAYED = 512  # items whose sums go from peer to peer at once
+_AT_ONCE = 8_000_000  # interactions that are transposed at a time: 32 MB
+
+_Part: TypeAlias = "tuple[slice, tuple[NDArray[np.int64], NDArray[np.int32]]]"
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -90,6 +95,20 @@ def _code_items(first, counts, dims, sums, gram, out):
             _unpack_row(dims[r], sums[r], counts[r], work.b, work.touched)
             keep = choose_support(0, counts[r], gram, work)
             solve(0, keep, gram, work, out, first + r)
+
+
+def _code_items_alone(
+    parts: Iterable[_Part],
+    item_scale: NDArray[np.float32],
+    user_scale: NDArray[np.float32],
+    users: Factor,
+    gram: Gram,
+    items: Factor,
+) -> None:
+    """Code all items, one part of them after the other."""
+    for some, by_item in parts:
+        out = Factor(items.dims[some], items.values[some], items.counts[some])
+        half_sweep(*by_item, item_scale[some], user_scale, users, gram, out)
 
 
 def _code_items_together(
@@ -217,7 +236,8 @@ def factorise(
     """
     degrees = peers.sum(interactions.item_degrees())
     dim_of_item = _draw_seeds(degrees, dim, rng)  # its scratch is gone before the rest is there
-    by_item = _transposed(interactions)
+    most = _AT_ONCE if peers.size == 1 else max(interactions.nnz, 1)
+    kept = list(_transposed(interactions, most)) if interactions.nnz <= most else None
     user_scale = _inverse_root(interactions.user_degrees())
     item_scale = _inverse_root(degrees)
     users, items = empty_factor(0, 0), empty_factor(interactions.n_items, 0)  # users come first
@@ -236,9 +256,11 @@ def factorise(
         del items
         items = empty_factor(interactions.n_items, -(-item_width // narrow))
         _fill_gram(gram, users, peers)
+        parts = kept or _transposed(interactions, most)
         if peers.size == 1:
-            half_sweep(*by_item, item_scale, user_scale, users, gram, items)
+            _code_items_alone(parts, item_scale, user_scale, users, gram, items)
         else:
+            ((_, by_item),) = parts
             _code_items_together(by_item, item_scale, user_scale, users, gram, items, peers)
     return users, items
 
@@ -265,17 +287,45 @@ def _draw_seeds(
     return dim_of_item
 
 
-def _transposed(interactions: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Users of each item: int64 array of shape [n_items + 1], int32 array of shape [nnz]."""
-    indptr = np.concatenate(([0], np.cumsum(interactions.item_degrees())))
-    users = np.empty(interactions.nnz, np.int32)
-    _fill_transposed(interactions.indptr, interactions.items, indptr[:-1].copy(), users)
-    return indptr, users
+def _transposed(interactions: Interactions, most: int) -> Iterator[_Part]:
+    """Find the users of each item; those of all take as much memory as the interactions.
+
+    Args:
+        interactions: Whose items.
+        most: Interactions that are transposed at a time.
+
+    Yields:
+        Some n items, and their rows: int64 array of shape [n + 1], int32 array of their users,
+        which is overwritten by the next.
+    """
+    begins = np.concatenate(([0], np.cumsum(interactions.item_degrees())))
+    done = interactions.indptr[:-1].copy()
+    parts = list(stretches(begins, most))
+    users = np.empty(max(begins[last] - begins[first] for first, last in parts), np.int32)
+    for first, last in parts:
+        indptr = begins[first : last + 1] - begins[first]
+        place = indptr[:-1].copy()
+        _fill_transposed(interactions.indptr, interactions.items, first, last, done, place, users)
+        yield slice(first, last), (indptr, users[: indptr[-1]])
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _fill_transposed(indptr, items, place, users):
-    for user in range(indptr.size - 1):
-        for item in items[indptr[user] : indptr[user + 1]]:
-            users[place[item]] = user
-            place[item] += 1
+def _fill_transposed(indptr, items, first, last, done, place, users):
+    """Write down the users of the items ``first`` to ``last - 1``.
+
+    Args:
+        indptr: Of the users, int64 array of shape [n_users + 1].
+        items: Their items, ascending in the row of a user; int32 array.
+        first: First item.
+        last: One past the last one.
+        done: Up to where each row has been read, int64 array of shape [n_users]; moved on.
+        place: Where the users of each item begin, int64 array of shape [last - first]; changed.
+        users: Filled.
+    """
+    for user in range(done.size):
+        e = done[user]
+        while e < indptr[user + 1] and items[e] < last:
+            users[place[items[e] - first]] = user
+            place[items[e] - first] += 1
+            e += 1
+        done[user] = e

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions, from_pairs, ids_of
+from sparserec_np.interactions import Interactions, from_pairs, ids_of, stretches
 from sparserec_np.peers import ALONE, Peers
 
 # Interactions sorted at once: bounds the scratch memory to some 60 bytes each, 6 MB in all, for
@@ -196,7 +196,7 @@ def _split(
     degrees = interactions.user_degrees()
     counts = np.minimum(counts, np.maximum(degrees - 1, 0))
     held = np.zeros(interactions.nnz, dtype=np.bool_)
-    for first, last in _user_blocks(interactions.indptr):
+    for first, last in stretches(interactions.indptr, _BLOCK):
         start, stop = int(interactions.indptr[first]), int(interactions.indptr[last])
         lengths = degrees[first:last]
         users = np.repeat(np.arange(last - first), lengths)
@@ -208,16 +208,6 @@ def _split(
     held_before = np.concatenate(([0], np.cumsum(counts)))
     train = _part(interactions, ~held, interactions.indptr - held_before)
     return train, _part(interactions, held, held_before)
-
-
-def _user_blocks(indptr: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Cut the users into ranges of at most ``_BLOCK`` interactions, of one user at least."""
-    first, n_users = 0, len(indptr) - 1
-    while first < n_users:
-        fitting = int(np.searchsorted(indptr, indptr[first] + _BLOCK, side="right")) - 1
-        last = max(fitting, first + 1)
-        yield first, last
-        first = last
 
 
 def _part(

@@ -215,7 +215,7 @@ def test_items_are_coded_by_the_sums_of_all(data, monkeypatch):
     # One alone through the relay; several go through it in the fits of test_distributed.py.
     how = {"user_width": 3, "item_width": 3, "sweeps": 2}
     expected = nmf.factorise(data, 8, rng=np.random.default_rng(1), **how)
-    by_item = nmf._transposed(data)
+    _, by_item = next(nmf._transposed(data, data.nnz))
     item_scale = nmf._inverse_root(data.item_degrees())
     user_scale = nmf._inverse_root(data.user_degrees())
     gram = coding.empty_gram(8)

@@ -73,7 +73,7 @@ def test_gram(rng):
 
 
 def test_values_whose_squares_vanish_are_not_kept(data):
-    by_item = nmf._transposed(data)
+    _, by_item = next(nmf._transposed(data, data.nnz))
     factor = empty_factor(data.n_users, 3)
     factor.dims[:], factor.counts[:] = np.arange(3), 3
     factor.values[:] = [0.5, 1e-8, 1e-8]
@@ -85,12 +85,29 @@ def test_values_whose_squares_vanish_are_not_kept(data):
     assert (coded.values[~kept] == 0).all()
 
 
-def test_transposed(data):
-    indptr, users = nmf._transposed(data)
+@pytest.mark.parametrize("most", [1, 60, 10_000])
+def test_transposed(data, most):
+    found = []
+    for items, (indptr, users) in nmf._transposed(data, most):
+        assert items.start == len(found)
+        assert users.size <= most or items.stop == items.start + 1
+        found += [part.tolist() for part in np.split(users, indptr[1:-1])]
     histories = twins.as_histories(data)
-    for item in range(data.n_items):
-        expected = [user for user, had in enumerate(histories) if item in had]
-        assert users[indptr[item] : indptr[item + 1]].tolist() == expected
+    assert found == [
+        [user for user, had in enumerate(histories) if item in had] for item in range(data.n_items)
+    ]
+
+
+def test_the_factors_are_the_same_however_many_items_are_transposed_at_once(data, monkeypatch):
+    def factors():
+        how = {"user_width": 3, "item_width": 3, "sweeps": 4}
+        return nmf.factorise(data, 8, rng=np.random.default_rng(1), **how)
+
+    expected = factors()
+    monkeypatch.setattr(nmf, "_AT_ONCE", 40)
+    for one, other in zip(expected, factors(), strict=True):
+        for array, again in zip(one, other, strict=True):
+            assert array.tobytes() == again.tobytes()
 
 
 @pytest.mark.parametrize("width", [1, 3, 16])

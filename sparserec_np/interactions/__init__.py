@@ -5,7 +5,7 @@ The names below are the interface; the modules beginning with an underscore are 
 
 from __future__ import annotations
 
-from sparserec_np.interactions._assemble import assemble
+from sparserec_np.interactions._assemble import assemble, stretches
 from sparserec_np.interactions._combine import (
     Aligned,
     align,
@@ -48,6 +48,7 @@ __all__ = [
     "positions_in",
     "read",
     "slice_ids",
+    "stretches",
     "take_users",
     "union_of",
 ]

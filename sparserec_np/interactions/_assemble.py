@@ -117,7 +117,7 @@ def _sort_rows(
     """
     degrees = np.diff(indptr)
     done = 0
-    for first, last in _stretches(indptr):
+    for first, last in stretches(indptr, BLOCK):
         entries = slice(indptr[first], indptr[last])
         # One int64 key a pair sorts rows and items at once, and fits: both are below 2^31.
         keys = np.repeat(np.arange(last - first), degrees[first:last])
@@ -139,11 +139,19 @@ def _sort_rows(
     return degrees
 
 
-def _stretches(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Cut the rows into stretches of about ``BLOCK`` entries, of a row at least."""
+def stretches(indptr: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
+    """Cut rows into stretches of at most so many entries, of one row at least.
+
+    Args:
+        indptr: Where each row begins; int64[n_rows + 1].
+        most: Entries of a stretch.
+
+    Yields:
+        The first row of a stretch, and one past its last.
+    """
     first, n_rows = 0, len(indptr) - 1
     while first < n_rows:
-        last = int(np.searchsorted(indptr, indptr[first] + BLOCK, side="right")) - 1
+        last = int(np.searchsorted(indptr, indptr[first] + most, side="right")) - 1
         last = min(max(last, first + 1), n_rows)
         yield first, last
         first = last

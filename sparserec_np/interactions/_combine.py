@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,9 +44,12 @@ def align(interactions: Interactions, user_ids: Ids | None, item_ids: Ids) -> Al
     Returns:
         The known part in the new numbering, times kept, and counts of the rest.
     """
+    user_ids = user_ids or interactions.user_ids
+    if user_ids is interactions.user_ids and item_ids is interactions.item_ids:
+        nothing = np.zeros(len(user_ids), np.int64)
+        return Aligned(replace(interactions, report=None), nothing, 0, 0)
     new_item = positions_in(interactions.item_ids, item_ids)
-    if user_ids is None:
-        user_ids = interactions.user_ids
+    if user_ids is interactions.user_ids:
         new_user = np.arange(len(user_ids))
     else:
         new_user = positions_in(interactions.user_ids, user_ids)
