@@ -33,7 +33,8 @@ def starting_rows(
     value 0: exploration moves them to where they are of use.
 
     Args:
-        factor: One of the two factors; its values are lost.
+        factor: One of the two factors; its values are lost. If nobody else keeps it, it is let go
+            of on the way.
         dim: Number of dimensions.
         budget: How many positions all peers keep: at least one a row, at most ``n * dim``.
         norm: Root mean square of the norms of the rows of the result.
@@ -44,7 +45,7 @@ def starting_rows(
     Returns:
         The table, of exactly ``budget`` weights of all peers. Memory beyond it is ``O(n)``.
     """
-    own, width = factor.values.shape
+    own = factor.counts.size
     n_rows, first = peers.total(own), peers.before(own)
     best = factor.values.argmax(axis=1)
     best_values = factor.values[np.arange(own), best]
@@ -53,26 +54,23 @@ def starting_rows(
     _hide_unused(bits)
     n_more = min(budget - n_rows, peers.total(int(np.maximum(factor.counts - 1, 0).sum())))
     above, ties = threshold(bits.reshape(-1), n_more, True, peers) if n_more else (NEVER, 0)
-    chosen = np.zeros((own, width), np.bool_)
-    _choose(bits, above, ties, chosen)
-    chosen[np.arange(own), best] = factor.counts > 0
-    lengths = peers.joined(chosen.sum(axis=1))
+    _hide_rest(bits, above, ties)
+    some = np.flatnonzero(factor.counts)
+    factor.values[some, best[some]] = best_values[some]
+    del best, best_values, some
+    lengths = peers.joined(_count_left(bits))
     _level_up(lengths, dim, budget - int(lengths.sum()))
-    factor.values[np.arange(own), best] = best_values
-    indptr = np.concatenate(([0], np.cumsum(lengths[first : first + own])))
+    indptr = np.zeros(own + 1, np.int64)
+    np.cumsum(lengths[first : first + own], out=indptr[1:])
     here = int(indptr[-1])
-    rows = Rows(
-        indptr.astype(np.int64),
-        np.empty(here, np.uint16),
-        np.zeros(here, np.float32),
-        np.full(here, initial_square, np.float32),
-    )
-    _fill(factor.dims, factor.values, chosen, dim, seed, first, rows.indptr, rows.dims, rows.values)
+    dims, values = np.empty(here, np.uint16), np.zeros(here, np.float32)
+    _fill(factor.dims, factor.values, bits, dim, seed, first, indptr, dims, values)
+    del factor, bits, lengths  # before there are squares
     power = np.zeros(1)
-    peers.relay(power, lambda total: _add_squares(rows.values, total))
+    peers.relay(power, lambda total: _add_squares(values, total))
     if power[0] > 0:
-        rows.values[:] *= np.float32(norm / np.sqrt(power[0] / n_rows))
-    return rows
+        values *= np.float32(norm / np.sqrt(power[0] / n_rows))
+    return Rows(indptr, dims, values, np.full(here, initial_square, np.float32))
 
 
 def factor_width(budget: int, n_rows: int, dim: int) -> int:
@@ -102,16 +100,28 @@ def _hide_unused(bits):
 
 
 @njit(cache=True)
-def _choose(bits, above, ties, chosen):
+def _hide_rest(bits, above, ties):
+    """Put what is not chosen out of reach: all below a magnitude, and of its equals but the first.
+
+    With ``NEVER`` for the magnitude, that is everything.
+    """
     for row in range(bits.shape[0]):
         for t in range(bits.shape[1]):
-            if bits[row, t] == NEVER:
+            if bits[row, t] == NEVER or bits[row, t] > above:
                 continue
-            if bits[row, t] > above:
-                chosen[row, t] = True
-            elif bits[row, t] == above and ties > 0:
-                chosen[row, t] = True
+            if bits[row, t] == above and ties > 0:
                 ties -= 1
+            else:
+                bits[row, t] = NEVER
+
+
+@njit(cache=True)
+def _count_left(bits):
+    counts = np.zeros(bits.shape[0], np.int64)
+    for row in range(bits.shape[0]):
+        for t in range(bits.shape[1]):
+            counts[row] += bits[row, t] != NEVER
+    return counts
 
 
 @njit(cache=True)
@@ -127,14 +137,14 @@ def _level_up(lengths, dim, missing):
 
 
 @njit(cache=True)
-def _fill(factor_dims, factor_values, chosen, dim, seed, first, indptr, dims, values):
-    """Fill the table in; ``first`` is the number of its first row."""
+def _fill(factor_dims, factor_values, left, dim, seed, first, indptr, dims, values):
+    """Fill the table in with what is not ``NEVER``; ``first`` is the number of its first row."""
     taken = np.zeros(dim, np.bool_)
     value_at = np.zeros(dim, np.float32)
     for row in range(indptr.size - 1):
         n = indptr[row]
-        for t in range(chosen.shape[1]):
-            if chosen[row, t]:
+        for t in range(left.shape[1]):
+            if left[row, t] != NEVER:
                 d = factor_dims[row, t]
                 dims[n] = d
                 taken[d] = True

@@ -75,7 +75,7 @@ def start(
     n_users = peers.total(interactions.n_users)
     item_width = factor_width(item_budget, interactions.n_items, dim)
     user_width = item_width if history else factor_width(user_budget, n_users, dim)
-    user_factor, item_factor = factorise(
+    factors = factorise(
         interactions,
         dim,
         user_width=user_width,
@@ -84,13 +84,16 @@ def start(
         rng=_generator(config.seed, _SEEDS),
         peers=peers,
     )
+    left = [*reversed(factors)]  # each is handed over, and gone before the next table is there
+    del factors
     fill = _bits(config.seed, _FILL)
     norm, square = config.initial_norm, config.initial_square
     users = empty_rows(interactions.n_users)
-    if not history:
-        users = starting_rows(user_factor, dim, user_budget, norm, square, fill, peers)
-    del user_factor
-    rows = starting_rows(item_factor, dim, item_budget, norm, square, fill)
+    if history:
+        left.pop()
+    else:
+        users = starting_rows(left.pop(), dim, user_budget, norm, square, fill, peers)
+    rows = starting_rows(left.pop(), dim, item_budget, norm, square, fill)
     degrees = peers.sum(interactions.item_degrees())
     items = Items(
         rows,
