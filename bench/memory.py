@@ -35,8 +35,9 @@ GENERATED = {
     "small": {"n_users": 2_000, "n_items": 1_000, "per_user": 30},  # for --quick
 }
 TRAINING = ("NMF", "train", "encode")
+HOLD_OUT, BESIDE = "hold out", "NMF, hold-out kept"  # of a fit that chooses its epoch
 # Most MB above the interactions with user rows: of training, and of a whole fit with its reading.
-BARS = {"gowalla": (14.5, TRAINING), "large": (400.0, ("read", *TRAINING))}
+BARS = {"gowalla": (14.5, TRAINING), "large": (400.0, ("read", *TRAINING, HOLD_OUT, BESIDE))}
 
 
 def write_files(folder: Path, sizes: dict[str, int]) -> list[str]:
@@ -103,11 +104,14 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
     note("encode")
     size = len(file)
     del arrays, file
-    if epochs is None:
-        common.settled_bytes()
-        learned, held = hold_out(data, fraction=0.1)
-        Validator(learned, held, config)
-        note("hold out")
+    common.settled_bytes()
+    learned, held = hold_out(data, fraction=0.1)
+    Validator(learned, held, config)
+    note(HOLD_OUT)
+    if epochs is not None:
+        start(learned, config, plan.dim, plan.weights)
+        note(BESIDE)
+    else:
         del learned, held
         common.settled_bytes()
         SparseRec(users=users, dim=DIM, sparsity=SPARSITY).fit(data)
