@@ -2,8 +2,9 @@
 
 The degree-normalised interactions ``D_u^-1/2 R D_i^-1/2`` are approximated by ``W H^T`` with at
 most ``width`` entries in each row of ``W`` (users) and ``H`` (items). Rows are coded one at a time
-against the other factor, so memory is ``O(interactions + (n_users + n_items) * width + dim^2)``: no
-``n x dim`` array exists at any moment.
+against the other factor, so memory beyond the interactions is ``O((n_users + n_items) * width +
+dim^2)``, no ``n x dim`` array exists at any moment. Where the same interactions by item would take
+more than 32 MB, they are made anew in each sweep, for some items at a time.
 
 A half-sweep codes all rows of one side by :mod:`sparserec_np.coding`. They are independent, so they
 run in parallel and give the same bits for any number of threads. The start is ``dim`` seed items,
