@@ -15,11 +15,7 @@ from sparserec_np import modelfile, runtime
 from sparserec_np import warm_start as warm
 from sparserec_np.arrays import ModelArrays
 from sparserec_np.budget import plan_budget
-from sparserec_np.checkpoint import (
-    Checkpoints,
-    check_folder,
-    parse_every,
-)
+from sparserec_np.checkpoint import Checkpoints, check_folder, parse_every
 from sparserec_np.config import Config
 from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError, UnknownIdError
@@ -252,7 +248,7 @@ class SparseRec:
         self.best_epoch_, self.best_ndcg_, self.recency_ = chosen
         facts = plan.facts(interactions, chosen.epochs, chosen.ndcg)
         arrays = plan.arrays(tables, interactions, texts, facts, chosen.recency)
-        del tables  # Adagrad's sums, for the file does without
+        del tables  # and so Adagrad's sums, which the file does without
         self._bytes = modelfile.encode(arrays)
         self.model_ = runtime.load(self._bytes)
         return self
