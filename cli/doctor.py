@@ -45,7 +45,9 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, object]]:
         ("processor", f"{cpu['name']} ({cpu['machine']}); {' '.join(cpu['features'])}"),
         (
             "threads",
-            f"{threads['usable']} of {threads['cores']} cores, numba {threads['numba'] or 'none'}"
+            f"{threads['usable']} of {threads['cores']} cores"
+            + (f", time of {threads['granted']} granted" if threads["granted"] else "")
+            + f", numba {threads['numba'] or 'none'}"
             + "".join(f", {name}={value}" for name, value in threads["environment"].items()),
         ),
         (

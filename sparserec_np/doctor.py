@@ -10,6 +10,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+from sparserec_np import cores
 from sparserec_np._version import __version__
 
 NAME = "sparserec-np"
@@ -143,12 +144,12 @@ def _cpu_name() -> str:
 
 
 def _threads() -> dict[str, Any]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     numba = _module("numba")
     set_by = {name: os.environ[name] for name in _THREADS if name in os.environ}
     return {
         "cores": os.cpu_count(),
-        "usable": usable,
+        "usable": cores.usable(),
+        "granted": cores.granted(),
         "numba": numba and numba.get_num_threads(),
         "environment": set_by,
     }

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numba
 
+from sparserec_np.cores import granted
 from sparserec_np.errors import InputError
 
 
@@ -15,7 +16,8 @@ def thread_count(threads: int | None) -> Iterator[None]:
     """Let compiled code use so many threads, and put the number back afterwards.
 
     Args:
-        threads: Number of threads; None for all cores. More than there are cores are not used.
+        threads: Number of threads; None for all cores, or as many as the container grants time of
+            (:func:`sparserec_np.cores.granted`). More than there are cores are not used.
 
     Raises:
         InputError: ``threads`` is below 1.
@@ -23,7 +25,7 @@ def thread_count(threads: int | None) -> Iterator[None]:
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
     before = numba.get_num_threads()
-    numba.set_num_threads(min(threads or before, before))
+    numba.set_num_threads(min(threads or granted() or before, before))
     try:
         yield
     finally:

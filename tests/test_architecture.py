@@ -42,6 +42,7 @@ LAYERS = [
     "config",
     "defaults",
     "state",
+    "cores",
     "threads",
     "intrinsics",
     "randomness",

@@ -37,6 +37,7 @@ def test_it_tells_versions_extras_threads_and_caches():
     assert found["extras"]["train"] == []
     assert found["packages"]["numpy"]["extras"] == [""]
     assert 1 <= found["threads"]["numba"] <= found["threads"]["cores"]
+    assert 1 <= found["threads"]["usable"] <= found["threads"]["cores"]
     assert found["caches"]["writable"]
 
 
