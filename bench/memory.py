@@ -35,9 +35,10 @@ GENERATED = {
     "small": {"n_users": 2_000, "n_items": 1_000, "per_user": 30},  # for --quick
 }
 TRAINING = ("NMF", "train", "encode")
-HOLD_OUT, BESIDE = "hold out", "NMF, hold-out kept"  # of a fit that chooses its epoch
+# Of a fit that chooses its epoch:
+HOLD_OUT, BESIDE = "hold out", ("NMF, parts kept", "train, parts kept")
 # Most MB above the interactions with user rows: of training, and of a whole fit with its reading.
-BARS = {"gowalla": (14.5, TRAINING), "large": (400.0, ("read", *TRAINING, HOLD_OUT, BESIDE))}
+BARS = {"gowalla": (14.5, TRAINING), "large": (400.0, ("read", *TRAINING, HOLD_OUT, *BESIDE))}
 
 
 def write_files(folder: Path, sizes: dict[str, int]) -> list[str]:
@@ -106,13 +107,15 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
     del arrays, file
     common.settled_bytes()
     learned, held = hold_out(data, fraction=0.1)
-    Validator(learned, held, config)
+    validate = Validator(learned, held, config)
     note(HOLD_OUT)
     if epochs is not None:
-        start(learned, config, plan.dim, plan.weights)
-        note(BESIDE)
+        started.append(start(learned, config, plan.dim, plan.weights))
+        note(BESIDE[0])
+        train(started.pop(), learned, config, epochs=epochs, validate=validate, keep_best=False)
+        note(BESIDE[1])
     else:
-        del learned, held
+        del learned, held, validate
         common.settled_bytes()
         SparseRec(users=users, dim=DIM, sparsity=SPARSITY).fit(data)
         note("whole fit, choosing its epoch")
