@@ -44,7 +44,7 @@ def align(interactions: Interactions, user_ids: Ids | None, item_ids: Ids) -> Al
     Returns:
         The known part in the new numbering, times kept, and counts of the rest.
     """
-    user_ids = user_ids or interactions.user_ids
+    user_ids = interactions.user_ids if user_ids is None else user_ids
     if user_ids is interactions.user_ids and item_ids is interactions.item_ids:
         nothing = np.zeros(len(user_ids), np.int64)
         return Aligned(replace(interactions, report=None), nothing, 0, 0)
