@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from sparserec_np.errors import InputError
+from sparserec_np.ids import IntIds
 from sparserec_np.interactions import (
     Interactions,
     align,
@@ -282,6 +283,23 @@ def test_aligning_counts_what_is_unknown() -> None:
     own_users = align(test, None, train.item_ids)
     np.testing.assert_array_equal(own_users.interactions.indptr, [0, 1, 2])
     np.testing.assert_array_equal(own_users.unknown_items, [2, 1])
+
+
+def test_aligning_with_the_own_vocabularies_changes_nothing() -> None:
+    data = from_pairs([10, 20, 20], [1, 2, 3], [1.0, 2.0, 3.0])
+    for users in (None, data.user_ids):
+        aligned = align(data, users, data.item_ids)
+        assert pairs_of(aligned.interactions) == pairs_of(data)
+        np.testing.assert_array_equal(aligned.interactions.times, data.times)
+        np.testing.assert_array_equal(aligned.unknown_items, [0, 0])
+        assert (aligned.unknown_users, aligned.distinct_unknown_items) == (0, 0)
+
+
+def test_aligning_with_no_user_at_all_leaves_nothing() -> None:
+    data = from_pairs([10, 20], [1, 2])
+    aligned = align(data, IntIds(np.zeros(0, np.int64)), data.item_ids)
+    assert aligned.interactions.nnz == 0
+    assert aligned.unknown_users == 2
 
 
 def test_aligning_matches_integers_with_text_that_reads_the_same() -> None:
