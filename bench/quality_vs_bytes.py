@@ -28,8 +28,8 @@ from sparserec_np.budget import plan_budget
 from sparserec_np.defaults import config_for
 from sparserec_np.evaluation import rank_by_popularity
 from sparserec_np.interactions import align
-from sparserec_np.sizes import parse_size
 from sparserec_np.trainer import start, train
+from sparserec_np.utils.sizes import parse_size
 
 DATA = ("gowalla", "movielens-1m", "lastfm", "amazon-sports")
 SIZES = ("100KB", "250KB", "500KB", "1MB", "2MB", "4MB")

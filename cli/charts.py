@@ -22,7 +22,7 @@ def check_drawing(path: Path) -> None:
         InputError: Its name does not end as a chart's, or it cannot be written.
         MissingExtraError: matplotlib is not installed.
     """
-    from sparserec_np import atomic
+    from sparserec_np.utils import atomic_write
 
     try:
         import matplotlib  # noqa: F401
@@ -30,7 +30,7 @@ def check_drawing(path: Path) -> None:
         raise missing_extra("matplotlib", "plot", "--plot") from error
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"--plot {path}: the name must end in {', '.join(_FORMATS)}")
-    atomic.check_writable(path)
+    atomic_write.check_writable(path)
 
 
 def draw_curve(found: Sequence[Tuned], path: Path) -> None:
@@ -38,7 +38,7 @@ def draw_curve(found: Sequence[Tuned], path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
 
-    from sparserec_np import atomic
+    from sparserec_np.utils import atomic_write
 
     from .tables import kilobytes
 
@@ -74,4 +74,4 @@ def draw_curve(found: Sequence[Tuned], path: Path) -> None:
     axes.legend(frameon=False, loc="lower right")
     drawing = io.BytesIO()
     figure.savefig(drawing, format=path.suffix[1:].lower())
-    atomic.write(path, drawing.getvalue())
+    atomic_write.write(path, drawing.getvalue())

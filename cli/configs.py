@@ -13,9 +13,9 @@ _BUDGET = {"max_size", "sparsity"}
 
 def write_config(path: Path, config: dict[str, Any]) -> None:
     """Write hyperparameters as a JSON object, one a line."""
-    from sparserec_np import atomic
+    from sparserec_np.utils import atomic_write
 
-    atomic.write(path, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
+    atomic_write.write(path, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def check_ranges(hyperparameters: dict[str, Any]) -> None:
     import dataclasses
 
     from sparserec_np.config import Config
-    from sparserec_np.sizes import parse_size
+    from sparserec_np.utils.sizes import parse_size
 
     if hyperparameters.keys() >= _BUDGET:
         raise InputError("give either sparsity or max_size, not both: each sets the budget")

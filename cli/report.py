@@ -58,10 +58,10 @@ def report(
     The page is a single HTML file that loads nothing, so it can be kept and sent around. It scores
     the model as evaluate does.
     """
-    from sparserec_np.atomic import check_writable, write
     from sparserec_np.fit_log import read_log
     from sparserec_np.report import check_installed, figures, render
     from sparserec_np.runtime import load
+    from sparserec_np.utils.atomic_write import check_writable, write
 
     check_installed()
     check_writable(output)

@@ -173,7 +173,7 @@ def _search(
 
 def _split(sizes: str) -> list[str]:
     """Split sizes at commas, the smallest first."""
-    from sparserec_np.sizes import parse_size
+    from sparserec_np.utils.sizes import parse_size
 
     given = [size.strip() for size in sizes.split(",")]
     return sorted(dict.fromkeys(given), key=parse_size)
@@ -196,13 +196,13 @@ def _check(
     seed: int,
 ) -> None:
     """Find what cannot be now, not after the search."""
-    from sparserec_np import atomic
     from sparserec_np.tuning import check_storage
+    from sparserec_np.utils import atomic_write
 
     for budget in budgets:
         check_ranges({"seed": seed, **({} if budget is None else {"max_size": budget})})
     for path in outputs:
-        atomic.check_writable(path)
+        atomic_write.check_writable(path)
     if plot is not None:
         check_drawing(plot)
     if storage is not None:

@@ -13,11 +13,11 @@ from sparserec_np.checkpoint import file_checksum, identity
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions
-from sparserec_np.log import logger
 from sparserec_np.modelfile import SizePlan
-from sparserec_np.sizes import parse_size
 from sparserec_np.state import Rows
 from sparserec_np.trainer import Tables
+from sparserec_np.utils.log import logger
+from sparserec_np.utils.sizes import parse_size
 
 _log = logger(__name__)
 

@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np import atomic
 from sparserec_np._version import __version__
 from sparserec_np.errors import InputError
 from sparserec_np.ids import Ids, IntIds, StrIds
 from sparserec_np.interactions import Interactions
-from sparserec_np.log import logger
 from sparserec_np.records import Chosen, EpochRecord, State, Tables
 from sparserec_np.state import Items, Rows
+from sparserec_np.utils import atomic_write
+from sparserec_np.utils.log import logger
 
 _log = logger(__name__)
 
@@ -110,7 +110,7 @@ def check_folder(folder: str | os.PathLike[str], *, resume: bool) -> Path:
         raise InputError(
             f"{path}: no folder for checkpoints ({error.strerror or error})"
         ) from error
-    atomic.check_writable(path / _NAME.format(""))
+    atomic_write.check_writable(path / _NAME.format(""))
     for left_over in path.glob("." + _NAME.format("*") + ".*"):
         left_over.unlink(missing_ok=True)
     if not resume and _existing(path):
@@ -247,7 +247,7 @@ class Checkpoints:
 
     def _write(self, progress: Progress) -> None:
         name = _NAME.format(f"{len(progress.records):06d}")
-        with atomic.replacing(self._folder / name) as file:
+        with atomic_write.replacing(self._folder / name) as file:
             np.savez(file, **_arrays(progress, self._identity))
         self._written, self._written_at = progress.place, time.monotonic()
         for path in _existing(self._folder)[:-KEPT]:

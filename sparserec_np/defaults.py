@@ -13,7 +13,7 @@ from typing import Any
 
 from sparserec_np.config import Config
 from sparserec_np.interactions import Interactions
-from sparserec_np.log import logger
+from sparserec_np.utils.log import logger
 
 _log = logger(__name__)
 

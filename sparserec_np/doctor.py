@@ -10,8 +10,8 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from sparserec_np import cores
 from sparserec_np._version import __version__
+from sparserec_np.utils import cores
 
 NAME = "sparserec-np"
 _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

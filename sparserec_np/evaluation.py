@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, align, from_any, take_users
-from sparserec_np.log import logger
 from sparserec_np.retrieval import top_k
+from sparserec_np.utils.log import logger
 
 if TYPE_CHECKING:
     from sparserec_np.runtime import Model

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sparserec_np import atomic
 from sparserec_np.errors import InputError
 from sparserec_np.records import EpochRecord
+from sparserec_np.utils import atomic_write
 
 _TYPES: dict[str, Any] = {"stage": str, "ndcg": (int, float, type(None))}
 _NUMBER = (int, float)
@@ -32,7 +32,7 @@ def write_log(path: str | os.PathLike[str], records: Sequence[EpochRecord]) -> N
         InputError: The file cannot be written.
     """
     lines = [json.dumps(dataclasses.asdict(record)) for record in records]
-    atomic.write(path, "".join(f"{line}\n" for line in lines).encode())
+    atomic_write.write(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def read_log(path: str | os.PathLike[str]) -> list[EpochRecord]:

@@ -40,7 +40,7 @@ from sparserec_np.coding import (
     solve,
 )
 from sparserec_np.interactions import Interactions, stretches
-from sparserec_np.peers import ALONE, Peers
+from sparserec_np.utils.communicator import ALONE, Peers
 
 _WIDE_SWEEPS = 3  # the last sweeps, which code rows in their whole width
 _RELAYED = 512  # items whose sums go from peer to peer at once

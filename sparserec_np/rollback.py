@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError
-from sparserec_np.log import logger
 from sparserec_np.records import State, Tables
+from sparserec_np.utils.log import logger
 
 _log = logger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sparserec_np.peers import ALONE, Peers
+from sparserec_np.utils.communicator import ALONE, Peers
 
 ABS = np.uint32(0x7FFFFFFF)
 """All bits of a float32 but its sign."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, from_pairs, ids_of, stretches
-from sparserec_np.peers import ALONE, Peers
+from sparserec_np.utils.communicator import ALONE, Peers
 
 # Interactions sorted at once: bounds the scratch memory to some 60 bytes each, 6 MB in all, for
 # data of any size (one user with more interactions than this is a block of its own).

@@ -9,10 +9,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.coding import Factor
-from sparserec_np.peers import ALONE, Peers
 from sparserec_np.randomness import GOLDEN, below, mix
 from sparserec_np.selection import NEVER, threshold
 from sparserec_np.state import Rows
+from sparserec_np.utils.communicator import ALONE, Peers
 
 _NMF_ROOM = 1.5  # entries a row in the factors, in budgets a row: the best of them become the mask
 _NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from sparserec_np.interactions import Interactions
 from sparserec_np.kernels import choose_batch, finish_batch
-from sparserec_np.peers import Peers
 from sparserec_np.records import Tables
 from sparserec_np.state import GROUPS, Growth, Rows, Step, Workspace
+from sparserec_np.utils.communicator import Peers
 
 
 class Crowd:

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from sparserec_np import atomic
 from sparserec_np.checkpoint import differing
 from sparserec_np.errors import InputError, missing_extra
-from sparserec_np.log import logger
+from sparserec_np.utils import atomic_write
+from sparserec_np.utils.log import logger
 
 if TYPE_CHECKING:
     import optuna
@@ -180,7 +180,7 @@ def check_storage(path: str | Path) -> None:
     Raises:
         InputError: It cannot be written, or holds something else.
     """
-    atomic.check_writable(path)
+    atomic_write.check_writable(path)
     file = Path(path)
     if file.exists():
         with file.open("rb") as opened:

@@ -22,7 +22,6 @@ from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, from_any
 from sparserec_np.records import EpochRecord, Tables
-from sparserec_np.sizes import parse_size
 from sparserec_np.split import hold_out
 from sparserec_np.stages import HELD_OUT
 from sparserec_np.trainer import start, thread_count, train
@@ -36,6 +35,7 @@ from sparserec_np.trials import (
     rounded,
     search,
 )
+from sparserec_np.utils.sizes import parse_size
 from sparserec_np.validation import Validator
 
 if TYPE_CHECKING:

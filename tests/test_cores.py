@@ -7,7 +7,7 @@ from pathlib import Path
 import numba
 import pytest
 
-from sparserec_np import cores, threads
+from sparserec_np.utils import cores, parallel
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_without_control_groups_nothing_limits(tmp_path: Path) -> None:
 
 def test_threads_are_those_granted_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     there = numba.get_num_threads()
-    monkeypatch.setattr(threads, "granted", lambda: 1)
-    with threads.thread_count(None):
+    monkeypatch.setattr(parallel, "granted", lambda: 1)
+    with parallel.thread_count(None):
         assert numba.get_num_threads() == 1
-    with threads.thread_count(there):
+    with parallel.thread_count(there):
         assert numba.get_num_threads() == there
-    monkeypatch.setattr(threads, "granted", lambda: there + 3)
-    with threads.thread_count(None):
+    monkeypatch.setattr(parallel, "granted", lambda: there + 3)
+    with parallel.thread_count(None):
         assert numba.get_num_threads() == there

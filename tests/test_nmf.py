@@ -21,7 +21,7 @@ from sparserec_np.coding import (
     half_sweep,
 )
 from sparserec_np.nmf import factorise
-from sparserec_np.threads import thread_count
+from sparserec_np.utils.parallel import thread_count
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sparserec_np.errors import InputError
-from sparserec_np.sizes import parse_size
+from sparserec_np.utils.sizes import parse_size
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from sparserec_np.errors import ClusterError, InputError, missing_extra
-from sparserec_np.log import logger
+from sparserec_np.utils.log import logger
 
 try:
     from distributed import Client, Lock

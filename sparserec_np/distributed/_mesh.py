@@ -14,7 +14,7 @@ import struct
 from contextlib import suppress
 from threading import Thread
 
-from sparserec_np.peers import Parcels, Peers
+from sparserec_np.utils.communicator import Parcels, Peers
 
 _SMALL = 1 << 14  # bytes that the buffers of the system take whatever the other side does
 _NOTHING = (1 << 64) - 1  # instead of a length: no parcel
@@ -41,7 +41,7 @@ class Listener:
 
 
 class Mesh(Peers):
-    """One of several peers; see :class:`sparserec_np.peers.Peers`.
+    """One of several peers; see :class:`sparserec_np.utils.communicator.Peers`.
 
     Args:
         rank: Which one.

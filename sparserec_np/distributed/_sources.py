@@ -25,8 +25,8 @@ from sparserec_np.interactions import (
     slice_ids,
     union_of,
 )
-from sparserec_np.peers import Peers
 from sparserec_np.stores import is_url
+from sparserec_np.utils.communicator import Peers
 
 
 class Files:

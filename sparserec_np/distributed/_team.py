@@ -24,7 +24,7 @@ from sparserec_np.distributed._cluster import check_workers, lost_scheduler, wor
 from sparserec_np.distributed._member import Member
 from sparserec_np.distributed._mesh import PeerLostError
 from sparserec_np.errors import ClusterError, SparseRecError
-from sparserec_np.log import logger
+from sparserec_np.utils.log import logger
 
 _log = logger(__name__)
 

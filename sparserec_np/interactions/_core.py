@@ -13,7 +13,7 @@ import numpy as np
 
 from sparserec_np.errors import InputError
 from sparserec_np.ids import Ids, IntIds, StrIds, from_values
-from sparserec_np.peers import ALONE, Peers
+from sparserec_np.utils.communicator import ALONE, Peers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

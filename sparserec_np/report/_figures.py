@@ -24,8 +24,8 @@ from sparserec_np.evaluation import (
     score,
 )
 from sparserec_np.interactions import Interactions, align, positions_in, take_users
-from sparserec_np.log import logger
 from sparserec_np.trainer import start, thread_count
+from sparserec_np.utils.log import logger
 
 if TYPE_CHECKING:
     from sparserec_np.arrays import Table

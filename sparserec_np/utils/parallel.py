@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import numba
 
-from sparserec_np.cores import granted
 from sparserec_np.errors import InputError
+from sparserec_np.utils.cores import granted
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def thread_count(threads: int | None) -> Iterator[None]:
 
     Args:
         threads: Number of threads; None for all cores, or as many as the container grants time of
-            (:func:`sparserec_np.cores.granted`). More than there are cores are not used.
+            (:func:`sparserec_np.utils.cores.granted`). More than there are cores are not used.
 
     Raises:
         InputError: ``threads`` is below 1.

@@ -1,0 +1,1 @@
+"""Tools that know nothing of recommending: files, logs, sizes, threads, communication."""
