@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from sparserec_np.ids import IntIds
 from sparserec_np.interactions import Interactions, align, from_pairs, merge, read, take_users
+from sparserec_np.vocabulary import IntIds
 
 BENCH = Path(__file__).resolve().parent
 README = BENCH / "README.md"

@@ -31,9 +31,9 @@ from typing import Any
 import numpy as np
 
 from sparserec_np import ModelFileError, UnknownIdError
-from sparserec_np.ids import Ids, from_values
 from sparserec_np.modelfile import ModelArrays, Table, encode
 from sparserec_np.runtime import load
+from sparserec_np.vocabulary import Ids, from_values
 
 SECONDS = 5
 NASTY: list[Any] = [

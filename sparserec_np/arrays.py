@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from sparserec_np.codec import MAX_CODE_BITS
 from sparserec_np.errors import InputError
-from sparserec_np.ids import Ids
 from sparserec_np.layout import EIGHTHS, MAX_DIM, MAX_EXPONENT, MAX_ROWS, MAX_VALUE, MAX_WEIGHTS
+from sparserec_np.vocabulary import Ids
 
 VALUE_BITS = 6
 """Bits of a stored weight unless told."""

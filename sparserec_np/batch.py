@@ -12,9 +12,9 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from sparserec_np.ids import Ids
     from sparserec_np.interactions import Interactions
     from sparserec_np.runtime import Model
+    from sparserec_np.vocabulary import Ids
 
 # Recommendations in memory at once: some 50 MB, with ids as Python strings.
 _BLOCK = 500_000

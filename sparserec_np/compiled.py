@@ -18,10 +18,10 @@ from numba import njit
 from sparserec_np.arrays import Table
 from sparserec_np.bending import bend_all
 from sparserec_np.history import History
-from sparserec_np.ids import Id
 from sparserec_np.reader import open_model
 from sparserec_np.runtime import Model
 from sparserec_np.search import Searchable, search, searchable
+from sparserec_np.vocabulary import Id
 
 if TYPE_CHECKING:
     import numpy.typing as npt

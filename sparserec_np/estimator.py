@@ -20,11 +20,11 @@ from sparserec_np.config import Config
 from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation import ranking_scorer
-from sparserec_np.ids import Id, IdSequence
 from sparserec_np.interactions import from_any
 from sparserec_np.runtime import Recommendation
 from sparserec_np.stages import Engine, Fit
 from sparserec_np.trainer import EpochRecord, thread_count
+from sparserec_np.vocabulary import Id, IdSequence
 
 
 class SparseRec:

@@ -10,8 +10,8 @@ from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.scoring import bend
 
 if TYPE_CHECKING:
-    from sparserec_np.ids import Ids, IdSequence
     from sparserec_np.scoring import FloatArray, IntArray
+    from sparserec_np.vocabulary import Ids, IdSequence
 
 
 class History(NamedTuple):

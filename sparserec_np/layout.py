@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sparserec_np.codec import MAX_BITS, MAX_CODE_BITS, choose_low_bits, packed_bytes, unary_bytes
 from sparserec_np.container import damaged
-from sparserec_np.ids import INT64_MAX, INT64_MIN
+from sparserec_np.vocabulary import INT64_MAX, INT64_MIN
 
 MAX_DIM = 65_535
 MAX_ROWS = 2**31 - 1

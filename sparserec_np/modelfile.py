@@ -16,7 +16,6 @@ import numpy.typing as npt
 from sparserec_np import codec, container
 from sparserec_np.arrays import VALUE_BITS, ModelArrays, Table, UserModel, check
 from sparserec_np.errors import InputError
-from sparserec_np.ids import Ids, IntIds, StrIds, strings_from_bytes
 from sparserec_np.layout import (
     ROWS_A_BLOCK,
     CodesLayout,
@@ -31,6 +30,7 @@ from sparserec_np.layout import (
 from sparserec_np.quantise import assign, fit_levels
 from sparserec_np.texts import encode_texts
 from sparserec_np.utils.atomic_write import check_writable, write
+from sparserec_np.vocabulary import Ids, IntIds, StrIds, strings_from_bytes
 
 __all__ = [
     "BIAS_BITS",

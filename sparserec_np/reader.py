@@ -14,7 +14,6 @@ import numpy as np
 
 from sparserec_np import codec
 from sparserec_np.container import Container, damaged, parse, parse_json
-from sparserec_np.ids import Ids, IntIds, StrIds, first_disorder
 from sparserec_np.layout import (
     MAX_VALUE,
     ROWS_A_BLOCK,
@@ -28,6 +27,7 @@ from sparserec_np.layout import (
 from sparserec_np.packed import PackedItems, checked_keys, table_keys
 from sparserec_np.source import FileSource, Source
 from sparserec_np.texts import decode_texts
+from sparserec_np.vocabulary import Ids, IntIds, StrIds, first_disorder
 
 if TYPE_CHECKING:
     import numpy.typing as npt

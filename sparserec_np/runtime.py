@@ -19,10 +19,10 @@ import numpy as np
 
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.history import NOBODY, History, take_history
-from sparserec_np.ids import Id, Ids, IdSequence, StrIds
 from sparserec_np.layout import UsersLayout
 from sparserec_np.reader import ModelFile, open_model
 from sparserec_np.scoring import ItemTable, bend, stretch, sum_by, top_k
+from sparserec_np.vocabulary import Id, Ids, IdSequence, StrIds
 
 if TYPE_CHECKING:
     import numpy.typing as npt

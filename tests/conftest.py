@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparserec_np.ids import Ids, from_values
 from sparserec_np.modelfile import ModelArrays, Table
+from sparserec_np.vocabulary import Ids, from_values
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparserec_np.ids import from_values
 from sparserec_np.modelfile import ModelArrays, Table, encode, write
+from sparserec_np.vocabulary import from_values
 
 pytestmark = pytest.mark.fresh_venv
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 import sparserec_np
 from sparserec_np import bounds, scoring, search
 from sparserec_np.arrays import ModelArrays, Table
-from sparserec_np.ids import from_values
 from sparserec_np.modelfile import encode
 from sparserec_np.retrieval import Scorer, Vectors, rank_all
 from sparserec_np.scoring import ItemTable
+from sparserec_np.vocabulary import from_values
 
 DIM, N_ITEMS, ROW = 400, 2_000, 12
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from sparserec_np import SparseRec, demo, evaluation, hold_out, read
 from sparserec_np.errors import InputError
-from sparserec_np.ids import IntIds
 from sparserec_np.interactions import Interactions
+from sparserec_np.vocabulary import IntIds
 
 N_ITEMS = 40
 METRICS = ("recall", "ndcg", "hit_rate", "mrr")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np.errors import InputError
-from sparserec_np.ids import (
+from sparserec_np.vocabulary import (
     INT64_MAX,
     INT64_MIN,
     IntIds,

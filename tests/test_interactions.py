@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from sparserec_np.errors import InputError
-from sparserec_np.ids import IntIds
 from sparserec_np.interactions import (
     Interactions,
     align,
@@ -23,6 +22,7 @@ from sparserec_np.interactions import (
     from_pairs,
     merge,
 )
+from sparserec_np.vocabulary import IntIds
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)

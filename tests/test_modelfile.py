@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np.errors import InputError, ModelFileError
-from sparserec_np.ids import INT64_MAX, INT64_MIN, from_values
 from sparserec_np.modelfile import (
     ModelArrays,
     SizePlan,
@@ -27,6 +26,7 @@ from sparserec_np.modelfile import (
     write,
 )
 from sparserec_np.reader import open_model
+from sparserec_np.vocabulary import INT64_MAX, INT64_MIN, from_values
 
 Make = Callable[..., ModelArrays]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparserec_np.ids import from_values
 from sparserec_np.modelfile import ModelArrays, Table, encode, write
+from sparserec_np.vocabulary import from_values
 
 PROGRAM = """
 import sys

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from sparserec_np import split
 from sparserec_np.errors import InputError
-from sparserec_np.ids import IntIds
 from sparserec_np.interactions import Interactions
+from sparserec_np.vocabulary import IntIds
 
 
 def make(rows: list[list[int]], *, times: list[float] | None = None) -> Interactions:

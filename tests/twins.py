@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.ids import from_values
 from sparserec_np.interactions import Interactions
 from sparserec_np.kernels import GROUP_POSITIVES
 from sparserec_np.negatives import DRAWS
 from sparserec_np.state import LANES, Rows
+from sparserec_np.vocabulary import from_values
 
 Floats = NDArray[np.float64]
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from sparserec_np.config import Config
 from sparserec_np.distributed._mesh import Listener, Mesh
 from sparserec_np.distributed._sources import read_together
-from sparserec_np.ids import Ids
 from sparserec_np.interactions import Interactions, ReadReport
 from sparserec_np.records import Tables
 from sparserec_np.split import hold_out
@@ -21,6 +20,7 @@ from sparserec_np.start import empty_rows
 from sparserec_np.state import Items, Rows
 from sparserec_np.trainer import DivergedError, Run, start, thread_count
 from sparserec_np.validation import Validator
+from sparserec_np.vocabulary import Ids
 
 
 @dataclass

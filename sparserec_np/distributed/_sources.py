@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.errors import InputError, SparseRecError
-from sparserec_np.ids import Ids, IntIds, StrIds, from_values
 from sparserec_np.interactions import (
     EXAMPLES,
     Interactions,
@@ -27,6 +26,7 @@ from sparserec_np.interactions import (
 )
 from sparserec_np.stores import is_url
 from sparserec_np.utils.communicator import Peers
+from sparserec_np.vocabulary import Ids, IntIds, StrIds, from_values
 
 
 class Files:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparserec_np.errors import InputError
-from sparserec_np.ids import Ids
 from sparserec_np.interactions._core import Interactions
+from sparserec_np.vocabulary import Ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

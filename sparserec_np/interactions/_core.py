@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparserec_np.errors import InputError
-from sparserec_np.ids import Ids, IntIds, StrIds, from_values
 from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.vocabulary import Ids, IntIds, StrIds, from_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from sparserec_np.errors import InputError, missing_extra
-from sparserec_np.ids import Ids, IntIds, StrIds
 from sparserec_np.interactions._assemble import BLOCK, Pairs, assemble_blocks
 from sparserec_np.interactions._bad_rows import Rules, Verdict, check_on_bad_rows, refuse
 from sparserec_np.interactions._columns import ColumnOptions, require
@@ -28,6 +27,7 @@ from sparserec_np.interactions._report import EXAMPLES, BadRow, NothingLeftError
 from sparserec_np.interactions._sources import open_source, quoted
 from sparserec_np.interactions._staging import StagedFile, bad_rows, create_table, stage
 from sparserec_np.stores import is_url, names_for_people, register
+from sparserec_np.vocabulary import Ids, IntIds, StrIds
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

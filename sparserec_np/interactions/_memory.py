@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparserec_np.errors import InputError
-from sparserec_np.ids import Ids, IntIds, from_values
 from sparserec_np.interactions._assemble import assemble
 from sparserec_np.interactions._core import Interactions
+from sparserec_np.vocabulary import Ids, IntIds, from_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

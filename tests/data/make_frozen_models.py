@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sparserec_np.ids import Ids, from_values
 from sparserec_np.modelfile import ModelArrays, Table, encode, write
+from sparserec_np.vocabulary import Ids, from_values
 
 
 def table(rows: int, dim: int) -> Table:
