@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from sparserec_np import ModelFileError, UnknownIdError
-from sparserec_np.modelfile import ModelArrays, Table, encode
+from sparserec_np.modelfile.writer import ModelArrays, Table, encode
 from sparserec_np.runtime import load
 from sparserec_np.vocabulary import Ids, from_values
 

@@ -18,11 +18,12 @@ import common
 import duckdb
 from common import MB, Result
 
-from sparserec_np import SparseRec, modelfile
+from sparserec_np import SparseRec
 from sparserec_np.budget import plan_budget
 from sparserec_np.config import Config
 from sparserec_np.defaults import config_for
 from sparserec_np.interactions import Interactions, read
+from sparserec_np.modelfile.writer import writer
 from sparserec_np.split import hold_out
 from sparserec_np.trainer import start, train
 from sparserec_np.validation import Validator
@@ -101,7 +102,7 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
     weights = tables.weights
     arrays = plan.arrays(tables, data, None, {})
     del tables  # as a fit does
-    file = modelfile.encode(arrays)
+    file = writer.encode(arrays)
     note("encode")
     size = len(file)
     del arrays, file

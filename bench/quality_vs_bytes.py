@@ -23,11 +23,12 @@ import numpy as np
 import rivals
 from common import Result, Results
 
-from sparserec_np import InputError, SparseRec, evaluate, modelfile, runtime
+from sparserec_np import InputError, SparseRec, evaluate, runtime
 from sparserec_np.budget import plan_budget
 from sparserec_np.defaults import config_for
 from sparserec_np.evaluation import rank_by_popularity
 from sparserec_np.interactions import align
+from sparserec_np.modelfile.writer import writer
 from sparserec_np.trainer import start, train
 from sparserec_np.utils.sizes import parse_size
 
@@ -296,18 +297,18 @@ def encode_otherwise(data: str, size: str, epochs: int | None) -> Result:
         scores = evaluate(runtime.load(file), parts.both, parts.test)
         return {"bytes": len(file), "ndcg@20": scores["ndcg"], "recall@20": scores["recall"]}
 
-    found = {"as shipped": judged(modelfile.encode(arrays))}
+    found = {"as shipped": judged(writer.encode(arrays))}
     for bits in range(3, 9):
-        file = modelfile.encode(replace(arrays, value_bits=bits))
+        file = writer.encode(replace(arrays, value_bits=bits))
         found[f"{bits} bits a weight"] = judged(file)
     for bits in (3, 4, 5, 8):
-        found[f"{bits} bits a bias"] = judged(modelfile.encode(arrays, bias_bits=bits))
+        found[f"{bits} bits a bias"] = judged(writer.encode(arrays, bias_bits=bits))
     for bits in (2, 3, 6, 8):
-        file = modelfile.encode(arrays, history_bits=bits)
+        file = writer.encode(arrays, history_bits=bits)
         found[f"{bits} bits a weight within a history"] = judged(file)
     even = replace(arrays, history_weights=None)
-    found["no weights within a history, after training with them"] = judged(modelfile.encode(even))
-    positions = _bytes_of_positions(modelfile.encode(arrays))
+    found["no weights within a history, after training with them"] = judged(writer.encode(even))
+    positions = _bytes_of_positions(writer.encode(arrays))
     plain = 2 * tables.weights + 4 * (parts.both.n_items + 1)
     shipped = found["as shipped"]
     found["positions as uint16 and int32 row starts"] = {
@@ -326,7 +327,7 @@ def _bytes_of_positions(file: bytes) -> int:
     return parts["items.low"] + parts["items.high"]
 
 
-def judged_exactly(arrays: modelfile.ModelArrays, parts: common.Parts) -> Result:
+def judged_exactly(arrays: writer.ModelArrays, parts: common.Parts) -> Result:
     """Score the weights as they were trained, before they are quantised."""
     from sparserec_np.evaluation import score
     from sparserec_np.interactions import take_users

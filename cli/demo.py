@@ -37,7 +37,7 @@ def demo(output: Path, seed: int, threads: int | None, as_json: bool) -> None:
     the fans.
     """
     from sparserec_np.demo import run
-    from sparserec_np.modelfile import check_writable
+    from sparserec_np.modelfile.writer import check_writable
 
     check_writable(output)
     with show_epochs() as on_epoch:

@@ -123,7 +123,7 @@ def fit(
     from sparserec_np.checkpoint import clear
     from sparserec_np.estimator import SparseRec
     from sparserec_np.fit_log import write_log
-    from sparserec_np.modelfile import check_writable
+    from sparserec_np.modelfile.writer import check_writable
     from sparserec_np.runtime import load
 
     started = time.perf_counter()

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparserec_np import modelfile
-from sparserec_np.arrays import ModelArrays, Table
 from sparserec_np.checkpoint import file_checksum, identity
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions
-from sparserec_np.modelfile import SizePlan
+from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.writer import SizePlan, writer
 from sparserec_np.state import Rows
 from sparserec_np.trainer import Tables
 from sparserec_np.utils.log import logger
@@ -149,7 +148,7 @@ def plan_budget(
             history_recency=_longest_recency(interactions, config),
             has_history_weights=_weighs(config),
             value_bits=config.value_bits,
-            text_room=modelfile.text_bytes(config.to_dict(), longest),
+            text_room=writer.text_bytes(config.to_dict(), longest),
         )
         total = min(plan.budget_for(parse_size(max_size)), most)
         asked = (

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sparserec_np import modelfile, runtime
+from sparserec_np import runtime
 from sparserec_np import warm_start as warm
-from sparserec_np.arrays import ModelArrays
 from sparserec_np.budget import plan_budget
 from sparserec_np.checkpoint import Checkpoints, check_folder, parse_every
 from sparserec_np.config import Config
@@ -21,6 +20,8 @@ from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation import ranking_scorer
 from sparserec_np.interactions import from_any
+from sparserec_np.modelfile.arrays import ModelArrays
+from sparserec_np.modelfile.writer import writer
 from sparserec_np.runtime import Recommendation
 from sparserec_np.stages import Engine, Fit
 from sparserec_np.trainer import EpochRecord, thread_count
@@ -249,7 +250,7 @@ class SparseRec:
         facts = plan.facts(interactions, chosen.epochs, chosen.ndcg)
         arrays = plan.arrays(tables, interactions, texts, facts, chosen.recency)
         del tables  # and so Adagrad's sums, which the file does without
-        self._bytes = modelfile.encode(arrays)
+        self._bytes = writer.encode(arrays)
         self.model_ = runtime.load(self._bytes)
         return self
 
@@ -276,7 +277,7 @@ class SparseRec:
             InputError: The path cannot be written, or the estimator is not fitted.
         """
         self._check_fitted()
-        modelfile.write(path, self._bytes)
+        writer.write(path, self._bytes)
 
     def recommend(
         self,

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from sparserec_np.errors import InputError
-from sparserec_np.reader import open_model
+from sparserec_np.modelfile.reader import open_model
 from sparserec_np.utils.atomic_write import write
 
 _COPIED = ("sparserec.js", "app.js", "style.css")

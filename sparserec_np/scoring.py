@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from sparserec_np import bounds
-from sparserec_np.layout import EIGHTHS
-from sparserec_np.reader import ModelFile
+from sparserec_np.modelfile.layout import EIGHTHS
+from sparserec_np.modelfile.reader import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.arrays import ModelArrays, Table
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, align, positions_in, union_of
-from sparserec_np.reader import open_model
+from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.reader import open_model
 from sparserec_np.records import Tables
 from sparserec_np.start import empty_rows
 from sparserec_np.state import Items, Rows

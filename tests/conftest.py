@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparserec_np.modelfile import ModelArrays, Table
+from sparserec_np.modelfile.writer import ModelArrays, Table
 from sparserec_np.vocabulary import Ids, from_values
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparserec_np.modelfile import ModelArrays, Table, encode, write
+from sparserec_np.modelfile.writer import ModelArrays, Table, encode, write
 from sparserec_np.vocabulary import from_values
 
 pytestmark = pytest.mark.fresh_venv

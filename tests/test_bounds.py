@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import sparserec_np
 from sparserec_np import bounds, scoring, search
-from sparserec_np.arrays import ModelArrays, Table
-from sparserec_np.modelfile import encode
+from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.writer import encode
 from sparserec_np.retrieval import Scorer, Vectors, rank_all
 from sparserec_np.scoring import ItemTable
 from sparserec_np.vocabulary import from_values

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import sparserec_np
 from sparserec_np import InputError, UnknownIdError
-from sparserec_np.arrays import ModelArrays
-from sparserec_np.modelfile import encode
+from sparserec_np.modelfile.arrays import ModelArrays
+from sparserec_np.modelfile.writer import encode
 
 Make = Callable[..., ModelArrays]
 

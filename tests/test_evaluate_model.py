@@ -11,7 +11,7 @@ from sparserec_np.batch import write_recommendations
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation import evaluate
 from sparserec_np.interactions import Interactions, from_pairs
-from sparserec_np.modelfile import ModelArrays, Table, encode
+from sparserec_np.modelfile.writer import ModelArrays, Table, encode
 from sparserec_np.vocabulary import from_values
 
 N_USERS, N_ITEMS, DIM, K = 30, 50, 16, 7

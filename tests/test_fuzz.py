@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np import ModelFileError, load, runtime_stdlib
-from sparserec_np.modelfile import ModelArrays, encode
+from sparserec_np.modelfile.writer import ModelArrays, encode
 
 Make = Callable[..., ModelArrays]
 

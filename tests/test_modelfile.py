@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np.errors import InputError, ModelFileError
-from sparserec_np.modelfile import (
+from sparserec_np.modelfile.reader import open_model
+from sparserec_np.modelfile.writer import (
     ModelArrays,
     SizePlan,
     Table,
@@ -25,7 +26,6 @@ from sparserec_np.modelfile import (
     text_bytes,
     write,
 )
-from sparserec_np.reader import open_model
 from sparserec_np.vocabulary import INT64_MAX, INT64_MIN, from_values
 
 Make = Callable[..., ModelArrays]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from sparserec_np.quantise import assign, fit_levels
+from sparserec_np.modelfile.quantization import assign, fit_levels
 
 floats = st.floats(-1e6, 1e6, width=32)
 arrays = npst.arrays(np.float32, st.integers(0, 60), elements=floats)

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 import sparserec_np
 from sparserec_np import InputError, SparseRec, runtime_stdlib
-from sparserec_np.arrays import ModelArrays
 from sparserec_np.config import Config
 from sparserec_np.distributed import recommend_all
 from sparserec_np.evaluation import evaluate, rank
 from sparserec_np.interactions import Interactions, from_any, from_pairs, take_users
-from sparserec_np.modelfile import encode
+from sparserec_np.modelfile.arrays import ModelArrays
+from sparserec_np.modelfile.writer import encode
 from sparserec_np.split import hold_out
 from sparserec_np.validation import RECENCIES, Validator
 

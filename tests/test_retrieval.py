@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np import retrieval, runtime
-from sparserec_np.modelfile import encode
+from sparserec_np.modelfile.writer import encode
 from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
 from sparserec_np.search import searchable
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import sparserec_np
 from sparserec_np import InputError, UnknownIdError
-from sparserec_np.arrays import ModelArrays, Table
-from sparserec_np.modelfile import encode
-from sparserec_np.reader import open_model
+from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.reader import open_model
+from sparserec_np.modelfile.writer import encode
 from sparserec_np.runtime import Model, load
 from sparserec_np.scoring import top_k
 from sparserec_np.vocabulary import from_values

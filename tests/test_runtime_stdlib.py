@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np import codec, runtime, runtime_stdlib
-from sparserec_np.modelfile import ModelArrays, encode, write
+from sparserec_np import runtime, runtime_stdlib
+from sparserec_np.modelfile.writer import ModelArrays, bitpacking, encode, write
 
 Make = Callable[..., ModelArrays]
 
@@ -64,7 +64,7 @@ def test_same_items_and_scores(
 @given(st.integers(0, 56), st.data())
 def test_bits_are_spread(bits: int, data: st.DataObject) -> None:
     values = data.draw(st.lists(st.integers(0, (1 << bits) - 1), max_size=50))
-    packed = codec.pack_bits(np.array(values, dtype=np.uint64), bits).tobytes()
+    packed = bitpacking.pack_bits(np.array(values, dtype=np.uint64), bits).tobytes()
     assert runtime_stdlib._unpack(packed, bits, len(values)).tolist() == values
 
 
@@ -72,7 +72,7 @@ def test_bits_are_spread(bits: int, data: st.DataObject) -> None:
 def test_bits_are_spread_over_several_pieces(bits: int) -> None:
     n = 8 * runtime_stdlib._GROUPS + 37
     values = np.random.default_rng(0).integers(0, 1 << bits, n).astype(np.uint64)
-    packed = codec.pack_bits(values, bits).tobytes()
+    packed = bitpacking.pack_bits(values, bits).tobytes()
     assert runtime_stdlib._unpack(packed, bits, n).tolist() == values.tolist()
 
 

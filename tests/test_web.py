@@ -14,7 +14,7 @@ import pytest
 
 from sparserec_np import InputError, ModelFileError, load
 from sparserec_np.export_web import export_web
-from sparserec_np.modelfile import ModelArrays, encode, write
+from sparserec_np.modelfile.writer import ModelArrays, encode, write
 from sparserec_np.vocabulary import from_values
 
 Make = Callable[..., ModelArrays]

@@ -28,7 +28,7 @@ from sparserec_np.trainer import start, thread_count
 from sparserec_np.utils.log import logger
 
 if TYPE_CHECKING:
-    from sparserec_np.arrays import Table
+    from sparserec_np.modelfile.arrays import Table
     from sparserec_np.records import EpochRecord
     from sparserec_np.runtime import Model
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparserec_np.modelfile import ModelArrays, Table, encode, write
+from sparserec_np.modelfile.writer import ModelArrays, Table, encode, write
 from sparserec_np.vocabulary import Ids, from_values
 
 

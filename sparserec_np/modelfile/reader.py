@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sparserec_np import codec
-from sparserec_np.container import Container, damaged, parse, parse_json
-from sparserec_np.layout import (
+from sparserec_np.modelfile.byte_source import FileSource, Source
+from sparserec_np.modelfile.container import Container, damaged, parse, parse_json
+from sparserec_np.modelfile.layout import (
     MAX_VALUE,
     ROWS_A_BLOCK,
     CodesLayout,
@@ -24,15 +24,15 @@ from sparserec_np.layout import (
     TextsLayout,
     UsersLayout,
 )
-from sparserec_np.packed import PackedItems, checked_keys, table_keys
-from sparserec_np.source import FileSource, Source
-from sparserec_np.texts import decode_texts
+from sparserec_np.modelfile.packed import PackedItems, checked_keys, table_keys
+from sparserec_np.modelfile.strings import decode_texts
+from sparserec_np.modelfile.writer import bitpacking
 from sparserec_np.vocabulary import Ids, IntIds, StrIds, first_disorder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from sparserec_np.arrays import ModelArrays, Table
+    from sparserec_np.modelfile.arrays import ModelArrays, Table
 
 
 _PIECE = 8192  # values decoded at a time where none is kept
@@ -144,7 +144,7 @@ class ModelFile:
 
     def item_table(self) -> Table:
         """Decode the item table by rows, with its values."""
-        from sparserec_np.arrays import Table
+        from sparserec_np.modelfile.arrays import Table
 
         postings = self.postings()
         dims = np.arange(self.layout.items.dim, dtype=np.uint16)
@@ -167,7 +167,7 @@ class ModelFile:
         packed = self._container.part("bias.codes")
         for start in range(0, len(scores), _PIECE):
             piece = scores[start : start + _PIECE]
-            piece += levels[codec.unpack_bits(packed, bits, start, start + len(piece))]
+            piece += levels[bitpacking.unpack_bits(packed, bits, start, start + len(piece))]
 
     def history_codes(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
         """Decode the history weights: uint8 codes of shape [n_items], and float32 levels.
@@ -225,7 +225,9 @@ class ModelFile:
             raise damaged(self.name, f"the tensor 'users.high' has keys out of their block {block}")
         begin, end = np.searchsorted(keys, [user * table.dim, (user + 1) * table.dim])
         packed = self._container.mapped("users.codes")
-        codes = codec.unpack_bits(packed, table.value_bits, first + int(begin), first + int(end))
+        codes = bitpacking.unpack_bits(
+            packed, table.value_bits, first + int(begin), first + int(end)
+        )
         return keys[begin:end] - user * table.dim, self._levels("users")[codes]
 
     def user_table(self) -> Table:
@@ -234,7 +236,7 @@ class ModelFile:
         Raises:
             ModelFileError: The positions are not those of a table, or the directory differs.
         """
-        from sparserec_np.arrays import Table
+        from sparserec_np.modelfile.arrays import Table
 
         table = self._user_side().table
         dims = np.empty(table.weights, dtype=np.uint16)
@@ -268,8 +270,8 @@ class ModelFile:
         return self._texts(self.layout.labels, "labels") if self.layout.labels else None
 
     def arrays(self) -> ModelArrays:
-        """Decode everything: what :func:`sparserec_np.modelfile.encode` was given, quantised."""
-        from sparserec_np.arrays import ModelArrays
+        """Decode everything: what :func:`sparserec_np.modelfile.writer.encode` was given, quantised."""
+        from sparserec_np.modelfile.arrays import ModelArrays
 
         side = self.layout.user_side
         embedding = isinstance(side, UsersLayout)
@@ -307,7 +309,7 @@ class ModelFile:
 
     def _codes(self, count: int, bits: int, prefix: str) -> npt.NDArray[np.uint8]:
         packed = self._container.part(f"{prefix}.codes")
-        return codec.unpack_bits(packed, bits, 0, count)
+        return bitpacking.unpack_bits(packed, bits, 0, count)
 
     def _levels(self, prefix: str) -> npt.NDArray[np.float32]:
         levels = self._container.read(f"{prefix}.levels")

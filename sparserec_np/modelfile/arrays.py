@@ -9,9 +9,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from sparserec_np.codec import MAX_CODE_BITS
 from sparserec_np.errors import InputError
-from sparserec_np.layout import EIGHTHS, MAX_DIM, MAX_EXPONENT, MAX_ROWS, MAX_VALUE, MAX_WEIGHTS
+from sparserec_np.modelfile.bitpacking import MAX_CODE_BITS
+from sparserec_np.modelfile.layout import (
+    EIGHTHS,
+    MAX_DIM,
+    MAX_EXPONENT,
+    MAX_ROWS,
+    MAX_VALUE,
+    MAX_WEIGHTS,
+)
 from sparserec_np.vocabulary import Ids
 
 VALUE_BITS = 6

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparserec_np import codec
-from sparserec_np.container import Container, damaged
-from sparserec_np.layout import TableLayout
+from sparserec_np.modelfile.container import Container, damaged
+from sparserec_np.modelfile.layout import TableLayout
+from sparserec_np.modelfile.writer import bitpacking
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,7 +54,7 @@ class PackedItems:
         packed = self._container.part("items.codes")
         bits = self._table.value_bits
         for first, dims, items in self._positions():
-            codes = codec.unpack_bits(packed, bits, first, first + len(items))
+            codes = bitpacking.unpack_bits(packed, bits, first, first + len(items))
             yield Piece(dims, items, codes)
 
     def rows(self, items: npt.NDArray[np.int64]) -> Iterator[Piece]:
@@ -73,7 +73,7 @@ class PackedItems:
         for first, dims, stored in self._positions():
             here = np.flatnonzero(wanted[stored])
             if len(here):
-                codes = codec.unpack_at(packed, table.value_bits, first + here)
+                codes = bitpacking.unpack_at(packed, table.value_bits, first + here)
                 yield Piece(dims[here], stored[here], codes)
 
     def _positions(
@@ -106,7 +106,7 @@ class PackedItems:
         wanted[dims] = True
         begins = dims.astype(np.int64) * table.rows
         with _damage(self._container, "items"):
-            for keys, places in codec.decode_ranges(
+            for keys, places in bitpacking.decode_ranges(
                 part("items.low"), part("items.high"), table.low_bits, count=table.weights,
                 begins=begins, ends=begins + table.rows,
             ):  # fmt: skip
@@ -117,7 +117,9 @@ class PackedItems:
                 if len(here):
                     found, items = of_keys[here], keys[here]
                     items -= found * table.rows
-                    codes = codec.unpack_at(part("items.codes"), table.value_bits, places[here])
+                    codes = bitpacking.unpack_at(
+                        part("items.codes"), table.value_bits, places[here]
+                    )
                     yield Piece(found, items, codes)
 
 
@@ -130,7 +132,7 @@ def table_keys(
         container: The file.
         table: Sizes of the table.
         prefix: Of the names of its tensors.
-        where: What :func:`sparserec_np.codec.decode_monotone` takes; all by default.
+        where: What :func:`sparserec_np.modelfile.bitpacking.decode_monotone` takes; all by default.
 
     Raises:
         ModelFileError: They are not.
@@ -150,7 +152,7 @@ def checked_keys(
         prefix: Of the names of the tensors.
         low_bits: Low bits of a key.
         universe: The bound.
-        where: What :func:`sparserec_np.codec.decode_monotone` takes.
+        where: What :func:`sparserec_np.modelfile.bitpacking.decode_monotone` takes.
 
     Raises:
         ModelFileError: They are not.
@@ -160,7 +162,7 @@ def checked_keys(
     low, high = source(f"{prefix}.low"), source(f"{prefix}.high")
     previous = -1
     with _damage(container, prefix):
-        for keys in codec.decode_monotone(low, high, low_bits, **where):
+        for keys in bitpacking.decode_monotone(low, high, low_bits, **where):
             if int(keys[0]) == previous or (keys[1:] == keys[:-1]).any():
                 raise ValueError("a key that occurs twice")
             previous = int(keys[-1])

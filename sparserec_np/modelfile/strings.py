@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparserec_np.container import damaged
-from sparserec_np.layout import TextsLayout
+from sparserec_np.modelfile.container import damaged
+from sparserec_np.modelfile.layout import TextsLayout
 from sparserec_np.vocabulary import StrIds, strings_from_bytes
 
 if TYPE_CHECKING:

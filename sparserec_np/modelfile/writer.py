@@ -1,6 +1,6 @@
 """Model arrays to the bytes of a file: quantised, packed, with its size known before training.
 
-``FORMAT.md`` specifies the file; :mod:`sparserec_np.reader` reads it. Encoding holds the packed
+``FORMAT.md`` specifies the file; :mod:`sparserec_np.modelfile.reader` reads it. Encoding holds the packed
 parts and, of one table at a time, positions as 64-bit keys: some 20 bytes a weight of that table.
 """
 
@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparserec_np import codec, container
-from sparserec_np.arrays import VALUE_BITS, ModelArrays, Table, UserModel, check
 from sparserec_np.errors import InputError
-from sparserec_np.layout import (
+from sparserec_np.modelfile.arrays import VALUE_BITS, ModelArrays, Table, UserModel, check
+from sparserec_np.modelfile.layout import (
     ROWS_A_BLOCK,
     CodesLayout,
     HistoryLayout,
@@ -27,8 +26,9 @@ from sparserec_np.layout import (
     TextsLayout,
     UsersLayout,
 )
-from sparserec_np.quantise import assign, fit_levels
-from sparserec_np.texts import encode_texts
+from sparserec_np.modelfile.quantization import assign, fit_levels
+from sparserec_np.modelfile.strings import encode_texts
+from sparserec_np.modelfile.writer import bitpacking, container
 from sparserec_np.utils.atomic_write import check_writable, write
 from sparserec_np.vocabulary import Ids, IntIds, StrIds, strings_from_bytes
 
@@ -258,7 +258,7 @@ def _encode_codes(
 ) -> CodesLayout:
     levels = fit_levels(values, bits)
     out[f"{prefix}.levels"] = levels
-    out[f"{prefix}.codes"] = codec.pack_bits(assign(values, levels), bits)
+    out[f"{prefix}.codes"] = bitpacking.pack_bits(assign(values, levels), bits)
     return CodesLayout(len(values), bits)
 
 
@@ -272,7 +272,10 @@ def _encode_table(
     codes = assign(table.values, levels)
     if by_dim:
         codes = codes[np.argsort(table.dims, kind="stable")]
-    out[f"{prefix}.levels"], out[f"{prefix}.codes"] = levels, codec.pack_bits(codes, value_bits)
+    out[f"{prefix}.levels"], out[f"{prefix}.codes"] = (
+        levels,
+        bitpacking.pack_bits(codes, value_bits),
+    )
     counts = np.diff(table.indptr).astype(np.intp, copy=False)
     keys = np.repeat(np.arange(n, dtype=np.int64), counts)
     if by_dim:
@@ -284,7 +287,7 @@ def _encode_table(
         blocks = table.indptr[np.r_[0:n:ROWS_A_BLOCK, n]]
         out[f"{prefix}.blocks"] = blocks.astype("<u4")
     layout = TableLayout.smallest(n, table.dim, len(keys), value_bits, has_directory=not by_dim)
-    out[f"{prefix}.low"], out[f"{prefix}.high"] = codec.encode_monotone(
+    out[f"{prefix}.low"], out[f"{prefix}.high"] = bitpacking.encode_monotone(
         keys, n * table.dim, layout.low_bits
     )
     return layout
@@ -298,9 +301,9 @@ def _encode_ids(ids: Ids, *, prefix: str, out: Tensors) -> IdsLayout:
     span = last - start + 1
     if span == len(ids):
         return IntIdsLayout(len(ids), start, span, 0)
-    low_bits = codec.choose_low_bits(len(ids), span)
+    low_bits = bitpacking.choose_low_bits(len(ids), span)
     steps = ids.values.view(np.uint64) - np.uint64(start % 2**64)  # exact modulo 2**64
-    low, high = codec.encode_monotone(steps, span, low_bits)
+    low, high = bitpacking.encode_monotone(steps, span, low_bits)
     out[f"{prefix}.low"], out[f"{prefix}.high"] = low, high
     return IntIdsLayout(len(ids), start, span, low_bits)
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from sparserec_np.errors import ModelFileError
-from sparserec_np.source import Part, Source
+from sparserec_np.modelfile.byte_source import Part, Source
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,8 +10,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sparserec_np.codec import MAX_BITS, MAX_CODE_BITS, choose_low_bits, packed_bytes, unary_bytes
-from sparserec_np.container import damaged
+from sparserec_np.modelfile.bitpacking import (
+    MAX_BITS,
+    MAX_CODE_BITS,
+    choose_low_bits,
+    packed_bytes,
+    unary_bytes,
+)
+from sparserec_np.modelfile.container import damaged
 from sparserec_np.vocabulary import INT64_MAX, INT64_MIN
 
 MAX_DIM = 65_535
@@ -99,7 +105,7 @@ class IntIdsLayout(NamedTuple):
 
 
 class TextsLayout(NamedTuple):
-    """Texts, front-coded: see :mod:`sparserec_np.texts`; deflated or not."""
+    """Texts, front-coded: see :mod:`sparserec_np.modelfile.strings`; deflated or not."""
 
     rows: int
     suffix_bytes: int
