@@ -23,7 +23,7 @@ from unittest.mock import patch
 import common
 import numpy as np
 
-from sparserec_np import runtime, trainer
+from sparserec_np import trainer
 from sparserec_np.budget import plan_budget
 from sparserec_np.coding import empty_factor
 from sparserec_np.config import Config
@@ -33,6 +33,7 @@ from sparserec_np.explore import no_growth
 from sparserec_np.interactions import Interactions
 from sparserec_np.kernels import run_batches
 from sparserec_np.modelfile.writer import writer
+from sparserec_np.runtime.model import model
 from sparserec_np.start import starting_rows
 from sparserec_np.state import GROUPS, Items, Rows
 from sparserec_np.trainer import EpochRecord, Tables
@@ -249,7 +250,7 @@ def run(data: str, sparsity: float, name: str, config: dict[str, Any]) -> dict[s
     budget = plan_budget(both, settings, sparsity=sparsity, max_size=None, labels=None)
     budget = replace(budget, dim=plan[-1].dim, weights=plan[-1].weights)
     file = writer.encode(budget.arrays(final.tables, both, None, {}))
-    scores = evaluate(runtime.load(file), both, parts.test)
+    scores = evaluate(model.load(file), both, parts.test)
     last = plan[-1].config
     lines = min(last.buffer_rows, last.buffer_bytes // (4 * DIM), both.n_items + both.n_users)
     return {

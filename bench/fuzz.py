@@ -32,7 +32,7 @@ import numpy as np
 
 from sparserec_np import ModelFileError, UnknownIdError
 from sparserec_np.modelfile.writer import ModelArrays, Table, encode
-from sparserec_np.runtime import load
+from sparserec_np.runtime.model import load
 from sparserec_np.vocabulary import Ids, from_values
 
 SECONDS = 5

@@ -23,12 +23,13 @@ import numpy as np
 import rivals
 from common import Result, Results
 
-from sparserec_np import InputError, SparseRec, evaluate, runtime
+from sparserec_np import InputError, SparseRec, evaluate
 from sparserec_np.budget import plan_budget
 from sparserec_np.defaults import config_for
 from sparserec_np.evaluation import rank_by_popularity
 from sparserec_np.interactions import align
 from sparserec_np.modelfile.writer import writer
+from sparserec_np.runtime.model import model
 from sparserec_np.trainer import start, train
 from sparserec_np.utils.sizes import parse_size
 
@@ -294,7 +295,7 @@ def encode_otherwise(data: str, size: str, epochs: int | None) -> Result:
     arrays = plan.arrays(tables, parts.both, None, {})
 
     def judged(file: bytes) -> Result:
-        scores = evaluate(runtime.load(file), parts.both, parts.test)
+        scores = evaluate(model.load(file), parts.both, parts.test)
         return {"bytes": len(file), "ndcg@20": scores["ndcg"], "recall@20": scores["recall"]}
 
     found = {"as shipped": judged(writer.encode(arrays))}
@@ -323,7 +324,7 @@ def encode_otherwise(data: str, size: str, epochs: int | None) -> Result:
 
 
 def _bytes_of_positions(file: bytes) -> int:
-    parts: dict[str, int] = runtime.load(file).info()["parts"]
+    parts: dict[str, int] = model.load(file).info()["parts"]
     return parts["items.low"] + parts["items.high"]
 
 

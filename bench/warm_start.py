@@ -19,9 +19,10 @@ from typing import Any
 import common
 import numpy as np
 
-from sparserec_np import SparseRec, runtime
+from sparserec_np import SparseRec
 from sparserec_np.evaluation import evaluate
 from sparserec_np.interactions import Interactions, from_pairs
+from sparserec_np.runtime.model import model
 
 ANEW, OLD, ALL, NEW = "full fit", "old model as it is", "warm, all", "warm, new ones alone"
 
@@ -54,7 +55,7 @@ def measure(
             seconds = time.process_time() - began
             path = Path(folder) / "model.srec" if name != OLD else old
             fitted.save(path)
-            ndcg = evaluate(runtime.load(path), train=both, test=test)["ndcg"]
+            ndcg = evaluate(model.load(path), train=both, test=test)["ndcg"]
             results[name] = {"seconds": seconds, "ndcg": ndcg}
     return results
 

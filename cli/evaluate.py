@@ -52,7 +52,7 @@ def evaluate(
     training files.
     """
     from sparserec_np import evaluation
-    from sparserec_np.runtime import load
+    from sparserec_np.runtime.model import load
 
     loaded = load(model)
     known = read_files(train, **reading, **times_of(loaded))

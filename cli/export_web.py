@@ -32,7 +32,7 @@ def export_web(model: Path, output: Path, title: str, as_json: bool) -> None:
     see at once what else they may like, and why. Everything happens in their browser. MODEL must
     be a history model; with --labels in fit, the page shows titles.
     """
-    from sparserec_np.export_web import export_web as write_page
+    from sparserec_np.web.export import export_web as write_page
 
     files = write_page(model, output, title=title)
     n_bytes = sum(path.stat().st_size for path in files)

@@ -124,7 +124,7 @@ def fit(
     from sparserec_np.estimator import SparseRec
     from sparserec_np.fit_log import write_log
     from sparserec_np.modelfile.writer import check_writable
-    from sparserec_np.runtime import load
+    from sparserec_np.runtime.model import load
 
     started = time.perf_counter()
     reading, hyperparameters = apart(options)

@@ -17,7 +17,7 @@ from .tables import kilobytes, print_facts
 @common_options
 def info(model: Path, as_json: bool) -> None:
     """Show what is in the file MODEL, after checking all of it against its checksum."""
-    from sparserec_np.runtime import load
+    from sparserec_np.runtime.model import load
 
     facts = load(model).info()
     if as_json:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from sparserec_np.runtime import Model
+    from sparserec_np.runtime.model import Model
 
 
 def print_items(

@@ -13,7 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from sparserec_np.interactions import Interactions
-    from sparserec_np.runtime import Model
+    from sparserec_np.runtime.model import Model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -28,7 +28,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from sparserec_np.batch import Written
-    from sparserec_np.runtime import Model
+    from sparserec_np.runtime.model import Model
 
 
 @click.command(
@@ -81,7 +81,7 @@ def recommend(
     recommendation, with the columns user, rank, item and score. Data of any size goes to a folder:
     one file of it is in memory at a time.
     """
-    from sparserec_np.runtime import load
+    from sparserec_np.runtime.model import load
     from sparserec_np.stores import is_url
 
     if sum((user is not None, history is not None, all_users)) != 1:

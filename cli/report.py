@@ -60,7 +60,7 @@ def report(
     """
     from sparserec_np.fit_log import read_log
     from sparserec_np.report import check_installed, figures, render
-    from sparserec_np.runtime import load
+    from sparserec_np.runtime.model import load
     from sparserec_np.utils.atomic_write import check_writable, write
 
     check_installed()

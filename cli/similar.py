@@ -18,7 +18,7 @@ from .options import MODEL, common_options, json_option
 @common_options
 def similar(model: Path, item: str, k: int, as_json: bool) -> None:
     """Show the items most like ITEM, by the cosine between their rows."""
-    from sparserec_np.runtime import load
+    from sparserec_np.runtime.model import load
 
     loaded = load(model)
     item_id = loaded.item_ids.parse(item)

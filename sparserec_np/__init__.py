@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sparserec_np.estimator import SparseRec
     from sparserec_np.evaluation import evaluate, ranking_scorer
     from sparserec_np.interactions import Interactions, read
-    from sparserec_np.runtime import Model, load
+    from sparserec_np.runtime.model import Model, load
     from sparserec_np.split import InteractionSplit, hold_out, leave_last_out
     from sparserec_np.tuning import tune
 
@@ -65,7 +65,7 @@ _HOME = {
     "InteractionSplit": "split",
     "Interactions": "interactions",
     "MissingExtraError": "errors",
-    "Model": "runtime",
+    "Model": "runtime.model",
     "ModelFileError": "errors",
     "SparseRec": "estimator",
     "SparseRecError": "errors",
@@ -73,7 +73,7 @@ _HOME = {
     "evaluate": "evaluation",
     "hold_out": "split",
     "leave_last_out": "split",
-    "load": "runtime",
+    "load": "runtime.model",
     "load_compiled": "compiled",
     "ranking_scorer": "evaluation",
     "read": "interactions",

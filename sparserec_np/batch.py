@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sparserec_np.interactions import Interactions
-    from sparserec_np.runtime import Model
+    from sparserec_np.runtime.model import Model
     from sparserec_np.vocabulary import Ids
 
 # Recommendations in memory at once: some 50 MB, with ids as Python strings.

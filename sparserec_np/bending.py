@@ -3,7 +3,7 @@
 What a dimension says is not twice as sure for being said twice: p below 1 lets small interests of
 a user be heard beside a large one. Powers are multiples of 1/8, made of the second, fourth and
 eighth roots, which are the same to the last bit in every language; ``FORMAT.md`` has the order.
-:func:`sparserec_np.scoring.bend` does the same with NumPy.
+:func:`sparserec_np.runtime.item_index.bend` does the same with NumPy.
 """
 
 from __future__ import annotations

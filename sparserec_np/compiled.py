@@ -16,17 +16,17 @@ import numpy as np
 from numba import njit
 
 from sparserec_np.bending import bend_all
-from sparserec_np.history import History
 from sparserec_np.modelfile.arrays import Table
 from sparserec_np.modelfile.reader import open_model
-from sparserec_np.runtime import Model
+from sparserec_np.runtime.history import History
+from sparserec_np.runtime.model import Model
 from sparserec_np.search import Searchable, search, searchable
 from sparserec_np.vocabulary import Id
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from sparserec_np.scoring import FloatArray, IntArray
+    from sparserec_np.runtime.item_index import FloatArray, IntArray
 
 
 def load_compiled(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> CompiledModel:

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from sparserec_np.estimator import SparseRec
 from sparserec_np.evaluation import evaluate, rank_by_popularity, score
 from sparserec_np.interactions import Interactions, from_pairs
-from sparserec_np.runtime import load
+from sparserec_np.runtime.model import load
 from sparserec_np.split import hold_out
 
 if TYPE_CHECKING:
-    from sparserec_np.runtime import Model
+    from sparserec_np.runtime.model import Model
     from sparserec_np.trainer import EpochRecord
 
 N_USERS = 3000

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from sparserec_np import runtime
 from sparserec_np import warm_start as warm
 from sparserec_np.budget import plan_budget
 from sparserec_np.checkpoint import Checkpoints, check_folder, parse_every
@@ -22,7 +21,7 @@ from sparserec_np.evaluation import ranking_scorer
 from sparserec_np.interactions import from_any
 from sparserec_np.modelfile.arrays import ModelArrays
 from sparserec_np.modelfile.writer import writer
-from sparserec_np.runtime import Recommendation
+from sparserec_np.runtime.model import Recommendation, model
 from sparserec_np.stages import Engine, Fit
 from sparserec_np.trainer import EpochRecord, thread_count
 from sparserec_np.vocabulary import Id, IdSequence
@@ -251,7 +250,7 @@ class SparseRec:
         arrays = plan.arrays(tables, interactions, texts, facts, chosen.recency)
         del tables  # and so Adagrad's sums, which the file does without
         self._bytes = writer.encode(arrays)
-        self.model_ = runtime.load(self._bytes)
+        self.model_ = model.load(self._bytes)
         return self
 
     def _read_old(self, path: str | Path) -> ModelArrays:
@@ -381,7 +380,7 @@ class SparseRec:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if "_bytes" in state:
-            self.model_ = runtime.load(self._bytes)
+            self.model_ = model.load(self._bytes)
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters

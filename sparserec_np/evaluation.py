@@ -24,7 +24,7 @@ from sparserec_np.retrieval import top_k
 from sparserec_np.utils.log import logger
 
 if TYPE_CHECKING:
-    from sparserec_np.runtime import Model
+    from sparserec_np.runtime.model import Model
 
 _log = logger(__name__)
 

@@ -21,14 +21,14 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from sparserec_np.bending import bend_all
-from sparserec_np.history import by_age
 from sparserec_np.interactions import Interactions
+from sparserec_np.runtime.history import by_age
 from sparserec_np.search import insert, plan, search, searchable
 from sparserec_np.state import LANES
 from sparserec_np.trainer import thread_count
 
 if TYPE_CHECKING:
-    from sparserec_np.runtime import Model
+    from sparserec_np.runtime.model import Model
 
 
 # What takes how long, where a weight and user by dimension takes 1: a weight and block of users by

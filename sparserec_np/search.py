@@ -1,6 +1,6 @@
 """Exact top-k for one vector, compiled: by all of its weights, or by bounds.
 
-The bounds are those of :mod:`sparserec_np.bounds`, which says why they never change an answer.
+The bounds are those of :mod:`sparserec_np.runtime.upper_bounds`, which says why they never change an answer.
 Items are searched in *blocks*: their places in it fit into 16 bits, and their scores into the
 second-level cache. (Blocks that fit into the first level were slower: they cut the lists of items
 into pieces too short to be read ahead.) What the blocks before have found is the bar for the next.
@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sparserec_np.bounds import STRONG, TINY, rounding, upwards
+from sparserec_np.runtime.upper_bounds import STRONG, TINY, rounding, upwards
 
 BLOCK = 65_536  # items whose scores are added up together: their places fit into 16 bits
 _RUN = 64  # scores that are compared with the k-th best at once; divides a block
@@ -113,7 +113,7 @@ def plan(table, vector):
     Returns:
         The dimensions that are summed for all items, int64 array, ascending; how many weights are
         there; how many the bounds spare, 0 where they are not worth their passes; and the radius
-        and the limit of the weak part, as in :class:`sparserec_np.bounds.Split`.
+        and the limit of the weak part, as in :class:`sparserec_np.runtime.upper_bounds.Split`.
     """
     dims = np.empty(vector.size, np.int64)
     n = 0

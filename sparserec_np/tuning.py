@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparserec_np import runtime
 from sparserec_np.budget import Budget, plan_budget
 from sparserec_np.checkpoint import identity
 from sparserec_np.config import MAX_DIM, Config
@@ -23,6 +22,7 @@ from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, from_any
 from sparserec_np.modelfile.writer import writer
 from sparserec_np.records import EpochRecord, Tables
+from sparserec_np.runtime.model import model
 from sparserec_np.split import hold_out
 from sparserec_np.stages import HELD_OUT
 from sparserec_np.trainer import start, thread_count, train
@@ -256,7 +256,7 @@ class _Job:
         data = writer.encode(plan.arrays(tables, learned, self._texts, facts, recency))
         for name, value in (("epochs", epochs), ("bytes", len(data)), ("weights", tables.weights)):
             trial.set_user_attr(name, value)
-        return validator.of_file(runtime.load(data))
+        return validator.of_file(model.load(data))
 
 
 def _space(

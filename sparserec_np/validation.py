@@ -10,7 +10,7 @@ from sparserec_np.errors import InputError
 from sparserec_np.evaluation import find_hits, ndcg
 from sparserec_np.interactions import Interactions, align, take_users
 from sparserec_np.retrieval import Scorer, Vectors, histories, rank_all, top_k
-from sparserec_np.runtime import Model
+from sparserec_np.runtime.model import Model
 from sparserec_np.state import LANES, Rows
 from sparserec_np.trainer import Tables
 from sparserec_np.utils.communicator import ALONE, Peers

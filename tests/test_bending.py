@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sparserec_np import bending, runtime_stdlib, scoring
+from sparserec_np import bending, runtime_stdlib
+from sparserec_np.runtime.model import item_index
 
 POWERS = [eighths / 8 for eighths in range(1, 9)]
 
@@ -23,7 +24,7 @@ def bits(values: np.ndarray) -> list[int]:
 @settings(deadline=None)
 @given(vectors, some_power)
 def test_all_ways_give_the_same_bits(values, power):
-    expected = scoring.bend(values, power)
+    expected = item_index.bend(values, power)
     compiled = values.copy()
     bending.bend_all(compiled, power)
     assert bits(compiled) == bits(expected)
@@ -34,7 +35,7 @@ def test_all_ways_give_the_same_bits(values, power):
 @settings(deadline=None)
 @given(vectors, some_power)
 def test_it_is_the_power_with_the_sign(values, power):
-    bent = scoring.bend(values, power)
+    bent = item_index.bend(values, power)
     np.testing.assert_allclose(bent, np.sign(values) * np.abs(values) ** power, rtol=1e-14)
     np.testing.assert_array_equal(bent, -scoring.bend(-values, power))
 
@@ -45,7 +46,7 @@ def test_short_floats_stay_short(rng, power):
     bent = values.copy()
     bending.bend_all(bent, power)
     assert bent.dtype == np.float32
-    expected = scoring.bend(values.astype(np.float64), power)
+    expected = item_index.bend(values.astype(np.float64), power)
     np.testing.assert_allclose(bent, expected, rtol=1e-6)
     root, sizes = np.abs(values), np.ones_like(values)
     for bit in (8, 4, 2, 1):  # not one operation is in another precision
@@ -57,8 +58,8 @@ def test_short_floats_stay_short(rng, power):
 @settings(deadline=None)
 @given(vectors, some_power)
 def test_a_stretch_times_the_value_is_the_bent_value(values, power):
-    stretch = scoring.stretch(values, power)
-    np.testing.assert_allclose(stretch * values, scoring.bend(values, power), rtol=1e-15)
+    stretch = item_index.stretch(values, power)
+    np.testing.assert_allclose(stretch * values, item_index.bend(values, power), rtol=1e-15)
     assert (stretch[values == 0] == (power == 1)).all()
 
 

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparserec_np
-from sparserec_np import bounds, scoring, search
+from sparserec_np import search
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.retrieval import Scorer, Vectors, rank_all
-from sparserec_np.scoring import ItemTable
+from sparserec_np.runtime.item_index import ItemTable
+from sparserec_np.runtime.model import item_index, upper_bounds
 from sparserec_np.vocabulary import from_values
 
 DIM, N_ITEMS, ROW = 400, 2_000, 12
@@ -135,7 +136,7 @@ def test_a_guess_that_is_too_high_is_put_right(monkeypatch, by_bounds):
         guesses.append(float(expected[1][-1]) + 1e-3)
         return guesses[-1]
 
-    monkeypatch.setattr(scoring, "_bar", too_high)
+    monkeypatch.setattr(item_index, "_bar", too_high)
     found = model.recommend(history=history, k=1)
     assert by_bounds == [True, True]
     assert len(guesses) == 1
@@ -200,16 +201,16 @@ def test_no_score_is_above_its_bound(seed, exponent):
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((50, 300)) * 10.0**exponent
     x = np.exp(2 * rng.standard_normal(300)) * rng.choice([-1, 1], 300)
-    strong, n_weak, radius, limit = bounds.split(x)
+    strong, n_weak, radius, limit = upper_bounds.split(x)
     assert len(strong) + n_weak == 300
     approximate = rows[:, strong].astype(np.float32) @ x[strong].astype(np.float32)
     for order, reach in ((2, radius), (1, limit)):
         exact = np.linalg.norm(rows, order, axis=1)
-        norms = bounds.upwards(exact)
+        norms = upper_bounds.upwards(exact)
         assert (np.abs(rows @ x - approximate) <= norms * reach).all()
         assert (norms >= exact).all()
 
 
 def test_of_an_empty_vector_nothing_is_split():
-    strong, n_weak, radius, limit = bounds.split(np.zeros(8))
+    strong, n_weak, radius, limit = upper_bounds.split(np.zeros(8))
     assert len(strong) == n_weak == radius == limit == 0

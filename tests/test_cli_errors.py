@@ -125,7 +125,7 @@ def broken_info(monkeypatch):
         def load(*args: object, **options: object) -> None:
             raise error
 
-        monkeypatch.setattr("sparserec_np.runtime.load", load)
+        monkeypatch.setattr("sparserec_np.runtime.model.load", load)
 
     return with_error
 
@@ -161,10 +161,10 @@ def test_a_missing_package_is_answered_with_its_pip_line(broken_info):
 
 def test_warnings_of_the_package_are_shown_even_with_quiet(monkeypatch):
     def load(*args: object, **options: object) -> None:
-        logging.getLogger("sparserec_np.runtime").warning("a warning")
-        logging.getLogger("sparserec_np.runtime").info("a remark")
+        logging.getLogger("sparserec_np.runtime.model").warning("a warning")
+        logging.getLogger("sparserec_np.runtime.model").info("a remark")
         raise InputError("the end")
 
-    monkeypatch.setattr("sparserec_np.runtime.load", load)
+    monkeypatch.setattr("sparserec_np.runtime.model.load", load)
     assert run("info", "m.srec", "-q").stderr == "warning: a warning\nerror: the end\n"
     assert run("info", "m.srec").stderr == "warning: a warning\na remark\nerror: the end\n"

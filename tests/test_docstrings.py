@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 
 import sparserec_np
-from sparserec_np import config, export_web, fit_log, interactions, records, report
+from sparserec_np import config, fit_log, interactions, records, report
+from sparserec_np.web import export
 
 NAMES: dict[str, Any] = {
     **{name: getattr(sparserec_np, name) for name in sparserec_np.__all__ if name[0] != "_"},
     "Config": config.Config,
     "EpochRecord": records.EpochRecord,
-    "export_web": export_web.export_web,
+    "export_web": export.export_web,
     "figures": report.figures,
     "from_any": interactions.from_any,
     "read_log": fit_log.read_log,

@@ -22,7 +22,7 @@ from sparserec_np.fit_log import read_log
 from sparserec_np.interactions import Interactions, align, from_pairs
 from sparserec_np.report import Figures, figures, render
 from sparserec_np.report._figures import octaves
-from sparserec_np.runtime import Model
+from sparserec_np.runtime.model import Model
 
 NASTY = '<script src="http://evil.example/x.js">alert(1)</script> & "tea"'
 HTML = "{http://www.w3.org/1999/xhtml}"

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np import runtime, runtime_stdlib
+from sparserec_np import runtime_stdlib
 from sparserec_np.modelfile.writer import ModelArrays, bitpacking, encode, write
 
 Make = Callable[..., ModelArrays]
@@ -46,7 +46,7 @@ def test_same_items_and_scores(
     path = tmp_path_factory.getbasetemp() / "stdlib.srec"
     model = random_model(seed, **kind)
     write(path, encode(model))
-    ours, reference = runtime_stdlib.load(path, verify=True), runtime.load(path)
+    ours, reference = runtime_stdlib.load(path, verify=True), model.load(path)
     everything = model.item_ids.take(range(len(model.item_ids)))
     assert list(ours.item_ids) == everything
     assert ours.labels() == model.labels
@@ -89,7 +89,7 @@ def test_one_copied_file_is_enough(random_model: Make, tmp_path: Path) -> None:
     command = [sys.executable, "-S", "-c", code]
     result = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     (third,) = model.item_ids.take([3])
-    expected = runtime.load(tmp_path / "m.srec").recommend(history=[third], k=3)[0]
+    expected = model.load(tmp_path / "m.srec").recommend(history=[third], k=3)[0]
     assert result.stdout.strip() == str(expected)
 
 

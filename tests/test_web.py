@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from sparserec_np import InputError, ModelFileError, load
-from sparserec_np.export_web import export_web
 from sparserec_np.modelfile.writer import ModelArrays, encode, write
 from sparserec_np.vocabulary import from_values
+from sparserec_np.web.export import export_web
 
 Make = Callable[..., ModelArrays]
 DATA = Path(__file__).parent / "data"

@@ -29,10 +29,10 @@ from sparserec_np.interactions import (
     read,
     take_users,
 )
-from sparserec_np.runtime import load
+from sparserec_np.runtime.model import load
 
 if TYPE_CHECKING:
-    from sparserec_np.runtime import Model
+    from sparserec_np.runtime.model import Model
 
 _DEALT = ".dealt"  # folder in that of the output, with one for each deal
 _RETRIES = 3  # of a task that fails; one whose worker dies is done again by Dask in any case

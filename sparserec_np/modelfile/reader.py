@@ -78,7 +78,7 @@ def open_model(source: str | os.PathLike[str] | bytes, *, verify: bool = False) 
 class ModelFile:
     """An opened model file.
 
-    Every method decodes its part anew and keeps nothing; :class:`sparserec_np.runtime.Model` keeps
+    Every method decodes its part anew and keeps nothing; :class:`sparserec_np.runtime.model.Model` keeps
     what it needs. The module ``arrays`` is imported where it is needed: recommending does without,
     and opening a model is a matter of milliseconds.
 

@@ -30,7 +30,7 @@ from sparserec_np.utils.log import logger
 if TYPE_CHECKING:
     from sparserec_np.modelfile.arrays import Table
     from sparserec_np.records import EpochRecord
-    from sparserec_np.runtime import Model
+    from sparserec_np.runtime.model import Model
 
 Figures: TypeAlias = "dict[str, Any]"
 Ints: TypeAlias = "npt.NDArray[np.int64]"

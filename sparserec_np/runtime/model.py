@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from sparserec_np.errors import InputError, UnknownIdError
-from sparserec_np.history import NOBODY, History, take_history
 from sparserec_np.modelfile.layout import UsersLayout
 from sparserec_np.modelfile.reader import ModelFile, open_model
-from sparserec_np.scoring import ItemTable, bend, stretch, sum_by, top_k
+from sparserec_np.runtime.history import NOBODY, History, take_history
+from sparserec_np.runtime.item_index import ItemTable, bend, stretch, sum_by, top_k
 from sparserec_np.vocabulary import Id, Ids, IdSequence, StrIds
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sparserec_np.modelfile.arrays import Table
-    from sparserec_np.scoring import FloatArray, IntArray, Rows
+    from sparserec_np.runtime.item_index import FloatArray, IntArray, Rows
 
 Recommendation: TypeAlias = "tuple[list[Any], npt.NDArray[np.float32]]"
 """Ids, best first, and their scores: float32 array of the same length."""

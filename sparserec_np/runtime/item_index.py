@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from sparserec_np import bounds
 from sparserec_np.modelfile.layout import EIGHTHS
 from sparserec_np.modelfile.reader import ModelFile
+from sparserec_np.runtime.model import upper_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -232,7 +232,7 @@ class ItemTable:
     def _best_by_bounds(
         self, vector: FloatArray, scale: float, left_out: IntArray, k: int
     ) -> tuple[IntArray, FloatArray] | None:
-        """As :meth:`best`, as :mod:`sparserec_np.bounds` has it; None where it is not worth it."""
+        """As :meth:`best`, as :mod:`sparserec_np.runtime.upper_bounds` has it; None where it is not worth it."""
         if k * _FEW > self._n_items:
             return None
         found = self._approximate(vector * scale)
@@ -270,9 +270,9 @@ class ItemTable:
         if self._full is not None:
             scores = self._full @ vector.astype(np.float32)
             scores += self.bias
-            error = bounds.rounding(len(vector)) * math.sqrt(float(vector @ vector))
+            error = upper_bounds.rounding(len(vector)) * math.sqrt(float(vector @ vector))
             return scores, error, error
-        strong, n_weak, radius, limit = bounds.split(vector)
+        strong, n_weak, radius, limit = upper_bounds.split(vector)
         spared = n_weak / len(vector) * self._file.layout.items.weights  # more or less
         if spared < _WORTH * self._n_items:
             return None
@@ -290,15 +290,15 @@ class ItemTable:
 
     @cached_property
     def _norms(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]:
-        """What :mod:`sparserec_np.bounds` needs to know of the rows, and of the biases.
+        """What :mod:`sparserec_np.runtime.upper_bounds` needs to know of the rows, and of the biases.
 
         Returns:
             Lengths of the rows and sums of the sizes of their weights, both rounded up, and what
             rounding makes of the biases at most.
         """
-        slack = bounds.rounding(self._file.layout.items.dim) * float(np.abs(self.bias).max())
-        sizes = bounds.upwards(self._sum_rows(np.abs))
-        return bounds.upwards(self.lengths), sizes, slack + bounds.TINY
+        slack = upper_bounds.rounding(self._file.layout.items.dim) * float(np.abs(self.bias).max())
+        sizes = upper_bounds.upwards(self._sum_rows(np.abs))
+        return upper_bounds.upwards(self.lengths), sizes, slack + upper_bounds.TINY
 
     @cached_property
     def lengths(self) -> FloatArray:

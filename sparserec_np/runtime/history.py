@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparserec_np.errors import InputError, UnknownIdError
-from sparserec_np.scoring import bend
+from sparserec_np.runtime.item_index import bend
 
 if TYPE_CHECKING:
-    from sparserec_np.scoring import FloatArray, IntArray
+    from sparserec_np.runtime.item_index import FloatArray, IntArray
     from sparserec_np.vocabulary import Ids, IdSequence
 
 
