@@ -32,8 +32,8 @@ from sparserec_np.evaluation import evaluate
 from sparserec_np.explore import no_growth
 from sparserec_np.interactions import Interactions
 from sparserec_np.kernels import run_batches
-from sparserec_np.modelfile.writer import writer
-from sparserec_np.runtime.model import model
+from sparserec_np.modelfile import writer
+from sparserec_np.runtime import load
 from sparserec_np.start import starting_rows
 from sparserec_np.state import GROUPS, Items, Rows
 from sparserec_np.trainer import EpochRecord, Tables
@@ -250,7 +250,7 @@ def run(data: str, sparsity: float, name: str, config: dict[str, Any]) -> dict[s
     budget = plan_budget(both, settings, sparsity=sparsity, max_size=None, labels=None)
     budget = replace(budget, dim=plan[-1].dim, weights=plan[-1].weights)
     file = writer.encode(budget.arrays(final.tables, both, None, {}))
-    scores = evaluate(model.load(file), both, parts.test)
+    scores = evaluate(load(file), both, parts.test)
     last = plan[-1].config
     lines = min(last.buffer_rows, last.buffer_bytes // (4 * DIM), both.n_items + both.n_users)
     return {

@@ -28,8 +28,8 @@ from sparserec_np.budget import plan_budget
 from sparserec_np.defaults import config_for
 from sparserec_np.evaluation import rank_by_popularity
 from sparserec_np.interactions import align
-from sparserec_np.modelfile.writer import writer
-from sparserec_np.runtime.model import model
+from sparserec_np.modelfile import writer
+from sparserec_np.runtime import load
 from sparserec_np.trainer import start, train
 from sparserec_np.utils.sizes import parse_size
 
@@ -295,7 +295,7 @@ def encode_otherwise(data: str, size: str, epochs: int | None) -> Result:
     arrays = plan.arrays(tables, parts.both, None, {})
 
     def judged(file: bytes) -> Result:
-        scores = evaluate(model.load(file), parts.both, parts.test)
+        scores = evaluate(load(file), parts.both, parts.test)
         return {"bytes": len(file), "ndcg@20": scores["ndcg"], "recall@20": scores["recall"]}
 
     found = {"as shipped": judged(writer.encode(arrays))}
@@ -324,7 +324,7 @@ def encode_otherwise(data: str, size: str, epochs: int | None) -> Result:
 
 
 def _bytes_of_positions(file: bytes) -> int:
-    parts: dict[str, int] = model.load(file).info()["parts"]
+    parts: dict[str, int] = load(file).info()["parts"]
     return parts["items.low"] + parts["items.high"]
 
 

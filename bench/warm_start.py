@@ -22,7 +22,7 @@ import numpy as np
 from sparserec_np import SparseRec
 from sparserec_np.evaluation import evaluate
 from sparserec_np.interactions import Interactions, from_pairs
-from sparserec_np.runtime.model import model
+from sparserec_np.runtime import load
 
 ANEW, OLD, ALL, NEW = "full fit", "old model as it is", "warm, all", "warm, new ones alone"
 
@@ -55,7 +55,7 @@ def measure(
             seconds = time.process_time() - began
             path = Path(folder) / "model.srec" if name != OLD else old
             fitted.save(path)
-            ndcg = evaluate(model.load(path), train=both, test=test)["ndcg"]
+            ndcg = evaluate(load(path), train=both, test=test)["ndcg"]
             results[name] = {"seconds": seconds, "ndcg": ndcg}
     return results
 

@@ -11,8 +11,9 @@ from sparserec_np.checkpoint import file_checksum, identity
 from sparserec_np.config import Config
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions
+from sparserec_np.modelfile import writer
 from sparserec_np.modelfile.arrays import ModelArrays, Table
-from sparserec_np.modelfile.writer import SizePlan, writer
+from sparserec_np.modelfile.writer import SizePlan
 from sparserec_np.state import Rows
 from sparserec_np.trainer import Tables
 from sparserec_np.utils.log import logger

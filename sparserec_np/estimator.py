@@ -19,9 +19,10 @@ from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation import ranking_scorer
 from sparserec_np.interactions import from_any
+from sparserec_np.modelfile import writer
 from sparserec_np.modelfile.arrays import ModelArrays
-from sparserec_np.modelfile.writer import writer
-from sparserec_np.runtime.model import Recommendation, model
+from sparserec_np.runtime import load
+from sparserec_np.runtime.model import Recommendation
 from sparserec_np.stages import Engine, Fit
 from sparserec_np.trainer import EpochRecord, thread_count
 from sparserec_np.vocabulary import Id, IdSequence
@@ -250,7 +251,7 @@ class SparseRec:
         arrays = plan.arrays(tables, interactions, texts, facts, chosen.recency)
         del tables  # and so Adagrad's sums, which the file does without
         self._bytes = writer.encode(arrays)
-        self.model_ = model.load(self._bytes)
+        self.model_ = load(self._bytes)
         return self
 
     def _read_old(self, path: str | Path) -> ModelArrays:
@@ -380,7 +381,7 @@ class SparseRec:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if "_bytes" in state:
-            self.model_ = model.load(self._bytes)
+            self.model_ = load(self._bytes)
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters

@@ -20,9 +20,9 @@ from sparserec_np.config import MAX_DIM, Config
 from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
 from sparserec_np.interactions import Interactions, from_any
-from sparserec_np.modelfile.writer import writer
+from sparserec_np.modelfile import writer
 from sparserec_np.records import EpochRecord, Tables
-from sparserec_np.runtime.model import model
+from sparserec_np.runtime import load
 from sparserec_np.split import hold_out
 from sparserec_np.stages import HELD_OUT
 from sparserec_np.trainer import start, thread_count, train
@@ -256,7 +256,7 @@ class _Job:
         data = writer.encode(plan.arrays(tables, learned, self._texts, facts, recency))
         for name, value in (("epochs", epochs), ("bytes", len(data)), ("weights", tables.weights)):
             trial.set_user_attr(name, value)
-        return validator.of_file(model.load(data))
+        return validator.of_file(load(data))
 
 
 def _space(

@@ -12,8 +12,8 @@ from sparserec_np import search
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.retrieval import Scorer, Vectors, rank_all
+from sparserec_np.runtime import item_index, upper_bounds
 from sparserec_np.runtime.item_index import ItemTable
-from sparserec_np.runtime.model import item_index, upper_bounds
 from sparserec_np.vocabulary import from_values
 
 DIM, N_ITEMS, ROW = 400, 2_000, 12

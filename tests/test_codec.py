@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np.modelfile.writer import bitpacking
+from sparserec_np.modelfile import bitpacking
 
 
 def read(low: np.ndarray, high: np.ndarray, low_bits: int, **where: int) -> list[int]:

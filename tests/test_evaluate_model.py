@@ -11,7 +11,7 @@ from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation import evaluate
 from sparserec_np.interactions import Interactions, from_pairs
 from sparserec_np.modelfile.writer import ModelArrays, Table, encode
-from sparserec_np.runtime.model import model
+from sparserec_np.runtime import Model, load
 from sparserec_np.vocabulary import from_values
 
 N_USERS, N_ITEMS, DIM, K = 30, 50, 16, 7
@@ -27,7 +27,7 @@ def random_table(rng: np.random.Generator, rows: int) -> Table:
     )
 
 
-def random_model(users: str, kind: str) -> model.Model:
+def random_model(users: str, kind: str) -> Model:
     rng = np.random.default_rng(11)
     item_ids = from_values([f"i{n}" for n in range(N_ITEMS)] if kind == "str" else range(N_ITEMS))
     embedding = users == "embedding"
@@ -46,7 +46,7 @@ def random_model(users: str, kind: str) -> model.Model:
         config={},
         facts={},
     )
-    return model.load(encode(arrays))
+    return load(encode(arrays))
 
 
 def random_pairs(kind: str) -> tuple[Interactions, Interactions]:
@@ -74,7 +74,7 @@ def rows(interactions: Interactions) -> dict[int, list]:
     return {u: items[indptr[p] : indptr[p + 1]] for p, u in enumerate(users)}
 
 
-def recommend(model: model.Model, user: int, had: list) -> list:
+def recommend(model: Model, user: int, had: list) -> list:
     try:
         if model.users == "history":
             return model.recommend(history=had, k=K)[0]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sparserec_np import retrieval
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
-from sparserec_np.runtime.model import model
+from sparserec_np.runtime import load
 from sparserec_np.search import searchable
 
 
@@ -123,7 +123,7 @@ def test_rank_all_for_histories(rng, exponent, power):
 
 @pytest.mark.parametrize(("users", "power"), [("history", 1), ("history", 0.875), ("embedding", 1)])
 def test_top_k_of_a_model_file_is_what_the_runtime_recommends(random_model, users, power):
-    model = model.load(encode(random_model(3, users, n_items=60, n_users=30, power=power)))
+    model = load(encode(random_model(3, users, n_items=60, n_users=30, power=power)))
     histories = twins.random_interactions(4, n_users=30, n_items=60, mean=6)
     numbers = np.arange(30)
     items, scores = top_k(
@@ -138,6 +138,6 @@ def test_top_k_of_a_model_file_is_what_the_runtime_recommends(random_model, user
 
 
 def test_top_k_without_exclusions(random_model):
-    model = model.load(encode(random_model(5, "embedding", n_items=20, n_users=9)))
+    model = load(encode(random_model(5, "embedding", n_items=20, n_users=9)))
     items, _ = top_k(model, np.array([8, 2]), k=20)
     assert (np.sort(items, axis=1) == np.arange(20)).all()

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np import runtime_stdlib
-from sparserec_np.modelfile.writer import ModelArrays, bitpacking, encode, write
+from sparserec_np import load, runtime_stdlib
+from sparserec_np.modelfile import bitpacking
+from sparserec_np.modelfile.writer import ModelArrays, encode, write
 
 Make = Callable[..., ModelArrays]
 
@@ -46,7 +47,7 @@ def test_same_items_and_scores(
     path = tmp_path_factory.getbasetemp() / "stdlib.srec"
     model = random_model(seed, **kind)
     write(path, encode(model))
-    ours, reference = runtime_stdlib.load(path, verify=True), model.load(path)
+    ours, reference = runtime_stdlib.load(path, verify=True), load(path)
     everything = model.item_ids.take(range(len(model.item_ids)))
     assert list(ours.item_ids) == everything
     assert ours.labels() == model.labels

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sparserec_np.modelfile import bitpacking
 from sparserec_np.modelfile.container import Container, damaged
 from sparserec_np.modelfile.layout import TableLayout
-from sparserec_np.modelfile.writer import bitpacking
 
 if TYPE_CHECKING:
     import numpy.typing as npt

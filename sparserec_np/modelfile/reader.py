@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sparserec_np.modelfile import bitpacking
 from sparserec_np.modelfile.byte_source import FileSource, Source
 from sparserec_np.modelfile.container import Container, damaged, parse, parse_json
 from sparserec_np.modelfile.layout import (
@@ -26,7 +27,6 @@ from sparserec_np.modelfile.layout import (
 )
 from sparserec_np.modelfile.packed import PackedItems, checked_keys, table_keys
 from sparserec_np.modelfile.strings import decode_texts
-from sparserec_np.modelfile.writer import bitpacking
 from sparserec_np.vocabulary import Ids, IntIds, StrIds, first_disorder
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparserec_np.errors import InputError
+from sparserec_np.modelfile import bitpacking, container
 from sparserec_np.modelfile.arrays import VALUE_BITS, ModelArrays, Table, UserModel, check
 from sparserec_np.modelfile.layout import (
     ROWS_A_BLOCK,
@@ -28,7 +29,6 @@ from sparserec_np.modelfile.layout import (
 )
 from sparserec_np.modelfile.quantization import assign, fit_levels
 from sparserec_np.modelfile.strings import encode_texts
-from sparserec_np.modelfile.writer import bitpacking, container
 from sparserec_np.utils.atomic_write import check_writable, write
 from sparserec_np.vocabulary import Ids, IntIds, StrIds, strings_from_bytes
 

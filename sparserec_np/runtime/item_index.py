@@ -16,7 +16,7 @@ import numpy as np
 
 from sparserec_np.modelfile.layout import EIGHTHS
 from sparserec_np.modelfile.reader import ModelFile
-from sparserec_np.runtime.model import upper_bounds
+from sparserec_np.runtime import upper_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The static page around a model."""
