@@ -27,10 +27,10 @@ from sparserec_np import trainer
 from sparserec_np.budget import plan_budget
 from sparserec_np.coding import empty_factor
 from sparserec_np.config import Config
+from sparserec_np.data import Interactions
 from sparserec_np.defaults import config_for
 from sparserec_np.evaluation import evaluate
 from sparserec_np.explore import no_growth
-from sparserec_np.interactions import Interactions
 from sparserec_np.kernels import run_batches
 from sparserec_np.modelfile import writer
 from sparserec_np.runtime import load

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from sparserec_np.interactions import Interactions, align, from_pairs, merge, read, take_users
+from sparserec_np.data import Interactions, align, from_pairs, merge, read, take_users
 from sparserec_np.vocabulary import IntIds
 
 BENCH = Path(__file__).resolve().parent
@@ -66,7 +66,7 @@ def load(name: str) -> Parts:
     """Read the three parts of a data set."""
     if name == GENERATED:
         from sparserec_np import demo
-        from sparserec_np.split import hold_out
+        from sparserec_np.data.splitting import hold_out
 
         everything = demo.generate().interactions
         few = take_users(everything, np.arange(min(400, everything.n_users)))

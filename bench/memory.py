@@ -21,10 +21,10 @@ from common import MB, Result
 from sparserec_np import SparseRec
 from sparserec_np.budget import plan_budget
 from sparserec_np.config import Config
+from sparserec_np.data import Interactions, read
+from sparserec_np.data.splitting import hold_out
 from sparserec_np.defaults import config_for
-from sparserec_np.interactions import Interactions, read
 from sparserec_np.modelfile import writer
-from sparserec_np.split import hold_out
 from sparserec_np.trainer import start, train
 from sparserec_np.validation import Validator
 

@@ -42,7 +42,7 @@ KINDS = {
 READ = """
 import json, resource, sys, time
 start = time.perf_counter()
-from sparserec_np.interactions import read
+from sparserec_np.data import read
 interactions = read(sys.argv[1], **json.loads(sys.argv[2]))
 seconds = time.perf_counter() - start
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -17,8 +17,8 @@ from common import Result
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from sparserec_np.data import Interactions, align, take_users
 from sparserec_np.evaluation import score
-from sparserec_np.interactions import Interactions, align, take_users
 
 BLOCK = 256  # users that are ranked at a time
 TUNE_USERS = 4_000  # on whose valid items hyperparameters are compared

@@ -15,7 +15,7 @@ import rivals
 from common import Result
 
 from sparserec_np import SparseRec, load, load_compiled
-from sparserec_np.interactions import take_users
+from sparserec_np.data import take_users
 from sparserec_np.retrieval import top_k
 
 REQUESTS = 300

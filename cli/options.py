@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from sparserec_np.interactions import Interactions
+    from sparserec_np.data import Interactions
     from sparserec_np.runtime.model import Model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -26,7 +26,7 @@ class LocalPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse a URL, which would else become a folder ``s3:`` here."""
-        from sparserec_np.stores import is_url
+        from sparserec_np.data.files.remote import is_url
 
         if is_url(str(value)):
             self.fail(f"{value}: must be a file on this machine; copy it from or to there", param)
@@ -144,7 +144,7 @@ def times_of(model: Model) -> dict[str, Any]:
 
 def read_files(files: Sequence[Path | str], **options: Any) -> Interactions:
     """Read interactions and say on stderr what was taken and what was left out."""
-    from sparserec_np.interactions import read
+    from sparserec_np.data import read
 
     interactions: Interactions = read(files, **options)
     tell_report(interactions)

@@ -81,8 +81,8 @@ def recommend(
     recommendation, with the columns user, rank, item and score. Data of any size goes to a folder:
     one file of it is in memory at a time.
     """
+    from sparserec_np.data.files.remote import is_url
     from sparserec_np.runtime.model import load
-    from sparserec_np.stores import is_url
 
     if sum((user is not None, history is not None, all_users)) != 1:
         raise click.UsageError("Give one of --user, --history and --all-users")

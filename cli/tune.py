@@ -30,7 +30,7 @@ from .progress import show_trials
 from .tables import kilobytes, print_table
 
 if TYPE_CHECKING:
-    from sparserec_np.interactions import Interactions
+    from sparserec_np.data import Interactions
     from sparserec_np.tuning import Tuned
 
 

@@ -22,6 +22,8 @@ from sparserec_np.errors import missing_extra
 
 if TYPE_CHECKING:
     from sparserec_np.compiled import load_compiled
+    from sparserec_np.data import Interactions, read
+    from sparserec_np.data.splitting import InteractionSplit, hold_out, leave_last_out
     from sparserec_np.errors import (
         ClusterError,
         InputError,
@@ -32,9 +34,7 @@ if TYPE_CHECKING:
     )
     from sparserec_np.estimator import SparseRec
     from sparserec_np.evaluation import evaluate, ranking_scorer
-    from sparserec_np.interactions import Interactions, read
     from sparserec_np.runtime.model import Model, load
-    from sparserec_np.split import InteractionSplit, hold_out, leave_last_out
     from sparserec_np.tuning import tune
 
 __all__ = [
@@ -62,8 +62,8 @@ __all__ = [
 _HOME = {
     "ClusterError": "errors",
     "InputError": "errors",
-    "InteractionSplit": "split",
-    "Interactions": "interactions",
+    "InteractionSplit": "data.splitting",
+    "Interactions": "data",
     "MissingExtraError": "errors",
     "Model": "runtime.model",
     "ModelFileError": "errors",
@@ -71,12 +71,12 @@ _HOME = {
     "SparseRecError": "errors",
     "UnknownIdError": "errors",
     "evaluate": "evaluation",
-    "hold_out": "split",
-    "leave_last_out": "split",
+    "hold_out": "data.splitting",
+    "leave_last_out": "data.splitting",
     "load": "runtime.model",
     "load_compiled": "compiled",
     "ranking_scorer": "evaluation",
-    "read": "interactions",
+    "read": "data",
     "tune": "tuning",
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from sparserec_np.interactions import Interactions
+    from sparserec_np.data import Interactions
     from sparserec_np.runtime.model import Model
     from sparserec_np.vocabulary import Ids
 
@@ -53,8 +53,8 @@ def write_recommendations(
     """
     import duckdb
 
+    from sparserec_np.data import align
     from sparserec_np.evaluation import rank
-    from sparserec_np.interactions import align
 
     aligned = align(interactions, model.user_ids, model.item_ids)
     known = aligned.interactions

@@ -9,8 +9,8 @@ from typing import Any
 
 from sparserec_np.checkpoint import file_checksum, identity
 from sparserec_np.config import Config
+from sparserec_np.data import Interactions
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions
 from sparserec_np.modelfile import writer
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.writer import SizePlan

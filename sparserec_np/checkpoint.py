@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np._version import __version__
+from sparserec_np.data import Interactions
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions
 from sparserec_np.records import Chosen, EpochRecord, State, Tables
 from sparserec_np.state import Items, Rows
 from sparserec_np.utils import atomic_write

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from sparserec_np.data import Interactions, from_pairs
+from sparserec_np.data.splitting import hold_out
 from sparserec_np.estimator import SparseRec
 from sparserec_np.evaluation import evaluate, rank_by_popularity, score
-from sparserec_np.interactions import Interactions, from_pairs
 from sparserec_np.runtime.model import load
-from sparserec_np.split import hold_out
 
 if TYPE_CHECKING:
     from sparserec_np.runtime.model import Model

@@ -15,10 +15,10 @@ from sparserec_np import warm_start as warm
 from sparserec_np.budget import plan_budget
 from sparserec_np.checkpoint import Checkpoints, check_folder, parse_every
 from sparserec_np.config import Config
+from sparserec_np.data import from_any
 from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation import ranking_scorer
-from sparserec_np.interactions import from_any
 from sparserec_np.modelfile import writer
 from sparserec_np.modelfile.arrays import ModelArrays
 from sparserec_np.runtime import load
@@ -152,7 +152,7 @@ class SparseRec:
 
         Args:
             X: :class:`sparserec_np.Interactions`, or anything that
-                :func:`sparserec_np.interactions.from_any` takes: a scipy matrix, a pair of arrays
+                :func:`sparserec_np.data.from_any` takes: a scipy matrix, a pair of arrays
                 ``(users, items)``, an array of two columns, a pandas, polars or Arrow frame, paths
                 of files. Times that are there, as in ``(users, items, times)`` or a column of a
                 frame or file, tell what is recent.

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sparserec_np.data import Interactions, align, from_any, take_users
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions, align, from_any, take_users
 from sparserec_np.retrieval import top_k
 from sparserec_np.utils.log import logger
 

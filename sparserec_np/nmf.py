@@ -39,7 +39,7 @@ from sparserec_np.coding import (
     scratch,
     solve,
 )
-from sparserec_np.interactions import Interactions, stretches
+from sparserec_np.data import Interactions, stretches
 from sparserec_np.utils.communicator import ALONE, Peers
 
 _WIDE_SWEEPS = 3  # the last sweeps, which code rows in their whole width

@@ -21,7 +21,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from sparserec_np.bending import bend_all
-from sparserec_np.interactions import Interactions
+from sparserec_np.data import Interactions
 from sparserec_np.runtime.history import by_age
 from sparserec_np.search import insert, plan, search, searchable
 from sparserec_np.state import LANES

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Protocol
 
 from sparserec_np.checkpoint import Checkpoints, Progress
 from sparserec_np.config import Config
+from sparserec_np.data import Interactions, from_any
+from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import ClusterError
-from sparserec_np.interactions import Interactions, from_any
 from sparserec_np.records import Chosen, EpochRecord, State, Tables
-from sparserec_np.split import hold_out
 from sparserec_np.trainer import Run, start, train
 from sparserec_np.utils.log import logger
 from sparserec_np.validation import Validator

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.interactions import Interactions
+from sparserec_np.data import Interactions
 from sparserec_np.kernels import choose_batch, finish_batch
 from sparserec_np.records import Tables
 from sparserec_np.state import GROUPS, Growth, Rows, Step, Workspace

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.config import Config
+from sparserec_np.data import Interactions
 from sparserec_np.explore import explore, growth_buffer, no_growth, sample_rows
-from sparserec_np.interactions import Interactions
 from sparserec_np.kernels import GROUP_POSITIVES, cut_groups, most_weights, run_batches, take_turns
 from sparserec_np.nmf import factorise
 from sparserec_np.records import EpochRecord, State, Tables

@@ -17,13 +17,13 @@ import numpy as np
 from sparserec_np.budget import Budget, plan_budget
 from sparserec_np.checkpoint import identity
 from sparserec_np.config import MAX_DIM, Config
+from sparserec_np.data import Interactions, from_any
+from sparserec_np.data.splitting import hold_out
 from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions, from_any
 from sparserec_np.modelfile import writer
 from sparserec_np.records import EpochRecord, Tables
 from sparserec_np.runtime import load
-from sparserec_np.split import hold_out
 from sparserec_np.stages import HELD_OUT
 from sparserec_np.trainer import start, thread_count, train
 from sparserec_np.trials import (

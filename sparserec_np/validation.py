@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.config import Config
+from sparserec_np.data import Interactions, align, take_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation import find_hits, ndcg
-from sparserec_np.interactions import Interactions, align, take_users
 from sparserec_np.retrieval import Scorer, Vectors, histories, rank_all, top_k
 from sparserec_np.runtime.model import Model
 from sparserec_np.state import LANES, Rows

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.config import Config
+from sparserec_np.data import Interactions, align, positions_in, union_of
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions, align, positions_in, union_of
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.reader import open_model
 from sparserec_np.records import Tables

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from sparserec_np import SparseRec, demo, evaluate, hold_out, load
+from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions, from_pairs
 
 pytestmark = pytest.mark.adapters
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np.interactions import _assemble
-from sparserec_np.interactions._assemble import assemble
+from sparserec_np.data import _assemble
+from sparserec_np.data.assembly import assemble
 from sparserec_np.vocabulary import IntIds
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), st.integers(0, 9)), max_size=60)

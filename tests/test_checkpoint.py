@@ -9,8 +9,8 @@ import pytest
 
 from sparserec_np import SparseRec
 from sparserec_np.checkpoint import KEPT, Every, check_folder, clear, parse_every
+from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions, from_pairs
 
 SMALL = {"dim": 16, "sparsity": 0.7, "exploration": 0.3}
 

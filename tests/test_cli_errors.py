@@ -100,7 +100,7 @@ def test_an_output_that_cannot_be_written_is_found_before_reading(
     def read(*args: object, **options: object) -> None:
         raise AssertionError("read before the output was checked")
 
-    monkeypatch.setattr("sparserec_np.interactions.read", read)
+    monkeypatch.setattr("sparserec_np.data.read", read)
     fails(run("fit", folder / "train.csv", "-o", tmp_path / output), output.split("/")[0])
 
 

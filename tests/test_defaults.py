@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sparserec_np.data import from_pairs
 from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import from_pairs
 
 
 def data(n_users: int, n_items: int, a_user: int):

@@ -13,7 +13,7 @@ import pytest
 import twins
 
 from sparserec_np import SparseRec
-from sparserec_np.interactions import from_pairs
+from sparserec_np.data import from_pairs
 
 USERS = ["history", "embedding"]
 THREADS = [1, 2, 3]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import sparserec_np
-from sparserec_np import config, fit_log, interactions, records, report
+from sparserec_np import config, data, fit_log, records, report
 from sparserec_np.web import export
 
 NAMES: dict[str, Any] = {
@@ -25,7 +25,7 @@ NAMES: dict[str, Any] = {
     "EpochRecord": records.EpochRecord,
     "export_web": export.export_web,
     "figures": report.figures,
-    "from_any": interactions.from_any,
+    "from_any": data.from_any,
     "read_log": fit_log.read_log,
     "render": report.render,
     "write_log": fit_log.write_log,

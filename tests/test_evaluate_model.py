@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sparserec_np.batch import write_recommendations
+from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation import evaluate
-from sparserec_np.interactions import Interactions, from_pairs
 from sparserec_np.modelfile.writer import ModelArrays, Table, encode
 from sparserec_np.runtime import Model, load
 from sparserec_np.vocabulary import from_values

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np import SparseRec, demo, evaluation, hold_out, read
+from sparserec_np.data import Interactions
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions
 from sparserec_np.vocabulary import IntIds
 
 N_ITEMS = 40

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from sparserec_np import SparseRec, trainer
+from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions, from_pairs
 from sparserec_np.rollback import LastGood
 from sparserec_np.state import Rows
 

@@ -14,8 +14,8 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from sparserec_np import SparseRec
+from sparserec_np.data import from_any, ids_of
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import from_any, ids_of
 
 USERS, NAMES, NUMBERS = [3, 1, 1, 2, 3], ["b", "a", "b", "a", "b"], [6, 5, 6, 5, 6]
 TEXT, COLUMNS = [str(user) for user in USERS], {"user": USERS, "item": NAMES}

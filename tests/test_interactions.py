@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from sparserec_np.errors import InputError
-from sparserec_np.interactions import (
+from sparserec_np.data import (
     Interactions,
     align,
     drop_rare,
@@ -22,6 +21,7 @@ from sparserec_np.interactions import (
     from_pairs,
     merge,
 )
+from sparserec_np.errors import InputError
 from sparserec_np.vocabulary import IntIds
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -311,7 +311,7 @@ def test_aligning_matches_integers_with_text_that_reads_the_same() -> None:
 
 def test_importing_interactions_loads_nothing_heavy() -> None:
     code = (
-        "import sys, sparserec_np.interactions as x; x.from_pairs([1], [2]);"
+        "import sys, sparserec_np.data as x; x.from_pairs([1], [2]);"
         "print({'duckdb', 'scipy', 'pandas', 'polars', 'narwhals', 'numba'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,10 +16,11 @@ import duckdb
 import numpy as np
 import pytest
 
-from sparserec_np import InputError, MissingExtraError, SparseRec, stores
+from sparserec_np import InputError, MissingExtraError, SparseRec
 from sparserec_np.cli.app import run
+from sparserec_np.data import Interactions, list_files, read
+from sparserec_np.data.files import remote
 from sparserec_np.distributed import recommend_all
-from sparserec_np.interactions import Interactions, list_files, read
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -101,7 +102,7 @@ def test_a_file_of_many_threads_has_a_place_for_each_and_one_for_all(tmp_path):
     path = tmp_path / "a"
     data = bytes(range(256)) * 256
     path.write_bytes(data)
-    file = stores._FileOfManyThreads(path.as_uri())
+    file = remote._FileOfManyThreads(path.as_uri())
 
     def read_at(start: int) -> bool:
         file.seek(start)

@@ -13,12 +13,12 @@ import twins
 
 from sparserec_np import InputError, coding, nmf
 from sparserec_np.coding import Factor
+from sparserec_np.data import drop_rare, read
+from sparserec_np.data.splitting import hold_out
 from sparserec_np.distributed._mesh import Listener, Mesh, PeerLostError
 from sparserec_np.distributed._sources import cuts, part_of, read_together
 from sparserec_np.explore import explore
-from sparserec_np.interactions import drop_rare, read
 from sparserec_np.selection import threshold
-from sparserec_np.split import hold_out
 from sparserec_np.start import starting_rows
 from sparserec_np.state import Growth, Rows
 from sparserec_np.utils.communicator import ALONE, Peers

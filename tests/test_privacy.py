@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from sparserec_np import SparseRec
 from sparserec_np.cli.app import app
-from sparserec_np.interactions import Interactions, from_pairs
+from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.modelfile.reader import open_model
 
 N_USERS, PER_USER = 300, 12

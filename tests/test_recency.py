@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 import sparserec_np
 from sparserec_np import InputError, SparseRec, runtime_stdlib
 from sparserec_np.config import Config
+from sparserec_np.data import Interactions, from_any, from_pairs, take_users
+from sparserec_np.data.splitting import hold_out
 from sparserec_np.distributed import recommend_all
 from sparserec_np.evaluation import evaluate, rank
-from sparserec_np.interactions import Interactions, from_any, from_pairs, take_users
 from sparserec_np.modelfile.arrays import ModelArrays
 from sparserec_np.modelfile.writer import encode
-from sparserec_np.split import hold_out
 from sparserec_np.validation import RECENCIES, Validator
 
 Make = Callable[..., ModelArrays]
@@ -99,7 +99,7 @@ def test_many_are_ranked_as_one(random_model: Make, seed: int, recency: float) -
     order = rng.permutation(len(users))
     times = np.concatenate([np.arange(len(items)) for items in histories])[order]
     pairs = users[order], names[np.concatenate(histories)[order]], times
-    known = sparserec_np.interactions.align(from_pairs(*pairs), None, model.item_ids).interactions
+    known = sparserec_np.data.align(from_pairs(*pairs), None, model.item_ids).interactions
     items, scores = rank(model, known, np.arange(20), k=5)
     for user, history in enumerate(histories):
         ids, expected = model.recommend(history=names[history].tolist(), k=5)

@@ -24,8 +24,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted
 
 from sparserec_np import InteractionSplit, SparseRec, evaluate, ranking_scorer
+from sparserec_np.data import from_any
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import from_any
 
 FAST = {"dim": 8, "epochs": 2, "sweeps": 1, "sparsity": 0.5}
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sparserec_np import SparseRec, evaluate, hold_out
+from sparserec_np.data import from_pairs
 from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import from_pairs
 from sparserec_np.tuning import tune
 
 

@@ -8,8 +8,8 @@ import twins
 
 from sparserec_np import validation
 from sparserec_np.config import Config
+from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import InputError
-from sparserec_np.split import hold_out
 from sparserec_np.start import empty_rows
 from sparserec_np.state import Items
 from sparserec_np.trainer import Tables

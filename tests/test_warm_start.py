@@ -14,8 +14,8 @@ import sparserec_np
 from sparserec_np import SparseRec
 from sparserec_np.cli.app import app
 from sparserec_np.config import Config
+from sparserec_np.data import Interactions, from_pairs, merge
 from sparserec_np.errors import InputError, ModelFileError
-from sparserec_np.interactions import Interactions, from_pairs, merge
 from sparserec_np.modelfile.reader import open_model
 from sparserec_np.warm_start import continue_from, hyperparameters, widen
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.interactions import Interactions
+from sparserec_np.data import Interactions
 from sparserec_np.kernels import GROUP_POSITIVES
 from sparserec_np.negatives import DRAWS
 from sparserec_np.state import LANES, Rows

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.errors import UnknownIdError, missing_extra
 from sparserec_np.estimator import SparseRec
-from sparserec_np.interactions import Interactions, from_pairs
 
 try:
     from rectools import Columns

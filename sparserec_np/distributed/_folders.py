@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from sparserec_np.data.files.remote import is_url, store_of, told_plainly
 from sparserec_np.errors import InputError
-from sparserec_np.stores import is_url, store_of, told_plainly
 
 Result = TypeVar("Result")
 

@@ -11,11 +11,11 @@ from distributed.comm.addressing import get_address_host
 from numpy.typing import NDArray
 
 from sparserec_np.config import Config
+from sparserec_np.data import Interactions, ReadReport
+from sparserec_np.data.splitting import hold_out
 from sparserec_np.distributed._mesh import Listener, Mesh
 from sparserec_np.distributed._sources import read_together
-from sparserec_np.interactions import Interactions, ReadReport
 from sparserec_np.records import Tables
-from sparserec_np.split import hold_out
 from sparserec_np.start import empty_rows
 from sparserec_np.state import Items, Rows
 from sparserec_np.trainer import DivergedError, Run, start, thread_count

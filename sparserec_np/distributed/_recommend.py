@@ -18,10 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparserec_np.batch import Written, write_recommendations, write_table
-from sparserec_np.distributed._folders import Folder, folder_at
-from sparserec_np.distributed._sources import check_seen
-from sparserec_np.errors import ClusterError
-from sparserec_np.interactions import (
+from sparserec_np.data import (
     Interactions,
     NothingLeftError,
     from_frame,
@@ -29,6 +26,9 @@ from sparserec_np.interactions import (
     read,
     take_users,
 )
+from sparserec_np.distributed._folders import Folder, folder_at
+from sparserec_np.distributed._sources import check_seen
+from sparserec_np.errors import ClusterError
 from sparserec_np.runtime.model import load
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.errors import InputError, SparseRecError
-from sparserec_np.interactions import (
+from sparserec_np.data import (
     EXAMPLES,
     Interactions,
     NothingLeftError,
@@ -24,7 +23,8 @@ from sparserec_np.interactions import (
     slice_ids,
     union_of,
 )
-from sparserec_np.stores import is_url
+from sparserec_np.data.files.remote import is_url
+from sparserec_np.errors import InputError, SparseRecError
 from sparserec_np.utils.communicator import Peers
 from sparserec_np.vocabulary import Ids, IntIds, StrIds, from_values
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparserec_np.config import Config
+from sparserec_np.data import Interactions, align, positions_in, take_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation import (
     Ranking,
@@ -23,7 +24,6 @@ from sparserec_np.evaluation import (
     recall,
     score,
 )
-from sparserec_np.interactions import Interactions, align, positions_in, take_users
 from sparserec_np.trainer import start, thread_count
 from sparserec_np.utils.log import logger
 

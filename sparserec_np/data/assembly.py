@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sparserec_np.data.interactions import Interactions
 from sparserec_np.errors import InputError
-from sparserec_np.interactions._core import Interactions
 from sparserec_np.vocabulary import Ids
 
 if TYPE_CHECKING:

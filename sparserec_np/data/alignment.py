@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparserec_np.interactions._assemble import assemble
-from sparserec_np.interactions._core import Interactions, take_ids
+from sparserec_np.data.assembly import assemble
+from sparserec_np.data.interactions import Interactions, take_ids
 from sparserec_np.vocabulary import Ids, IntIds, from_values
 
 if TYPE_CHECKING:

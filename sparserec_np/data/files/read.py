@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from sparserec_np.data.assembly import BLOCK, Pairs, assemble_blocks
+from sparserec_np.data.bad_rows import Rules, Verdict, check_on_bad_rows, refuse
+from sparserec_np.data.columns import ColumnOptions, require
+from sparserec_np.data.files.paths import InputFile, find_files
+from sparserec_np.data.files.remote import is_url, names_for_people, register
+from sparserec_np.data.files.scan import open_source, quoted
+from sparserec_np.data.files.staging import StagedFile, bad_rows, create_table, stage
+from sparserec_np.data.interactions import Interactions, drop_rare
+from sparserec_np.data.read_report import EXAMPLES, BadRow, NothingLeftError, ReadReport
 from sparserec_np.errors import InputError, missing_extra
-from sparserec_np.interactions._assemble import BLOCK, Pairs, assemble_blocks
-from sparserec_np.interactions._bad_rows import Rules, Verdict, check_on_bad_rows, refuse
-from sparserec_np.interactions._columns import ColumnOptions, require
-from sparserec_np.interactions._core import Interactions, drop_rare
-from sparserec_np.interactions._paths import InputFile, find_files
-from sparserec_np.interactions._report import EXAMPLES, BadRow, NothingLeftError, ReadReport
-from sparserec_np.interactions._sources import open_source, quoted
-from sparserec_np.interactions._staging import StagedFile, bad_rows, create_table, stage
-from sparserec_np.stores import is_url, names_for_people, register
 from sparserec_np.vocabulary import Ids, IntIds, StrIds
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sparserec_np.interactions._columns import ColumnOptions, usual_role
+from sparserec_np.data.columns import ColumnOptions, usual_role
 
 # In the order of preference where several fit equally well.
 _DELIMITERS = ("::", "\t", ",", ";", "|", " ")

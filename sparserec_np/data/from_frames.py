@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from sparserec_np.errors import InputError, missing_extra
-from sparserec_np.interactions._assemble import assemble
-from sparserec_np.interactions._bad_rows import (
+from sparserec_np.data.assembly import assemble
+from sparserec_np.data.bad_rows import (
     FIRST_BAD,
     Verdict,
     check_on_bad_rows,
     reason,
     refuse,
 )
-from sparserec_np.interactions._columns import ColumnOptions, choose_columns, require
-from sparserec_np.interactions._core import Interactions, drop_rare
-from sparserec_np.interactions._memory import encode
-from sparserec_np.interactions._report import EXAMPLES, BadRow, Columns, ReadReport
+from sparserec_np.data.columns import ColumnOptions, choose_columns, require
+from sparserec_np.data.from_arrays import encode
+from sparserec_np.data.interactions import Interactions, drop_rare
+from sparserec_np.data.read_report import EXAMPLES, BadRow, Columns, ReadReport
+from sparserec_np.errors import InputError, missing_extra
 
 if TYPE_CHECKING:
     import narwhals as nw

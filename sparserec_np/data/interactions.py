@@ -1,6 +1,6 @@
 """The interaction matrix: which users had to do with which items.
 
-Everything that reads data ends in :mod:`sparserec_np.interactions._assemble`, which turns numbered
+Everything that reads data ends in :mod:`sparserec_np.data.assembly`, which turns numbered
 pairs into rows that are sorted and free of duplicates.
 """
 
@@ -18,7 +18,7 @@ from sparserec_np.vocabulary import Ids, IntIds, StrIds, from_values
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sparserec_np.interactions._report import ReadReport
+    from sparserec_np.data.read_report import ReadReport
 
 _COUNTED_AT_A_TIME = 1 << 18
 

@@ -5,8 +5,7 @@ The names below are the interface; the modules beginning with an underscore are 
 
 from __future__ import annotations
 
-from sparserec_np.interactions._assemble import assemble, stretches
-from sparserec_np.interactions._combine import (
+from sparserec_np.data.alignment import (
     Aligned,
     align,
     merge,
@@ -14,12 +13,13 @@ from sparserec_np.interactions._combine import (
     take_users,
     union_of,
 )
-from sparserec_np.interactions._core import Interactions, drop_rare, slice_ids
-from sparserec_np.interactions._files import read
-from sparserec_np.interactions._frames import from_frame
-from sparserec_np.interactions._memory import from_any, from_matrix, from_pairs, ids_of
-from sparserec_np.interactions._paths import list_files
-from sparserec_np.interactions._report import (
+from sparserec_np.data.assembly import assemble, stretches
+from sparserec_np.data.files.paths import list_files
+from sparserec_np.data.files.read import read
+from sparserec_np.data.from_arrays import from_any, from_matrix, from_pairs, ids_of
+from sparserec_np.data.from_frames import from_frame
+from sparserec_np.data.interactions import Interactions, drop_rare, slice_ids
+from sparserec_np.data.read_report import (
     EXAMPLES,
     BadRow,
     Columns,

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sparserec_np.data.bad_rows import Verdict, shorten
+from sparserec_np.data.columns import ColumnIndices, ColumnOptions, choose_columns
+from sparserec_np.data.files.dialect import Dialect, detect
+from sparserec_np.data.files.paths import InputFile
+from sparserec_np.data.read_report import Columns
 from sparserec_np.errors import InputError
-from sparserec_np.interactions._bad_rows import Verdict, shorten
-from sparserec_np.interactions._columns import ColumnIndices, ColumnOptions, choose_columns
-from sparserec_np.interactions._dialect import Dialect, detect
-from sparserec_np.interactions._paths import InputFile
-from sparserec_np.interactions._report import Columns
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sparserec_np.interactions._bad_rows import (
+from sparserec_np.data.bad_rows import (
     FIRST_BAD,
     UNPARSED,
     Rules,
@@ -14,8 +14,8 @@ from sparserec_np.interactions._bad_rows import (
     reason,
     verdict_sql,
 )
-from sparserec_np.interactions._report import EXAMPLES, BadRow
-from sparserec_np.interactions._sources import MultilineSource, Source
+from sparserec_np.data.files.scan import MultilineSource, Source
+from sparserec_np.data.read_report import EXAMPLES, BadRow
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

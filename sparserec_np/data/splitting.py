@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from sparserec_np.data import Interactions, from_pairs, ids_of, stretches
 from sparserec_np.errors import InputError
-from sparserec_np.interactions import Interactions, from_pairs, ids_of, stretches
 from sparserec_np.utils.communicator import ALONE, Peers
 
 # Interactions sorted at once: bounds the scratch memory to some 60 bytes each, 6 MB in all, for

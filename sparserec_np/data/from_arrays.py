@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparserec_np.data.assembly import assemble
+from sparserec_np.data.interactions import Interactions
 from sparserec_np.errors import InputError
-from sparserec_np.interactions._assemble import assemble
-from sparserec_np.interactions._core import Interactions
 from sparserec_np.vocabulary import Ids, IntIds, from_values
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def from_any(data: Any) -> Interactions:
     if isinstance(data, Interactions):
         return data
     if isinstance(data, (str, Path)) or _is_list_of_paths(data):
-        from sparserec_np.interactions._files import read
+        from sparserec_np.data.files.read import read
 
         return read(data, with_times=None)
     if isinstance(data, tuple) and len(data) in (2, 3):
@@ -122,7 +122,7 @@ def from_any(data: Any) -> Interactions:
             f"cannot make interactions of a {type(data).__name__}: give (users, items), a scipy "
             "sparse matrix, a data frame, or paths of files"
         )
-    from sparserec_np.interactions._frames import from_frame
+    from sparserec_np.data.from_frames import from_frame
 
     return from_frame(data, with_times=None)
 
@@ -146,7 +146,7 @@ def ids_of(data: Any) -> tuple[NDArray[Any], NDArray[Any]]:
             f"the rows of a {type(data).__name__} are no interactions: give an array of two "
             "columns, users and items, or a data frame"
         )
-    from sparserec_np.interactions._frames import frame_ids
+    from sparserec_np.data.from_frames import frame_ids
 
     return frame_ids(data)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NoReturn
 
+from sparserec_np.data.read_report import BadRow, Columns
 from sparserec_np.errors import InputError
-from sparserec_np.interactions._report import BadRow, Columns
 
 _SHOWN = 80
 

@@ -13,8 +13,8 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import BinaryIO
 
+from sparserec_np.data.files.remote import expand_url, is_url, name_for_duckdb, open_url
 from sparserec_np.errors import InputError
-from sparserec_np.stores import expand_url, is_url, name_for_duckdb, open_url
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 FORMATS = {

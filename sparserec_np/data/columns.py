@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
 
+from sparserec_np.data.read_report import Columns
 from sparserec_np.errors import InputError
-from sparserec_np.interactions._report import Columns
 
 
 def _words(text: str) -> tuple[str, ...]:
