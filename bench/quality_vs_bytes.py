@@ -332,7 +332,7 @@ def judged_exactly(arrays: writer.ModelArrays, parts: common.Parts) -> Result:
     """Score the weights as they were trained, before they are quantised."""
     from sparserec_np.data import take_users
     from sparserec_np.evaluation import score
-    from sparserec_np.retrieval import Scorer, Vectors, rank_all
+    from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, rank_all
 
     both = parts.both
     wanted = align(parts.test, both.user_ids, both.item_ids).interactions

@@ -16,7 +16,7 @@ from common import Result
 
 from sparserec_np import SparseRec, load, load_compiled
 from sparserec_np.data import take_users
-from sparserec_np.retrieval import top_k
+from sparserec_np.retrieval.batch_top_k import top_k
 
 REQUESTS = 300
 LENGTH = 20  # items of the histories that are asked for: a part of real ones

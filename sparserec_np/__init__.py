@@ -21,7 +21,6 @@ from sparserec_np._version import __version__
 from sparserec_np.errors import missing_extra
 
 if TYPE_CHECKING:
-    from sparserec_np.compiled import load_compiled
     from sparserec_np.data import Interactions, read
     from sparserec_np.data.splitting import InteractionSplit, hold_out, leave_last_out
     from sparserec_np.errors import (
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     )
     from sparserec_np.estimator import SparseRec
     from sparserec_np.evaluation import evaluate, ranking_scorer
+    from sparserec_np.retrieval.compiled_model import load_compiled
     from sparserec_np.runtime.model import Model, load
     from sparserec_np.tuning import tune
 
@@ -74,7 +74,7 @@ _HOME = {
     "hold_out": "data.splitting",
     "leave_last_out": "data.splitting",
     "load": "runtime.model",
-    "load_compiled": "compiled",
+    "load_compiled": "retrieval.compiled_model",
     "ranking_scorer": "evaluation",
     "read": "data",
     "tune": "tuning",

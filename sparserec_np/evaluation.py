@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from sparserec_np.data import Interactions, align, from_any, take_users
 from sparserec_np.errors import InputError
-from sparserec_np.retrieval import top_k
+from sparserec_np.retrieval.batch_top_k import top_k
 from sparserec_np.utils.log import logger
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sparserec_np.bending import bend
 from sparserec_np.intrinsics import dot_lanes, prefetch, prefetch_to_write
 from sparserec_np.randomness import GOLDEN, below, mix
+from sparserec_np.retrieval.signed_power import bend
 
 DRAWS = 32  # tries to find a uniform negative before a positive is passed over
 

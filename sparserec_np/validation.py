@@ -9,7 +9,7 @@ from sparserec_np.config import Config
 from sparserec_np.data import Interactions, align, take_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation import find_hits, ndcg
-from sparserec_np.retrieval import Scorer, Vectors, histories, rank_all, top_k
+from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, histories, rank_all, top_k
 from sparserec_np.runtime.model import Model
 from sparserec_np.state import LANES, Rows
 from sparserec_np.trainer import Tables

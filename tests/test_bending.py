@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sparserec_np import bending, runtime_stdlib
+from sparserec_np import runtime_stdlib
+from sparserec_np.retrieval import signed_power
 from sparserec_np.runtime import item_index
 
 POWERS = [eighths / 8 for eighths in range(1, 9)]
@@ -26,7 +27,7 @@ def bits(values: np.ndarray) -> list[int]:
 def test_all_ways_give_the_same_bits(values, power):
     expected = item_index.bend(values, power)
     compiled = values.copy()
-    bending.bend_all(compiled, power)
+    signed_power.bend_all(compiled, power)
     assert bits(compiled) == bits(expected)
     alone = [runtime_stdlib._bend(value, round(8 * power)) for value in values.tolist()]
     assert bits(np.array(alone)) == bits(expected)
@@ -44,7 +45,7 @@ def test_it_is_the_power_with_the_sign(values, power):
 def test_short_floats_stay_short(rng, power):
     values = (100 * rng.standard_normal(50)).astype(np.float32)
     bent = values.copy()
-    bending.bend_all(bent, power)
+    signed_power.bend_all(bent, power)
     assert bent.dtype == np.float32
     expected = item_index.bend(values.astype(np.float64), power)
     np.testing.assert_allclose(bent, expected, rtol=1e-6)
@@ -65,7 +66,7 @@ def test_a_stretch_times_the_value_is_the_bent_value(values, power):
 
 def slope_at(y: float, power: float) -> float:
     y, eighths = np.float32(y), round(8 * power)
-    return bending.slope(y, bending.bend(y, eighths), eighths)
+    return signed_power.slope(y, signed_power.bend(y, eighths), eighths)
 
 
 @settings(deadline=None)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparserec_np
-from sparserec_np import search
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.writer import encode
-from sparserec_np.retrieval import Scorer, Vectors, rank_all
+from sparserec_np.retrieval import inverted_index
+from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, rank_all
 from sparserec_np.runtime import item_index, upper_bounds
 from sparserec_np.runtime.item_index import ItemTable
 from sparserec_np.vocabulary import from_values
@@ -113,11 +113,11 @@ def test_numpy_and_compiled_are_equal_to_the_bit(seed, length, k, whole, dim):
 
 @pytest.mark.parametrize("length", [5, 20, 200])  # 200: the bounds give up
 def test_a_catalogue_of_several_blocks(length):
-    n_items = search.BLOCK + 5_000
+    n_items = inverted_index.BLOCK + 5_000
     data = encode(long_tailed(7, n_items=n_items))
     plain, compiled = warm(sparserec_np.load(data)), sparserec_np.load_compiled(data)
     rng = np.random.default_rng(8)
-    later = np.arange(search.BLOCK - 10, n_items, 7).tolist()
+    later = np.arange(inverted_index.BLOCK - 10, n_items, 7).tolist()
     for _ in range(3):
         history = rng.choice(n_items, length, replace=False).tolist()
         for options in ({}, {"candidates": later}, {"exclude": later}):
@@ -179,17 +179,17 @@ def test_batches_are_answered_as_without_bounds(monkeypatch):
     rows = np.arange(40)
     vectors = Vectors(indptr, items, np.zeros(0, np.float32))
     ranked, scores = rank_all(scorer, vectors, rows, indptr, items, history=True, k=7)
-    index = search.searchable(table.indptr, table.dims, table.values, scorer.bias, DIM)
+    index = inverted_index.searchable(table.indptr, table.dims, table.values, scorer.bias, DIM)
     for row in rows:
         vector = np.zeros(DIM, np.float32)
         for item in histories[row]:
             entries = slice(table.indptr[item], table.indptr[item + 1])
             vector[table.dims[entries]] += table.values[entries]
         vector *= np.float32(20**-0.5)
-        assert search.plan(index, vector)[2] > 0
+        assert inverted_index.plan(index, vector)[2] > 0
         best, best_scores = np.empty(7, np.int64), np.empty(7, np.float32)
         everything = vector.nonzero()[0]
-        search._by_all(
+        inverted_index._by_all(
             index, vector, np.float32(1), histories[row], everything, 0, 0, best, best_scores
         )
         np.testing.assert_array_equal(ranked[row], best)

@@ -8,11 +8,11 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np import retrieval
 from sparserec_np.modelfile.writer import encode
-from sparserec_np.retrieval import Scorer, Vectors, rank_all, top_k
+from sparserec_np.retrieval import batch_top_k
+from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, rank_all, top_k
+from sparserec_np.retrieval.inverted_index import searchable
 from sparserec_np.runtime import load
-from sparserec_np.search import searchable
 
 
 def make_scorer(
@@ -84,10 +84,10 @@ def test_both_ways_rank_alike_to_the_bit(rng, dim):
     for row in range(n_users):
         assert items[row].tolist() == twins.top_k(expected[row], exclude[row], k)
         np.testing.assert_allclose(scores[row], expected[row][items[row]], rtol=1e-5, atol=1e-6)
-    lanes = np.zeros((dim, retrieval.LANES), np.float32)
+    lanes = np.zeros((dim, batch_top_k.LANES), np.float32)
     lanes[:, :16] = twins.dense(table, dim)[:16].T
     by_item = np.full((16, k), -1, np.int32), np.full((16, k), -np.inf, np.float32)
-    retrieval._by_item(scorer, lanes, 16, 0, indptr, left_out, *by_item)
+    batch_top_k._by_item(scorer, lanes, 16, 0, indptr, left_out, *by_item)
     np.testing.assert_array_equal(items[:16], by_item[0])
     np.testing.assert_array_equal(scores[:16], by_item[1])
 
@@ -97,7 +97,7 @@ def test_the_cheaper_way_is_taken(rng, dim, by_dimension):
     scorer = make_scorer(rng, 300, dim, 0.0, whole=False)
     index = searchable(scorer.indptr, scorer.dims, scorer.values, scorer.bias, dim)
     vectors = twins.dense(twins.random_rows(rng, 16, dim, 3), dim).astype(np.float32)
-    assert retrieval._is_by_dimension(index, vectors, 16) is by_dimension
+    assert batch_top_k._is_by_dimension(index, vectors, 16) is by_dimension
 
 
 @pytest.mark.parametrize(("exponent", "power"), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.875), (0, 0.5)])

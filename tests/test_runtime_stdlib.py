@@ -90,7 +90,7 @@ def test_one_copied_file_is_enough(random_model: Make, tmp_path: Path) -> None:
     command = [sys.executable, "-S", "-c", code]
     result = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     (third,) = model.item_ids.take([3])
-    expected = model.load(tmp_path / "m.srec").recommend(history=[third], k=3)[0]
+    expected = load(tmp_path / "m.srec").recommend(history=[third], k=3)[0]
     assert result.stdout.strip() == str(expected)
 
 

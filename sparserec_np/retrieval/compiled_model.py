@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from sparserec_np.bending import bend_all
 from sparserec_np.modelfile.arrays import Table
 from sparserec_np.modelfile.reader import open_model
+from sparserec_np.retrieval.inverted_index import Searchable, search, searchable
+from sparserec_np.retrieval.signed_power import bend_all
 from sparserec_np.runtime.history import History
 from sparserec_np.runtime.model import Model
-from sparserec_np.search import Searchable, search, searchable
 from sparserec_np.vocabulary import Id
 
 if TYPE_CHECKING:

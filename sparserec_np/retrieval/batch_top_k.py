@@ -2,7 +2,7 @@
 
 Users are served in blocks of ``LANES``, each block in the cheaper of two ways:
 
-- *by dimension*, one user after the other, as :mod:`sparserec_np.search` does it: only the weights
+- *by dimension*, one user after the other, as :mod:`sparserec_np.retrieval.inverted_index` does it: only the weights
   at the user's dimensions are touched, and of those only a part where bounds spare the rest;
 - *by item*, all users at once: their vectors lie side by side, so each weight of an item is read
   once and meets all of them in one vector instruction; the scores of an item are compared with each
@@ -20,10 +20,10 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from sparserec_np.bending import bend_all
 from sparserec_np.data import Interactions
+from sparserec_np.retrieval.inverted_index import insert, plan, search, searchable
+from sparserec_np.retrieval.signed_power import bend_all
 from sparserec_np.runtime.history import by_age
-from sparserec_np.search import insert, plan, search, searchable
 from sparserec_np.state import LANES
 from sparserec_np.trainer import thread_count
 
