@@ -29,7 +29,7 @@ from sparserec_np.coding import empty_factor
 from sparserec_np.config import Config
 from sparserec_np.data import Interactions
 from sparserec_np.defaults import config_for
-from sparserec_np.evaluation import evaluate
+from sparserec_np.evaluation.evaluate import evaluate
 from sparserec_np.explore import no_growth
 from sparserec_np.kernels import run_batches
 from sparserec_np.modelfile import writer

@@ -27,7 +27,7 @@ from sparserec_np import InputError, SparseRec, evaluate
 from sparserec_np.budget import plan_budget
 from sparserec_np.data import align
 from sparserec_np.defaults import config_for
-from sparserec_np.evaluation import rank_by_popularity
+from sparserec_np.evaluation.evaluate import rank_by_popularity
 from sparserec_np.modelfile import writer
 from sparserec_np.runtime import load
 from sparserec_np.trainer import start, train
@@ -331,7 +331,7 @@ def _bytes_of_positions(file: bytes) -> int:
 def judged_exactly(arrays: writer.ModelArrays, parts: common.Parts) -> Result:
     """Score the weights as they were trained, before they are quantised."""
     from sparserec_np.data import take_users
-    from sparserec_np.evaluation import score
+    from sparserec_np.evaluation.evaluate import score
     from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, rank_all
 
     both = parts.both

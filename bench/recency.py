@@ -16,7 +16,7 @@ import numpy as np
 from sparserec_np import SparseRec, read
 from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.data.splitting import hold_out
-from sparserec_np.evaluation import evaluate
+from sparserec_np.evaluation.evaluate import evaluate
 
 TIMED = "movielens-small"
 TEST = 0.2

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from sparserec_np.data import Interactions, align, take_users
-from sparserec_np.evaluation import score
+from sparserec_np.evaluation.evaluate import score
 
 BLOCK = 256  # users that are ranked at a time
 TUNE_USERS = 4_000  # on whose valid items hyperparameters are compared

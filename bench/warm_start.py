@@ -21,7 +21,7 @@ import numpy as np
 
 from sparserec_np import SparseRec
 from sparserec_np.data import Interactions, from_pairs
-from sparserec_np.evaluation import evaluate
+from sparserec_np.evaluation.evaluate import evaluate
 from sparserec_np.runtime import load
 
 ANEW, OLD, ALL, NEW = "full fit", "old model as it is", "warm, all", "warm, new ones alone"

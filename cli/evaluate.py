@@ -51,13 +51,13 @@ def evaluate(
     All items are ranked for each user of the test file, but for those that the user has in the
     training files.
     """
-    from sparserec_np import evaluation
+    from sparserec_np.evaluation import evaluate
     from sparserec_np.runtime.model import load
 
     loaded = load(model)
     known = read_files(train, **reading, **times_of(loaded))
     wanted = read_files([test], **reading)
-    metrics = evaluation.evaluate(loaded, known, wanted, k=k, threads=threads)
+    metrics = evaluate.evaluate(loaded, known, wanted, k=k, threads=threads)
     if as_json:
         print_json(metrics)
         return

@@ -27,7 +27,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from sparserec_np.batch import Written
+    from sparserec_np.evaluation.batch_recommend import Written
     from sparserec_np.runtime.model import Model
 
 
@@ -156,7 +156,7 @@ def _to_everybody(
     threads: int | None,
     reading: dict[str, Any],
 ) -> Written:
-    from sparserec_np.batch import write_recommendations
+    from sparserec_np.evaluation.batch_recommend import write_recommendations
     from sparserec_np.modelfile.writer import check_writable
 
     check_writable(output)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         UnknownIdError,
     )
     from sparserec_np.estimator import SparseRec
-    from sparserec_np.evaluation import evaluate, ranking_scorer
+    from sparserec_np.evaluation.evaluate import evaluate, ranking_scorer
     from sparserec_np.retrieval.compiled_model import load_compiled
     from sparserec_np.runtime.model import Model, load
     from sparserec_np.tuning import tune
@@ -70,12 +70,12 @@ _HOME = {
     "SparseRec": "estimator",
     "SparseRecError": "errors",
     "UnknownIdError": "errors",
-    "evaluate": "evaluation",
+    "evaluate": "evaluation.evaluate",
     "hold_out": "data.splitting",
     "leave_last_out": "data.splitting",
     "load": "runtime.model",
     "load_compiled": "retrieval.compiled_model",
-    "ranking_scorer": "evaluation",
+    "ranking_scorer": "evaluation.evaluate",
     "read": "data",
     "tune": "tuning",
 }

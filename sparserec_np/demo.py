@@ -19,7 +19,7 @@ import numpy.typing as npt
 from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.estimator import SparseRec
-from sparserec_np.evaluation import evaluate, rank_by_popularity, score
+from sparserec_np.evaluation.evaluate import evaluate, rank_by_popularity, score
 from sparserec_np.runtime.model import load
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from sparserec_np.config import Config
 from sparserec_np.data import from_any
 from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError, UnknownIdError
-from sparserec_np.evaluation import ranking_scorer
+from sparserec_np.evaluation.evaluate import ranking_scorer
 from sparserec_np.modelfile import writer
 from sparserec_np.modelfile.arrays import ModelArrays
 from sparserec_np.runtime import load
@@ -344,7 +344,7 @@ class SparseRec:
             y: Not used, as in :meth:`fit`.
 
         Returns:
-            The mean over the users of ``X``; see :func:`sparserec_np.evaluation.evaluate`.
+            The mean over the users of ``X``; see :func:`sparserec_np.evaluation.evaluate.evaluate`.
 
         Raises:
             InputError: The estimator is not fitted, or ``X`` cannot be used.

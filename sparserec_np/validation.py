@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sparserec_np.config import Config
 from sparserec_np.data import Interactions, align, take_users
 from sparserec_np.errors import InputError
-from sparserec_np.evaluation import find_hits, ndcg
+from sparserec_np.evaluation.evaluate import find_hits, ndcg
 from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, histories, rank_all, top_k
 from sparserec_np.runtime.model import Model
 from sparserec_np.state import LANES, Rows
@@ -30,7 +30,7 @@ JUDGED_BY = (0.0, 0.75)
 
 
 class Validator:
-    """NDCG@20 on held-out interactions, by the protocol of :mod:`sparserec_np.evaluation`.
+    """NDCG@20 on held-out interactions, by the protocol of :mod:`sparserec_np.evaluation.evaluate`.
 
     Args:
         train: What is learned from: the histories, and what is left out of the rankings.

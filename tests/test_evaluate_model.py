@@ -6,10 +6,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from sparserec_np.batch import write_recommendations
 from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.errors import InputError, UnknownIdError
-from sparserec_np.evaluation import evaluate
+from sparserec_np.evaluation.batch_recommend import write_recommendations
+from sparserec_np.evaluation.evaluate import evaluate
 from sparserec_np.modelfile.writer import ModelArrays, Table, encode
 from sparserec_np.runtime import Model, load
 from sparserec_np.vocabulary import from_values
@@ -107,7 +107,7 @@ def test_evaluate_agrees_with_recommending_one_by_one(case, caplog):
 
 def test_batch_recommendation_agrees_with_recommending_one_by_one(case, tmp_path, monkeypatch):
     model, train, _ = case
-    monkeypatch.setattr("sparserec_np.batch._BLOCK", 9 * K)
+    monkeypatch.setattr("sparserec_np.evaluation.batch_recommend._BLOCK", 9 * K)
     path = tmp_path / "it's all.parquet"
     written = write_recommendations(model, train, path, k=K)
     stored: dict[int, list] = {}

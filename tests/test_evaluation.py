@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np import SparseRec, demo, evaluation, hold_out, read
+from sparserec_np import SparseRec, demo, hold_out, read
 from sparserec_np.data import Interactions
 from sparserec_np.errors import InputError
+from sparserec_np.evaluation import evaluate
 from sparserec_np.vocabulary import IntIds
 
 N_ITEMS = 40
@@ -64,7 +65,7 @@ def random_rankings():
     """Our metrics of random rankings by depth, the rankings, and the test items of each user."""
     ranked, rows = random_case(np.random.default_rng(3), n_users=60, k=20)
     counts = np.array([len(row) for row in rows])
-    ours = {k: evaluation.score(ranked[:, :k], relevant_items(rows), counts) for k in DEPTHS}
+    ours = {k: evaluate.score(ranked[:, :k], relevant_items(rows), counts) for k in DEPTHS}
     lists = [[i for i in row if i >= 0] for row in ranked.tolist()]
     return ours, lists, rows
 
@@ -73,7 +74,7 @@ def recommendations(data: Interactions, users: str):
     """The same for what a model that has learned from data recommends, one user at a time."""
     train, test = hold_out(data, fraction=0.2, seed=1)
     model = SparseRec(users=users, epochs=3).fit(train)
-    ours = {k: evaluation.evaluate(model.model_, train, test, k=k) for k in DEPTHS}
+    ours = {k: evaluate.evaluate(model.model_, train, test, k=k) for k in DEPTHS}
     served = np.flatnonzero(test.user_degrees())
     lists = [model.recommend(user, k=20)[0] for user in train.user_ids.take(served)]
     rows = np.split(test.items, test.indptr[1:-1])
@@ -141,7 +142,7 @@ def test_metrics_agree_with_ir_measures(rankings):
 @settings(deadline=None, max_examples=50)
 def test_metrics_follow_their_formulas(seed, n_users, k):
     ranked, rows = random_case(np.random.default_rng(seed), n_users, k)
-    ours = evaluation.score(ranked, relevant_items(rows), np.array([len(row) for row in rows]))
+    ours = evaluate.score(ranked, relevant_items(rows), np.array([len(row) for row in rows]))
     recalls, ndcgs, hit, reciprocal = [], [], [], []
     for row, test_items in zip(ranked.tolist(), rows, strict=True):
         ranks = [rank for rank, item in enumerate(row, start=1) if item in set(test_items)]
@@ -160,20 +161,20 @@ def test_metrics_follow_their_formulas(seed, n_users, k):
 
 def test_a_perfect_ranking_has_ndcg_one_even_with_fewer_test_items_than_k():
     ranked = np.array([[3, 5, 0, 1]], dtype=np.int32)
-    ours = evaluation.score(ranked, relevant_items([[3, 5]]), np.array([2]))
+    ours = evaluate.score(ranked, relevant_items([[3, 5]]), np.array([2]))
     assert ours["ndcg"] == 1.0
     assert ours["recall"] == 1.0
 
 
 def test_test_items_that_the_model_does_not_know_count_in_the_denominator():
     ranked = np.array([[3, 5]], dtype=np.int32)
-    ours = evaluation.score(ranked, relevant_items([[3, 5]]), np.array([4]))
+    ours = evaluate.score(ranked, relevant_items([[3, 5]]), np.array([4]))
     assert ours["recall"] == 0.5
 
 
 def test_users_without_test_items_are_left_out():
     ranked = np.array([[3], [7], [-1]], dtype=np.int32)
-    ours = evaluation.score(ranked, relevant_items([[3], [], [2]]), np.array([1, 0, 1]))
+    ours = evaluate.score(ranked, relevant_items([[3], [], [2]]), np.array([1, 0, 1]))
     assert ours["users"] == 2
     assert ours["hit_rate"] == 0.5
     assert ours["coverage"] == 1 / N_ITEMS
@@ -181,10 +182,10 @@ def test_users_without_test_items_are_left_out():
 
 def test_nothing_to_evaluate_is_said():
     with pytest.raises(InputError, match="no user has an item in the test data"):
-        evaluation.score(np.array([[3]], dtype=np.int32), relevant_items([[]]), np.array([0]))
+        evaluate.score(np.array([[3]], dtype=np.int32), relevant_items([[]]), np.array([0]))
 
 
 def test_the_popularity_ranking_leaves_out_what_a_user_has():
     train = relevant_items([[0, 1, 2], [1, 2], [2], list(range(N_ITEMS))])
-    ranked = evaluation.rank_by_popularity(train, k=3)
+    ranked = evaluate.rank_by_popularity(train, k=3)
     assert ranked.tolist() == [[3, 4, 5], [0, 3, 4], [1, 0, 3], [-1, -1, -1]]

@@ -19,7 +19,7 @@ from sparserec_np.config import Config
 from sparserec_np.data import Interactions, from_any, from_pairs, take_users
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.distributed import recommend_all
-from sparserec_np.evaluation import evaluate, rank
+from sparserec_np.evaluation.evaluate import evaluate, rank
 from sparserec_np.modelfile.arrays import ModelArrays
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.validation import RECENCIES, Validator

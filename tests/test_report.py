@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from sparserec_np import SparseRec, evaluate, load
 from sparserec_np.cli.app import app
 from sparserec_np.data import Interactions, align, from_pairs
-from sparserec_np.evaluation import rank_by_popularity, score
+from sparserec_np.evaluation.evaluate import rank_by_popularity, score
 from sparserec_np.fit_log import read_log
 from sparserec_np.report import Figures, figures, render
 from sparserec_np.report._figures import octaves

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparserec_np.batch import Written, write_recommendations, write_table
 from sparserec_np.data import (
     Interactions,
     NothingLeftError,
@@ -29,6 +28,7 @@ from sparserec_np.data import (
 from sparserec_np.distributed._folders import Folder, folder_at
 from sparserec_np.distributed._sources import check_seen
 from sparserec_np.errors import ClusterError
+from sparserec_np.evaluation.batch_recommend import Written, write_recommendations, write_table
 from sparserec_np.runtime.model import load
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sparserec_np.config import Config
 from sparserec_np.data import Interactions, align, positions_in, take_users
 from sparserec_np.errors import InputError
-from sparserec_np.evaluation import (
+from sparserec_np.evaluation.evaluate import (
     Ranking,
     find_hits,
     ndcg,

@@ -54,7 +54,7 @@ def write_recommendations(
     import duckdb
 
     from sparserec_np.data import align
-    from sparserec_np.evaluation import rank
+    from sparserec_np.evaluation.evaluate import rank
 
     aligned = align(interactions, model.user_ids, model.item_ids)
     known = aligned.interactions
