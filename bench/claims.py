@@ -23,21 +23,21 @@ from unittest.mock import patch
 import common
 import numpy as np
 
-from sparserec_np import trainer
-from sparserec_np.budget import plan_budget
-from sparserec_np.coding import empty_factor
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions
-from sparserec_np.defaults import config_for
 from sparserec_np.evaluation.evaluate import evaluate
-from sparserec_np.explore import no_growth
-from sparserec_np.kernels import run_batches
 from sparserec_np.modelfile import writer
 from sparserec_np.runtime import load
-from sparserec_np.start import starting_rows
-from sparserec_np.state import GROUPS, Items, Rows
-from sparserec_np.trainer import EpochRecord, Tables
-from sparserec_np.validation import Validator
+from sparserec_np.training import trainer
+from sparserec_np.training.budget import plan_budget
+from sparserec_np.training.config import Config
+from sparserec_np.training.defaults import config_for
+from sparserec_np.training.initialization import starting_rows
+from sparserec_np.training.kernels.arrays import GROUPS, Items, Rows
+from sparserec_np.training.kernels.bpr import run_batches
+from sparserec_np.training.kernels.sparse_coding import empty_factor
+from sparserec_np.training.prune_and_grow import no_growth
+from sparserec_np.training.trainer import EpochRecord, Tables
+from sparserec_np.training.validation import Validator
 
 DIM = 128
 DEFAULT = "NMF mask, exploration (as shipped)"

@@ -32,7 +32,7 @@ def start(data: str, users: str, started: float) -> Result:
     known, _ = common.load_for_test(data)
     reading = time.time() - began
     from sparserec_np import SparseRec
-    from sparserec_np.trainer import Run
+    from sparserec_np.training.trainer import Run
 
     def stop(*_: object) -> None:
         raise FirstEpoch

@@ -19,9 +19,9 @@ import common
 import numpy as np
 from common import MB, Result
 
-from sparserec_np.config import Config
-from sparserec_np.defaults import config_for
-from sparserec_np.trainer import start, train
+from sparserec_np.training.config import Config
+from sparserec_np.training.defaults import config_for
+from sparserec_np.training.trainer import start, train
 
 N_ITEMS = 20_000
 PER_USER = 50

@@ -19,14 +19,14 @@ import duckdb
 from common import MB, Result
 
 from sparserec_np import SparseRec
-from sparserec_np.budget import plan_budget
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions, read
 from sparserec_np.data.splitting import hold_out
-from sparserec_np.defaults import config_for
 from sparserec_np.modelfile import writer
-from sparserec_np.trainer import start, train
-from sparserec_np.validation import Validator
+from sparserec_np.training.budget import plan_budget
+from sparserec_np.training.config import Config
+from sparserec_np.training.defaults import config_for
+from sparserec_np.training.trainer import start, train
+from sparserec_np.training.validation import Validator
 
 DIM = 256
 WEIGHTS_A_ROW = 6.4

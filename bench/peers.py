@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import common
 from common import Result
 
-from sparserec_np.defaults import config_for
+from sparserec_np.training.defaults import config_for
 
 if TYPE_CHECKING:
     from sparserec_np import SparseRec

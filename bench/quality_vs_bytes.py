@@ -24,13 +24,13 @@ import rivals
 from common import Result, Results
 
 from sparserec_np import InputError, SparseRec, evaluate
-from sparserec_np.budget import plan_budget
 from sparserec_np.data import align
-from sparserec_np.defaults import config_for
 from sparserec_np.evaluation.evaluate import rank_by_popularity
 from sparserec_np.modelfile import writer
 from sparserec_np.runtime import load
-from sparserec_np.trainer import start, train
+from sparserec_np.training.budget import plan_budget
+from sparserec_np.training.defaults import config_for
+from sparserec_np.training.trainer import start, train
 from sparserec_np.utils.sizes import parse_size
 
 DATA = ("gowalla", "movielens-1m", "lastfm", "amazon-sports")

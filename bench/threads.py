@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit, prange, set_num_threads
 from peers import triples_model
 
-from sparserec_np.records import EpochRecord
+from sparserec_np.training.state import EpochRecord
 
 THREADS = (1, 2)
 TWO_CORES = 1.75  # times that arithmetic is at least faster with two threads on two cores

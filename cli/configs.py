@@ -63,7 +63,7 @@ def check_ranges(hyperparameters: dict[str, Any]) -> None:
     """
     import dataclasses
 
-    from sparserec_np.config import Config
+    from sparserec_np.training.config import Config
     from sparserec_np.utils.sizes import parse_size
 
     if hyperparameters.keys() >= _BUDGET:

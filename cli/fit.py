@@ -120,11 +120,11 @@ def fit(
     A file is CSV, TSV, Parquet or JSON lines, also compressed; several are read as one. The columns
     are found by their usual names, or named by the options below.
     """
-    from sparserec_np.checkpoint import clear
     from sparserec_np.estimator import SparseRec
-    from sparserec_np.fit_log import write_log
     from sparserec_np.modelfile.writer import check_writable
     from sparserec_np.runtime.model import load
+    from sparserec_np.training.checkpoint import clear
+    from sparserec_np.training.epoch_log import write_log
 
     started = time.perf_counter()
     reading, hyperparameters = apart(options)
@@ -192,7 +192,7 @@ def _spread(files: tuple[str, ...], reading: dict[str, Any]) -> Any:
 
 def _check_checkpoints(folder: str | None, every: str, resume: bool) -> None:
     """Find out now whether checkpoints can be kept, not after the reading."""
-    from sparserec_np.checkpoint import check_folder, parse_every
+    from sparserec_np.training.checkpoint import check_folder, parse_every
 
     parse_every(every)
     if folder is not None:

@@ -58,9 +58,9 @@ def report(
     The page is a single HTML file that loads nothing, so it can be kept and sent around. It scores
     the model as evaluate does.
     """
-    from sparserec_np.fit_log import read_log
     from sparserec_np.report import check_installed, figures, render
     from sparserec_np.runtime.model import load
+    from sparserec_np.training.epoch_log import read_log
     from sparserec_np.utils.atomic_write import check_writable, write
 
     check_installed()

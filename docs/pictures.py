@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from sparserec_np import SparseRec
-from sparserec_np.config import Config
 from sparserec_np.data import from_pairs
 from sparserec_np.demo import generate
-from sparserec_np.trainer import start
+from sparserec_np.training.config import Config
+from sparserec_np.training.trainer import start
 
 # Colours for a file looked at alone; within the pages static/pages.css sets the same variables.
 _STYLE = """<style>

@@ -24,7 +24,7 @@ from sparserec_np.runtime.model import load
 
 if TYPE_CHECKING:
     from sparserec_np.runtime.model import Model
-    from sparserec_np.trainer import EpochRecord
+    from sparserec_np.training.trainer import EpochRecord
 
 N_USERS = 3000
 N_ITEMS = 1080

@@ -160,7 +160,7 @@ def _caches() -> tuple[dict[str, Any], str | None]:
     if _module("numba") is None:
         return {"numba": None}, None
     try:
-        from sparserec_np.kernels import run_batches
+        from sparserec_np.training.kernels.bpr import run_batches
 
         folder = Path(str(run_batches.stats.cache_path))
     except (ImportError, RuntimeError, AttributeError) as error:

@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from sparserec_np import warm_start as warm
-from sparserec_np.budget import plan_budget
-from sparserec_np.checkpoint import Checkpoints, check_folder, parse_every
-from sparserec_np.config import Config
 from sparserec_np.data import from_any
-from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation.evaluate import ranking_scorer
 from sparserec_np.modelfile import writer
 from sparserec_np.modelfile.arrays import ModelArrays
 from sparserec_np.runtime import load
 from sparserec_np.runtime.model import Recommendation
-from sparserec_np.stages import Engine, Fit
-from sparserec_np.trainer import EpochRecord, thread_count
+from sparserec_np.training import warm_start as warm
+from sparserec_np.training.budget import plan_budget
+from sparserec_np.training.checkpoint import Checkpoints, check_folder, parse_every
+from sparserec_np.training.config import Config
+from sparserec_np.training.defaults import config_for
+from sparserec_np.training.fit import Engine, Fit
+from sparserec_np.training.trainer import EpochRecord, thread_count
 from sparserec_np.vocabulary import Id, IdSequence
 
 
@@ -43,7 +43,7 @@ class SparseRec:
         epochs: Passes over the data. None: chosen by validation, on ``valid`` if it is given to
             :meth:`fit`, else on a tenth of each user's interactions; the model is then trained
             anew on everything.
-        learning_rate: See :class:`sparserec_np.config.Config`, as for all that follow.
+        learning_rate: See :class:`sparserec_np.training.config.Config`, as for all that follow.
         reg: L2 penalty.
         candidates: Items that a negative is the best scored of.
         history_exponent: Scales a history of ``|H|`` items by ``|H|^-history_exponent``.
@@ -62,7 +62,7 @@ class SparseRec:
 
     Attributes:
         model_: The fitted model, :class:`sparserec_np.Model`, read back from the bytes of the file.
-        history_: One :class:`sparserec_np.trainer.EpochRecord` an epoch, of all stages.
+        history_: One :class:`sparserec_np.training.trainer.EpochRecord` an epoch, of all stages.
         best_epoch_: Number of epochs that the model was trained for.
         recency_: Recency of the model, chosen or given.
         best_ndcg_: NDCG@20 on the validation part at that epoch, or None.
@@ -166,7 +166,7 @@ class SparseRec:
             resume: Go on from the last checkpoint in the folder, if there is one. The model is the
                 same to the byte as without the interruption.
             warm_start: A model file to continue from. Its ids stay, its hyperparameters hold where
-                nothing else is given, and few epochs do; see :mod:`sparserec_np.warm_start`.
+                nothing else is given, and few epochs do; see :mod:`sparserec_np.training.warm_start`.
             dask: Train on a cluster, by the address of its scheduler or a ``distributed.Client``;
                 see :mod:`sparserec_np.distributed`. The model is the same to the byte. Paths in
                 ``X`` are then read by the workers, and ``interactions_`` has no histories.

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from sparserec_np.checkpoint import differing
 from sparserec_np.errors import InputError, missing_extra
+from sparserec_np.training.checkpoint import differing
 from sparserec_np.utils import atomic_write
 from sparserec_np.utils.log import logger
 

@@ -1,7 +1,7 @@
 """Search for hyperparameters: trials on a validation part, the first of them the defaults.
 
 What comes out is as good as the defaults on that part or better. The search is centred on what
-:func:`sparserec_np.defaults.config_for` makes of the data; trials that fall behind are given up.
+:func:`sparserec_np.training.defaults.config_for` makes of the data; trials that fall behind are given up.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparserec_np.budget import Budget, plan_budget
-from sparserec_np.checkpoint import identity
-from sparserec_np.config import MAX_DIM, Config
 from sparserec_np.data import Interactions, from_any
 from sparserec_np.data.splitting import hold_out
-from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
 from sparserec_np.modelfile import writer
-from sparserec_np.records import EpochRecord, Tables
 from sparserec_np.runtime import load
-from sparserec_np.stages import HELD_OUT
-from sparserec_np.trainer import start, thread_count, train
+from sparserec_np.training.budget import Budget, plan_budget
+from sparserec_np.training.checkpoint import identity
+from sparserec_np.training.config import MAX_DIM, Config
+from sparserec_np.training.defaults import config_for
+from sparserec_np.training.fit import HELD_OUT
+from sparserec_np.training.state import EpochRecord, Tables
+from sparserec_np.training.trainer import start, thread_count, train
+from sparserec_np.training.validation import Validator
 from sparserec_np.trials import (
     Trial,
     check_storage,
@@ -37,7 +38,6 @@ from sparserec_np.trials import (
     search,
 )
 from sparserec_np.utils.sizes import parse_size
-from sparserec_np.validation import Validator
 
 if TYPE_CHECKING:
     import optuna

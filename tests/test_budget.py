@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np import SparseRec
-from sparserec_np.budget import MOST_DENSE, WEIGHTS_A_ROW, plan_budget
-from sparserec_np.config import Config
 from sparserec_np.errors import InputError
+from sparserec_np.training.budget import MOST_DENSE, WEIGHTS_A_ROW, plan_budget
+from sparserec_np.training.config import Config
 
 DATA = twins.random_interactions(15, n_users=150, n_items=400, mean=10)
 ROWS = {"history": 400, "embedding": 550}

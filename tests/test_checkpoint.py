@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from sparserec_np import SparseRec
-from sparserec_np.checkpoint import KEPT, Every, check_folder, clear, parse_every
 from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.errors import InputError
+from sparserec_np.training.checkpoint import KEPT, Every, check_folder, clear, parse_every
 
 SMALL = {"dim": 16, "sparsity": 0.7, "exploration": 0.3}
 

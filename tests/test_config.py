@@ -9,9 +9,9 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from sparserec_np import config
-from sparserec_np.config import Config
 from sparserec_np.errors import InputError
+from sparserec_np.training import config
+from sparserec_np.training.config import Config
 
 
 def test_defaults_are_in_range_and_fit_in_json():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sparserec_np.data import from_pairs
-from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
+from sparserec_np.training.defaults import config_for
 
 
 def data(n_users: int, n_items: int, a_user: int):

@@ -16,19 +16,20 @@ from typing import Any
 import pytest
 
 import sparserec_np
-from sparserec_np import config, data, fit_log, records, report
+from sparserec_np import data, report
+from sparserec_np.training import config, epoch_log, state
 from sparserec_np.web import export
 
 NAMES: dict[str, Any] = {
     **{name: getattr(sparserec_np, name) for name in sparserec_np.__all__ if name[0] != "_"},
     "Config": config.Config,
-    "EpochRecord": records.EpochRecord,
+    "EpochRecord": state.EpochRecord,
     "export_web": export.export_web,
     "figures": report.figures,
     "from_any": data.from_any,
-    "read_log": fit_log.read_log,
+    "read_log": epoch_log.read_log,
     "render": report.render,
-    "write_log": fit_log.write_log,
+    "write_log": epoch_log.write_log,
 }
 ARRAYS = re.compile(r"NDArray|ndarray|Recommendation\b")
 SHAPE = re.compile(r"(int|float|bool)(\d*|p)(\[| array| scores)|cosines of|:meth:`recommend`")

@@ -16,9 +16,9 @@ from sklearn.base import clone
 
 import sparserec_np
 from sparserec_np import SparseRec
-from sparserec_np.config import Config
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import InputError, UnknownIdError
+from sparserec_np.training.config import Config
 
 FAST = {"dim": 16, "epochs": 2, "sweeps": 1}
 

@@ -7,8 +7,8 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np.explore import explore, growth_buffer, no_growth, sample_rows
-from sparserec_np.state import Growth, Rows
+from sparserec_np.training.kernels.arrays import Growth, Rows
+from sparserec_np.training.prune_and_grow import explore, growth_buffer, no_growth, sample_rows
 
 SQUARE = 0.01
 

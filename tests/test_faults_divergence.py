@@ -9,12 +9,13 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from sparserec_np import SparseRec, trainer
+from sparserec_np import SparseRec
 from sparserec_np.data import Interactions, from_pairs
-from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
-from sparserec_np.rollback import LastGood
-from sparserec_np.state import Rows
+from sparserec_np.training import trainer
+from sparserec_np.training.defaults import config_for
+from sparserec_np.training.divergence import LastGood
+from sparserec_np.training.kernels.arrays import Rows
 
 USERS = ["history", "embedding"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sparserec_np import InputError
-from sparserec_np.fit_log import read_log, write_log
-from sparserec_np.records import EpochRecord
+from sparserec_np.training.epoch_log import read_log, write_log
+from sparserec_np.training.state import EpochRecord
 
 
 def test_a_log_comes_back_as_it_was(tmp_path):

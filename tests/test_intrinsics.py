@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from sparserec_np.intrinsics import step_row
-from sparserec_np.state import WIDTH
+from sparserec_np.training.kernels.arrays import WIDTH
+from sparserec_np.training.kernels.intrinsics import step_row
 
 
 @njit

@@ -10,11 +10,11 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np import kernels
-from sparserec_np.explore import no_growth
-from sparserec_np.gradients import BLOCK
-from sparserec_np.start import empty_rows
-from sparserec_np.state import GROUPS, PARTS, Growth, Items, Step, workspace
+from sparserec_np.training.initialization import empty_rows
+from sparserec_np.training.kernels import bpr
+from sparserec_np.training.kernels.arrays import GROUPS, PARTS, Growth, Items, Step, workspace
+from sparserec_np.training.kernels.gradients import BLOCK
+from sparserec_np.training.prune_and_grow import no_growth
 
 DIM, POOL = 12, 40
 LEARNING_RATE, REG = 0.05, 0.01
@@ -70,7 +70,7 @@ class Batch:
         }
         order = rng.permutation(np.flatnonzero(data.user_degrees()))
         starts = np.empty(order.size + 1, np.int64)
-        n_groups = kernels.cut_groups(order, data.user_degrees(), starts)
+        n_groups = bpr.cut_groups(order, data.user_degrees(), starts)
         assert 1 < n_groups <= GROUPS
         self.groups = [part.tolist() for part in np.split(order, starts[1:n_groups])]
         self.item_growth, self.user_growth = self._growth(33), self._growth(data.n_users)
@@ -79,8 +79,8 @@ class Batch:
             self.item_reg, DIM, self.history, candidates, POOL, 600, 600 * 2 * 5
         )
         starts = starts[: n_groups + 1]
-        turns = kernels.take_turns(starts, data.user_degrees()[order])
-        self.loss, self.triples = kernels.run_batches(
+        turns = bpr.take_turns(starts, data.user_degrees()[order])
+        self.loss, self.triples = bpr.run_batches(
             0, 1, starts, order, turns, data.indptr, data.items, *self.items, self.users,
             self.history,
             Step(
@@ -266,7 +266,7 @@ def test_cut_groups(degrees, random):
     random.shuffle(order)
     order, degrees = np.array(order, np.int64), np.array(degrees, np.int64)
     starts = np.empty(order.size + 1, np.int64)
-    n = kernels.cut_groups(order, degrees, starts)
+    n = bpr.cut_groups(order, degrees, starts)
     groups = [part.tolist() for part in np.split(order, starts[1:n])] if n else []
     assert starts[n] == order.size
     assert groups == twins.cut_groups(order, degrees)
@@ -275,7 +275,7 @@ def test_cut_groups(degrees, random):
 def test_the_largest_groups_of_a_batch_are_taken_first():
     sizes = np.array([1, 1, 5, 2, 9, 1, 1, 1, 1, 1, 4, 3, 3], np.int64)
     starts = np.array([0, 2, *range(3, sizes.size + 1)], np.int64)  # the first group has two users
-    turns = kernels.take_turns(starts, sizes)
+    turns = bpr.take_turns(starts, sizes)
     assert turns.tolist() == [[3, 1, 0, 2, 4, 5, 6, 7], [1, 2, 3, 0, 4, 5, 6, 7]]
 
 
@@ -285,4 +285,4 @@ def test_most_weights(above):
     rows = twins.random_rows(np.random.default_rng(4), 20, DIM, 5)
     long = [had for had in twins.as_histories(data) if len(had) > above]
     most = max((np.diff(rows.indptr)[had].sum() for had in long), default=0)
-    assert kernels.most_weights(data.indptr, data.items, rows.indptr, above) == most
+    assert bpr.most_weights(data.indptr, data.items, rows.indptr, above) == most

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 import twins
 
-from sparserec_np import InputError, coding, nmf
-from sparserec_np.coding import Factor
+from sparserec_np import InputError
 from sparserec_np.data import drop_rare, read
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.distributed._mesh import Listener, Mesh, PeerLostError
 from sparserec_np.distributed._sources import cuts, part_of, read_together
-from sparserec_np.explore import explore
-from sparserec_np.selection import threshold
-from sparserec_np.start import starting_rows
-from sparserec_np.state import Growth, Rows
+from sparserec_np.training import nmf
+from sparserec_np.training.initialization import starting_rows
+from sparserec_np.training.kernels import sparse_coding
+from sparserec_np.training.kernels.arrays import Growth, Rows
+from sparserec_np.training.kernels.selection import threshold
+from sparserec_np.training.kernels.sparse_coding import Factor
+from sparserec_np.training.prune_and_grow import explore
 from sparserec_np.utils.communicator import ALONE, Peers
 
 
@@ -218,9 +220,9 @@ def test_items_are_coded_by_the_sums_of_all(data, monkeypatch):
     _, by_item = next(nmf._transposed(data, data.nnz))
     item_scale = nmf._inverse_root(data.item_degrees())
     user_scale = nmf._inverse_root(data.user_degrees())
-    gram = coding.empty_gram(8)
+    gram = sparse_coding.empty_gram(8)
     nmf._fill_gram(gram, expected[0])
-    items = coding.empty_factor(data.n_items, 3)
+    items = sparse_coding.empty_factor(data.n_items, 3)
     nmf._code_items_together(by_item, item_scale, user_scale, expected[0], gram, items, ALONE)
     np.testing.assert_array_equal(items.counts, expected[1].counts)
     np.testing.assert_array_equal(items.values, expected[1].values)

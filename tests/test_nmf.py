@@ -11,8 +11,8 @@ import pytest
 import twins
 from sklearn.decomposition import NMF
 
-from sparserec_np import nmf
-from sparserec_np.coding import (
+from sparserec_np.training import nmf
+from sparserec_np.training.kernels.sparse_coding import (
     CODING_PASSES,
     Factor,
     Gram,
@@ -20,7 +20,7 @@ from sparserec_np.coding import (
     empty_gram,
     half_sweep,
 )
-from sparserec_np.nmf import factorise
+from sparserec_np.training.nmf import factorise
 from sparserec_np.utils.parallel import thread_count
 
 CLEAR_REFS = Path("/proc/self/clear_refs")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from sparserec_np.randomness import GOLDEN, below, mix
+from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
 
 
 @njit

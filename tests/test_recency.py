@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 import sparserec_np
 from sparserec_np import InputError, SparseRec, runtime_stdlib
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions, from_any, from_pairs, take_users
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.distributed import recommend_all
 from sparserec_np.evaluation.evaluate import evaluate, rank
 from sparserec_np.modelfile.arrays import ModelArrays
 from sparserec_np.modelfile.writer import encode
-from sparserec_np.validation import RECENCIES, Validator
+from sparserec_np.training.config import Config
+from sparserec_np.training.validation import RECENCIES, Validator
 
 Make = Callable[..., ModelArrays]
 
@@ -225,8 +225,8 @@ def test_the_validator_chooses_the_best_of_all(frame: pd.DataFrame, fitted: Spar
 
 def tables_of(estimator: SparseRec, data: Interactions):
     """Tables of a short training."""
-    from sparserec_np.defaults import config_for
-    from sparserec_np.trainer import start, train
+    from sparserec_np.training.defaults import config_for
+    from sparserec_np.training.trainer import start, train
 
     config = config_for(data, {"dim": 16, "epochs": estimator.epochs})
     begin = start(data, config, 16, (8 * data.n_items, 0))

@@ -19,10 +19,10 @@ from sparserec_np import SparseRec, evaluate, load
 from sparserec_np.cli.app import app
 from sparserec_np.data import Interactions, align, from_pairs
 from sparserec_np.evaluation.evaluate import rank_by_popularity, score
-from sparserec_np.fit_log import read_log
 from sparserec_np.report import Figures, figures, render
 from sparserec_np.report._figures import octaves
 from sparserec_np.runtime.model import Model
+from sparserec_np.training.epoch_log import read_log
 
 NASTY = '<script src="http://evil.example/x.js">alert(1)</script> & "tea"'
 HTML = "{http://www.w3.org/1999/xhtml}"

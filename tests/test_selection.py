@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np.selection import ABS, NEVER, threshold
+from sparserec_np.training.kernels.selection import ABS, NEVER, threshold
 
 MAGNITUDES = st.one_of(
     st.integers(-3, 3).map(float),  # ties and zeros, -0.0 among them

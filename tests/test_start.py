@@ -7,8 +7,8 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np.coding import Factor
-from sparserec_np.start import empty_rows, starting_rows
+from sparserec_np.training.initialization import empty_rows, starting_rows
+from sparserec_np.training.kernels.sparse_coding import Factor
 
 NORM, SQUARE, SEED = 0.3, 0.01, 99
 GOLDEN = 0x9E3779B97F4A7C15

@@ -116,7 +116,7 @@ with contextlib.suppress(InputError):  # it diverges, again and again
     silent = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (silent.returncode, silent.stdout, silent.stderr) == (0, "", "")
     heard = subprocess.run([sys.executable, "-c", code, "loud"], capture_output=True, text=True)
-    assert "WARNING:sparserec_np.rollback:the training diverged" in heard.stderr
+    assert "WARNING:sparserec_np.training.divergence:the training diverged" in heard.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

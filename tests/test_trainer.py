@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import twins
 
-from sparserec_np.config import Config
 from sparserec_np.errors import InputError
-from sparserec_np.kernels import GROUP_POSITIVES
-from sparserec_np.trainer import Run, Tables, start, thread_count, train
+from sparserec_np.training.config import Config
+from sparserec_np.training.kernels.bpr import GROUP_POSITIVES
+from sparserec_np.training.trainer import Run, Tables, start, thread_count, train
 
 USERS = ["history", "embedding"]
 ODD = {

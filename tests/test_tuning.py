@@ -10,8 +10,8 @@ import pytest
 
 from sparserec_np import SparseRec, evaluate, hold_out
 from sparserec_np.data import from_pairs
-from sparserec_np.defaults import config_for
 from sparserec_np.errors import InputError
+from sparserec_np.training.defaults import config_for
 from sparserec_np.tuning import tune
 
 

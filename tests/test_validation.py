@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import twins
 
-from sparserec_np import validation
-from sparserec_np.config import Config
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import InputError
-from sparserec_np.start import empty_rows
-from sparserec_np.state import Items
-from sparserec_np.trainer import Tables
-from sparserec_np.validation import K, Validator
+from sparserec_np.training import validation
+from sparserec_np.training.config import Config
+from sparserec_np.training.initialization import empty_rows
+from sparserec_np.training.kernels.arrays import Items
+from sparserec_np.training.trainer import Tables
+from sparserec_np.training.validation import K, Validator
 
 N_USERS, N_ITEMS, DIM, EXPONENT, POWER = 50, 45, 8, 0.5, 0.875
 HISTORY = Config(history_exponent=EXPONENT, history_power=POWER)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 import sparserec_np
 from sparserec_np import SparseRec
 from sparserec_np.cli.app import app
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions, from_pairs, merge
 from sparserec_np.errors import InputError, ModelFileError
 from sparserec_np.modelfile.reader import open_model
-from sparserec_np.warm_start import continue_from, hyperparameters, widen
+from sparserec_np.training.config import Config
+from sparserec_np.training.warm_start import continue_from, hyperparameters, widen
 
 USERS = ["history", "embedding"]
 SMALL = {"dim": 32, "sparsity": 0.75}

@@ -10,16 +10,16 @@ from distributed import get_worker
 from distributed.comm.addressing import get_address_host
 from numpy.typing import NDArray
 
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions, ReadReport
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.distributed._mesh import Listener, Mesh
 from sparserec_np.distributed._sources import read_together
-from sparserec_np.records import Tables
-from sparserec_np.start import empty_rows
-from sparserec_np.state import Items, Rows
-from sparserec_np.trainer import DivergedError, Run, start, thread_count
-from sparserec_np.validation import Validator
+from sparserec_np.training.config import Config
+from sparserec_np.training.initialization import empty_rows
+from sparserec_np.training.kernels.arrays import Items, Rows
+from sparserec_np.training.state import Tables
+from sparserec_np.training.trainer import DivergedError, Run, start, thread_count
+from sparserec_np.training.validation import Validator
 from sparserec_np.vocabulary import Ids
 
 
@@ -128,7 +128,7 @@ class Member:
         self._run = Run(self._tables, self._data[name], config, self._peers)
 
     def epoch(self, epoch: int, rate: float) -> tuple[tuple[float, int, int], Part]:
-        """Do one epoch; see :meth:`sparserec_np.trainer.Run.epoch`."""
+        """Do one epoch; see :meth:`sparserec_np.training.trainer.Run.epoch`."""
         assert self._run is not None
         done = self._run.epoch(epoch, rate)
         self._tables = self._run.tables

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions, from_any
 from sparserec_np.distributed._cluster import connected
 from sparserec_np.distributed._member import Facts, Part
 from sparserec_np.distributed._sources import Files, Spread, cuts, merged_report, part_of
 from sparserec_np.distributed._team import Team
-from sparserec_np.records import Tables
-from sparserec_np.stages import Engine, Judge
-from sparserec_np.start import empty_rows
-from sparserec_np.state import Rows
-from sparserec_np.trainer import Run
+from sparserec_np.training.config import Config
+from sparserec_np.training.fit import Engine, Judge
+from sparserec_np.training.initialization import empty_rows
+from sparserec_np.training.kernels.arrays import Rows
+from sparserec_np.training.state import Tables
+from sparserec_np.training.trainer import Run
 from sparserec_np.vocabulary import Ids, IntIds, StrIds
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions, align, positions_in, take_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation.evaluate import (
@@ -24,13 +23,14 @@ from sparserec_np.evaluation.evaluate import (
     recall,
     score,
 )
-from sparserec_np.trainer import start, thread_count
+from sparserec_np.training.config import Config
+from sparserec_np.training.trainer import start, thread_count
 from sparserec_np.utils.log import logger
 
 if TYPE_CHECKING:
     from sparserec_np.modelfile.arrays import Table
-    from sparserec_np.records import EpochRecord
     from sparserec_np.runtime.model import Model
+    from sparserec_np.training.state import EpochRecord
 
 Figures: TypeAlias = "dict[str, Any]"
 Ints: TypeAlias = "npt.NDArray[np.int64]"

@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sparserec_np.selection import ABS, NEVER, select
-from sparserec_np.state import Growth, Rows
+from sparserec_np.training.kernels.arrays import Growth, Rows
+from sparserec_np.training.kernels.selection import ABS, NEVER, select
 from sparserec_np.utils.communicator import ALONE, Peers
 
 _ONE = np.uint64(1)  # places are unsigned: so compiled code need not look whether they wrap around

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions
+from sparserec_np.training.config import Config
 from sparserec_np.utils.log import logger
 
 _log = logger(__name__)

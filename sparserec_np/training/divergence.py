@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.config import Config
 from sparserec_np.errors import InputError
-from sparserec_np.records import State, Tables
+from sparserec_np.training.config import Config
+from sparserec_np.training.state import State, Tables
 from sparserec_np.utils.log import logger
 
 _log = logger(__name__)

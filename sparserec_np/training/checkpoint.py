@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from sparserec_np._version import __version__
 from sparserec_np.data import Interactions
 from sparserec_np.errors import InputError
-from sparserec_np.records import Chosen, EpochRecord, State, Tables
-from sparserec_np.state import Items, Rows
+from sparserec_np.training.kernels.arrays import Items, Rows
+from sparserec_np.training.state import Chosen, EpochRecord, State, Tables
 from sparserec_np.utils import atomic_write
 from sparserec_np.utils.log import logger
 from sparserec_np.vocabulary import Ids, IntIds, StrIds

@@ -15,16 +15,27 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions
-from sparserec_np.explore import explore, growth_buffer, no_growth, sample_rows
-from sparserec_np.kernels import GROUP_POSITIVES, cut_groups, most_weights, run_batches, take_turns
-from sparserec_np.nmf import factorise
-from sparserec_np.records import EpochRecord, State, Tables
-from sparserec_np.rollback import DivergedError, LastGood, slowed
-from sparserec_np.start import empty_rows, factor_width, history_weights, starting_rows
-from sparserec_np.state import Growth, Items, Step, Workspace, workspace
-from sparserec_np.together import Crowd
+from sparserec_np.training.config import Config
+from sparserec_np.training.divergence import DivergedError, LastGood, slowed
+from sparserec_np.training.initialization import (
+    empty_rows,
+    factor_width,
+    history_weights,
+    starting_rows,
+)
+from sparserec_np.training.kernels.arrays import Growth, Items, Step, Workspace, workspace
+from sparserec_np.training.kernels.bpr import (
+    GROUP_POSITIVES,
+    cut_groups,
+    most_weights,
+    run_batches,
+    take_turns,
+)
+from sparserec_np.training.nmf import factorise
+from sparserec_np.training.prune_and_grow import explore, growth_buffer, no_growth, sample_rows
+from sparserec_np.training.sharded_batches import Crowd
+from sparserec_np.training.state import EpochRecord, State, Tables
 from sparserec_np.utils.communicator import ALONE, Peers
 from sparserec_np.utils.log import logger
 from sparserec_np.utils.parallel import thread_count

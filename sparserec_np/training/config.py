@@ -1,6 +1,6 @@
 """Every hyperparameter, its range and its meaning, in one place.
 
-The values here are those for data of middling size; :func:`sparserec_np.defaults.config_for` fits
+The values here are those for data of middling size; :func:`sparserec_np.training.defaults.config_for` fits
 them to the data at hand.
 """
 

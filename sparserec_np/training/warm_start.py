@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions, align, positions_in, union_of
 from sparserec_np.errors import InputError
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.reader import open_model
-from sparserec_np.records import Tables
-from sparserec_np.start import empty_rows
-from sparserec_np.state import Items, Rows
+from sparserec_np.training.config import Config
+from sparserec_np.training.initialization import empty_rows
+from sparserec_np.training.kernels.arrays import Items, Rows
+from sparserec_np.training.state import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

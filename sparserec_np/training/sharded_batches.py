@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
-from sparserec_np.kernels import choose_batch, finish_batch
-from sparserec_np.records import Tables
-from sparserec_np.state import GROUPS, Growth, Rows, Step, Workspace
+from sparserec_np.training.kernels.arrays import GROUPS, Growth, Rows, Step, Workspace
+from sparserec_np.training.kernels.bpr import choose_batch, finish_batch
+from sparserec_np.training.state import Tables
 from sparserec_np.utils.communicator import Peers
 
 
@@ -57,7 +57,7 @@ class Crowd:
         item_growth: Growth,
         user_growth: Growth,
     ) -> tuple[float, int]:
-        """Train on some batches; see :func:`sparserec_np.kernels.run_batches`.
+        """Train on some batches; see :func:`sparserec_np.training.kernels.bpr.run_batches`.
 
         Args:
             first: First batch.

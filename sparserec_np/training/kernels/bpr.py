@@ -26,7 +26,7 @@ on, a call counts references to each of its arrays.
 of ``x`` is gathered in ``dx`` on the way and passed on at the end: to the user's own row, or to all
 rows of the history. With history users ``x`` is the sum of the history, bent
 (:mod:`sparserec_np.retrieval.signed_power`), and a positive ``i`` is scored by ``x`` without its own part.
-Its negative is chosen beforehand, by :mod:`sparserec_np.negatives`.
+Its negative is chosen beforehand, by :mod:`sparserec_np.training.kernels.negatives`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from sparserec_np.gradients import apply_part, lay_out, record, span
-from sparserec_np.intrinsics import SEATS, step_row, take, task_of
-from sparserec_np.negatives import ONE, add, choose_group, compose_group, scale_of
 from sparserec_np.retrieval.signed_power import bend, slope
-from sparserec_np.state import GROUPS, LANES, PARTS, Items
+from sparserec_np.training.kernels.arrays import GROUPS, LANES, PARTS, Items
+from sparserec_np.training.kernels.gradients import apply_part, lay_out, record, span
+from sparserec_np.training.kernels.intrinsics import SEATS, step_row, take, task_of
+from sparserec_np.training.kernels.negatives import ONE, add, choose_group, compose_group, scale_of
 
 GROUP_POSITIVES = 512  # a group takes no further user once it has so many positives
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sparserec_np.errors import InputError
-from sparserec_np.records import EpochRecord
+from sparserec_np.training.state import EpochRecord
 from sparserec_np.utils import atomic_write
 
 _TYPES: dict[str, Any] = {"stage": str, "ndcg": (int, float, type(None))}

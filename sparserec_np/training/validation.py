@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions, align, take_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation.evaluate import find_hits, ndcg
 from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, histories, rank_all, top_k
 from sparserec_np.runtime.model import Model
-from sparserec_np.state import LANES, Rows
-from sparserec_np.trainer import Tables
+from sparserec_np.training.config import Config
+from sparserec_np.training.kernels.arrays import LANES, Rows
+from sparserec_np.training.trainer import Tables
 from sparserec_np.utils.communicator import ALONE, Peers
 from sparserec_np.vocabulary import IntIds
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparserec_np.state import Items, Rows
+from sparserec_np.training.kernels.arrays import Items, Rows
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Chosen(NamedTuple):
     ndcg: float | None
     """NDCG@20 of it; None where nothing was held out."""
     recency: float
-    """Recency of the histories; see :class:`sparserec_np.config.Config`."""
+    """Recency of the histories; see :class:`sparserec_np.training.config.Config`."""
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ against the other factor, so memory beyond the interactions is ``O((n_users + n_
 dim^2)``, no ``n x dim`` array exists at any moment. Where the same interactions by item would take
 more than 32 MB, they are made anew in each sweep, for some items at a time.
 
-A half-sweep codes all rows of one side by :mod:`sparserec_np.coding`. They are independent, so they
+A half-sweep codes all rows of one side by :mod:`sparserec_np.training.kernels.sparse_coding`. They are independent, so they
 run in parallel and give the same bits for any number of threads. The start is ``dim`` seed items,
 drawn by their number of users: a user has dimension c if it had the c-th seed. What the first
 sweeps find is overwritten by the last ones, so they make do with half the width, in half the time.
@@ -25,7 +25,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from sparserec_np.coding import (
+from sparserec_np.data import Interactions, stretches
+from sparserec_np.training.kernels.sparse_coding import (
     ROWS_PER_TASK,
     Factor,
     Gram,
@@ -39,7 +40,6 @@ from sparserec_np.coding import (
     scratch,
     solve,
 )
-from sparserec_np.data import Interactions, stretches
 from sparserec_np.utils.communicator import ALONE, Peers
 
 _WIDE_SWEEPS = 3  # the last sweeps, which code rows in their whole width

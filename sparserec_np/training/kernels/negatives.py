@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sparserec_np.intrinsics import dot_lanes, prefetch, prefetch_to_write
-from sparserec_np.randomness import GOLDEN, below, mix
 from sparserec_np.retrieval.signed_power import bend
+from sparserec_np.training.kernels.intrinsics import dot_lanes, prefetch, prefetch_to_write
+from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
 
 DRAWS = 32  # tries to find a uniform negative before a positive is passed over
 
@@ -145,7 +145,7 @@ def choose_group(
 
     ``g`` is the place of the group in its batch, ``number`` the number of its first user, which the
     random numbers depend on; ``group`` has the rows of its users in ``indptr`` and ``users``. The
-    rest is as :func:`sparserec_np.kernels.run_batches` has it.
+    rest is as :func:`sparserec_np.training.kernels.bpr.run_batches` has it.
     """
     compose_group(g, group, indptr, interactions, rows, weight, users, history, step, w, w.lanes[g])
     bits = mix(step.seed + GOLDEN * np.uint64(number + 1))

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sparserec_np.intrinsics import prefetch, prefetch_to_write, step_row
-from sparserec_np.state import PARTS
+from sparserec_np.training.kernels.arrays import PARTS
+from sparserec_np.training.kernels.intrinsics import prefetch, prefetch_to_write, step_row
 
 BLOCK = np.uint64(16)  # rows that lie in the same part, so that two parts share few cache lines
 _AHEAD = np.uint64(8)  # records between asking for a row and changing it

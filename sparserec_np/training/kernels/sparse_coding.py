@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from sparserec_np.intrinsics import SEATS, prefetch, take, task_of
+from sparserec_np.training.kernels.intrinsics import SEATS, prefetch, take, task_of
 
 ROWS_PER_TASK = 256  # rows that a thread takes at a time: some have many more columns than others
 CODING_PASSES = 4  # coordinate-descent passes over the support of a row

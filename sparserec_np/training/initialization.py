@@ -8,10 +8,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sparserec_np.coding import Factor
-from sparserec_np.randomness import GOLDEN, below, mix
-from sparserec_np.selection import NEVER, threshold
-from sparserec_np.state import Rows
+from sparserec_np.training.kernels.arrays import Rows
+from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
+from sparserec_np.training.kernels.selection import NEVER, threshold
+from sparserec_np.training.kernels.sparse_coding import Factor
 from sparserec_np.utils.communicator import ALONE, Peers
 
 _NMF_ROOM = 1.5  # entries a row in the factors, in budgets a row: the best of them become the mask

@@ -19,7 +19,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from sparserec_np.state import LANES, WIDTH
+from sparserec_np.training.kernels.arrays import LANES, WIDTH
 
 SEATS = 16  # where threads may begin to look for tasks
 

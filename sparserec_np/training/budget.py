@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparserec_np.checkpoint import file_checksum, identity
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions
 from sparserec_np.errors import InputError
 from sparserec_np.modelfile import writer
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.writer import SizePlan
-from sparserec_np.state import Rows
-from sparserec_np.trainer import Tables
+from sparserec_np.training.checkpoint import file_checksum, identity
+from sparserec_np.training.config import Config
+from sparserec_np.training.kernels.arrays import Rows
+from sparserec_np.training.trainer import Tables
 from sparserec_np.utils.log import logger
 from sparserec_np.utils.sizes import parse_size
 
@@ -56,7 +56,7 @@ class Budget:
         choose: bool,
         warm_start: str | Path | None,
     ) -> dict[str, Any]:
-        """What a checkpoint must be of, to go on from; see :mod:`sparserec_np.checkpoint`."""
+        """What a checkpoint must be of, to go on from; see :mod:`sparserec_np.training.checkpoint`."""
         old = None if warm_start is None else file_checksum(warm_start)
         named = {
             **self.config.to_dict(),

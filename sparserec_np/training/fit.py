@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from sparserec_np.checkpoint import Checkpoints, Progress
-from sparserec_np.config import Config
 from sparserec_np.data import Interactions, from_any
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import ClusterError
-from sparserec_np.records import Chosen, EpochRecord, State, Tables
-from sparserec_np.trainer import Run, start, train
+from sparserec_np.training.checkpoint import Checkpoints, Progress
+from sparserec_np.training.config import Config
+from sparserec_np.training.state import Chosen, EpochRecord, State, Tables
+from sparserec_np.training.trainer import Run, start, train
+from sparserec_np.training.validation import Validator
 from sparserec_np.utils.log import logger
-from sparserec_np.validation import Validator
 
 _log = logger(__name__)
 
@@ -31,7 +31,7 @@ class Result(NamedTuple):
 
 
 class Judge(Protocol):
-    """What says how good tables are; see :class:`sparserec_np.validation.Validator`."""
+    """What says how good tables are; see :class:`sparserec_np.training.validation.Validator`."""
 
     chooses_recency: bool
 
@@ -54,7 +54,7 @@ class Engine:
     def start(
         self, data: Interactions, config: Config, dim: int, weights: tuple[int, int]
     ) -> Tables:
-        """Make the tables that training starts from; see :func:`sparserec_np.trainer.start`."""
+        """Make the tables that training starts from; see :func:`sparserec_np.training.trainer.start`."""
         return start(data, config, dim, weights)
 
     def hold_out(
