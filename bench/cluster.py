@@ -34,7 +34,7 @@ from distributed import Client, LocalCluster
 
 from sparserec_np import SparseRec
 from sparserec_np.distributed import recommend_all
-from sparserec_np.distributed._training import DaskEngine
+from sparserec_np.distributed.training import DaskEngine
 
 WORKERS = (1, 2, 4)
 EPOCHS = {"history": 20, "embedding": 5}

@@ -183,7 +183,7 @@ class SparseRec:
         if dask is None:
             engine: AbstractContextManager[Engine] = nullcontext(Engine())
         else:
-            from sparserec_np.distributed._training import training_on
+            from sparserec_np.distributed.training import training_on
 
             engine = training_on(dask, threads=_plain(self.threads))
         keep = checkpoint, checkpoint_every, resume

@@ -24,7 +24,7 @@ from workers import Workers, cluster
 from sparserec_np import ClusterError, SparseRec
 from sparserec_np.cli.app import run
 from sparserec_np.distributed import _team, recommend_all
-from sparserec_np.distributed._team import Team
+from sparserec_np.distributed.team import Team
 
 SIZES = {"history": "5KB", "embedding": "9KB"}
 

@@ -14,8 +14,8 @@ import twins
 from sparserec_np import InputError
 from sparserec_np.data import drop_rare, read
 from sparserec_np.data.splitting import hold_out
-from sparserec_np.distributed._mesh import Listener, Mesh, PeerLostError
-from sparserec_np.distributed._sources import cuts, part_of, read_together
+from sparserec_np.distributed.communicator import Listener, Mesh, PeerLostError
+from sparserec_np.distributed.sharding import cuts, part_of, read_together
 from sparserec_np.training import nmf
 from sparserec_np.training.initialization import starting_rows
 from sparserec_np.training.kernels import sparse_coding

@@ -7,7 +7,7 @@ need the extra ``[dask]``. See ``docs/distributed.md`` for what they cost.
 
 from __future__ import annotations
 
-from sparserec_np.distributed._recommend import recommend_all
-from sparserec_np.distributed._sources import Files
+from sparserec_np.distributed.batch_recommend import recommend_all
+from sparserec_np.distributed.sharding import Files
 
 __all__ = ["Files", "recommend_all"]

@@ -25,8 +25,8 @@ from sparserec_np.data import (
     read,
     take_users,
 )
-from sparserec_np.distributed._folders import Folder, folder_at
-from sparserec_np.distributed._sources import check_seen
+from sparserec_np.distributed.folders import Folder, folder_at
+from sparserec_np.distributed.sharding import check_seen
 from sparserec_np.errors import ClusterError
 from sparserec_np.evaluation.batch_recommend import Written, write_recommendations, write_table
 from sparserec_np.runtime.model import load
@@ -82,7 +82,7 @@ def recommend_all(
             sources = [path for path, _ in list_files(interactions)]
         if dask is None:
             return _work(_here, sources, whole, folder, k, threads, options)
-        from sparserec_np.distributed._cluster import connected
+        from sparserec_np.distributed.cluster import connected
 
         with connected(dask) as client:
 
@@ -144,7 +144,7 @@ def _on(client: Any, function: Callable[..., Any], calls: list[tuple[Any, ...]])
     from dask.delayed import delayed
     from distributed.scheduler import KilledWorker
 
-    from sparserec_np.distributed._cluster import lost_scheduler
+    from sparserec_np.distributed.cluster import lost_scheduler
 
     tasks = [delayed(function, pure=False)(*args) for args in calls]
     try:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions, ReadReport
 from sparserec_np.data.splitting import hold_out
-from sparserec_np.distributed._mesh import Listener, Mesh
-from sparserec_np.distributed._sources import read_together
+from sparserec_np.distributed.communicator import Listener, Mesh
+from sparserec_np.distributed.sharding import read_together
 from sparserec_np.training.config import Config
 from sparserec_np.training.initialization import empty_rows
 from sparserec_np.training.kernels.arrays import Items, Rows

@@ -20,9 +20,9 @@ from distributed import Client, Future, wait
 from distributed import TimeoutError as DaskTimeoutError
 from distributed.scheduler import KilledWorker
 
-from sparserec_np.distributed._cluster import check_workers, lost_scheduler, workers
-from sparserec_np.distributed._member import Member
-from sparserec_np.distributed._mesh import PeerLostError
+from sparserec_np.distributed.cluster import check_workers, lost_scheduler, workers
+from sparserec_np.distributed.communicator import PeerLostError
+from sparserec_np.distributed.worker import Member
 from sparserec_np.errors import ClusterError, SparseRecError
 from sparserec_np.utils.log import logger
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from sparserec_np.data import Interactions, from_any
-from sparserec_np.distributed._cluster import connected
-from sparserec_np.distributed._member import Facts, Part
-from sparserec_np.distributed._sources import Files, Spread, cuts, merged_report, part_of
-from sparserec_np.distributed._team import Team
+from sparserec_np.distributed.cluster import connected
+from sparserec_np.distributed.sharding import Files, Spread, cuts, merged_report, part_of
+from sparserec_np.distributed.team import Team
+from sparserec_np.distributed.worker import Facts, Part
 from sparserec_np.training.config import Config
 from sparserec_np.training.fit import Engine, Judge
 from sparserec_np.training.initialization import empty_rows
