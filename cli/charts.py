@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sparserec_np.errors import InputError, missing_extra
 
 if TYPE_CHECKING:
-    from sparserec_np.tuning import Tuned
+    from sparserec_np.tuning.tune import Tuned
 
 _FORMATS = (".png", ".svg", ".pdf")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from sparserec_np.training.trainer import EpochRecord
-    from sparserec_np.tuning import Trial
+    from sparserec_np.tuning.tune import Trial
 
 _WIDE = 110  # columns of a terminal where figures have room for full words
 

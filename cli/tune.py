@@ -31,7 +31,7 @@ from .tables import kilobytes, print_table
 
 if TYPE_CHECKING:
     from sparserec_np.data import Interactions
-    from sparserec_np.tuning import Tuned
+    from sparserec_np.tuning.tune import Tuned
 
 
 @click.command(no_args_is_help=True, short_help="Search for hyperparameters that suit the data.")
@@ -145,7 +145,7 @@ def _search(
     interactions: Interactions, budgets: Sequence[str | None], *, trials: int, **options: Any
 ) -> tuple[list[Tuned], bool]:
     """Search for each size, from what suited the one before; return whether Ctrl-C ended it."""
-    from sparserec_np.tuning import tune as search
+    from sparserec_np.tuning.tune import tune as search
 
     found: list[Tuned] = []
     for budget in budgets:
@@ -196,7 +196,7 @@ def _check(
     seed: int,
 ) -> None:
     """Find what cannot be now, not after the search."""
-    from sparserec_np.tuning import check_storage
+    from sparserec_np.tuning.tune import check_storage
     from sparserec_np.utils import atomic_write
 
     for budget in budgets:

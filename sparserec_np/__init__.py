@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sparserec_np.evaluation.evaluate import evaluate, ranking_scorer
     from sparserec_np.retrieval.compiled_model import load_compiled
     from sparserec_np.runtime.model import Model, load
-    from sparserec_np.tuning import tune
+    from sparserec_np.tuning.tune import tune
 
 __all__ = [
     "ClusterError",
@@ -77,7 +77,7 @@ _HOME = {
     "load_compiled": "retrieval.compiled_model",
     "ranking_scorer": "evaluation.evaluate",
     "read": "data",
-    "tune": "tuning",
+    "tune": "tuning.tune",
 }
 
 

@@ -25,7 +25,6 @@ LAYERS = [
     "distributed",
     "estimator",
     "adapters",
-    "trials",
     "tuning",
     "demo",
     "report",

@@ -20,7 +20,7 @@ from sparserec_np.cli.app import app
 from sparserec_np.data import Interactions, align, from_pairs
 from sparserec_np.evaluation.evaluate import rank_by_popularity, score
 from sparserec_np.report import Figures, figures, render
-from sparserec_np.report._figures import octaves
+from sparserec_np.report.figures import octaves
 from sparserec_np.runtime.model import Model
 from sparserec_np.training.epoch_log import read_log
 

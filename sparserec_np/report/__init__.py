@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from sparserec_np.report._figures import Figures, figures
-from sparserec_np.report._page import check_installed, render
+from sparserec_np.report.figures import Figures, figures
+from sparserec_np.report.page import check_installed, render
 
 __all__ = ["Figures", "check_installed", "figures", "render"]

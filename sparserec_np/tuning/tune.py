@@ -27,7 +27,7 @@ from sparserec_np.training.fit import HELD_OUT
 from sparserec_np.training.state import EpochRecord, Tables
 from sparserec_np.training.trainer import start, thread_count, train
 from sparserec_np.training.validation import Validator
-from sparserec_np.trials import (
+from sparserec_np.tuning.trials import (
     Trial,
     check_storage,
     finished,

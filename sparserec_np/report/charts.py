@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from sparserec_np.report._figures import Figures
+    from sparserec_np.report.figures import Figures
 
 _MODEL, _OTHER, _INK, _LINE = "#000001", "#000002", "#000003", "#000004"
 _VARIABLES = {_MODEL: "--model", _OTHER: "--other", _INK: "--ink", _LINE: "--line"}

@@ -7,8 +7,8 @@ from typing import Any
 
 from sparserec_np._version import __version__
 from sparserec_np.errors import missing_extra
-from sparserec_np.report._charts import draw
-from sparserec_np.report._figures import Figures
+from sparserec_np.report.charts import draw
+from sparserec_np.report.figures import Figures
 
 _PARTS = {
     "header": "header: layout, config, facts",
