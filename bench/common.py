@@ -65,10 +65,10 @@ def data_folder() -> Path:
 def load(name: str) -> Parts:
     """Read the three parts of a data set."""
     if name == GENERATED:
-        from sparserec_np import demo
+        from sparserec_np.data import synthetic
         from sparserec_np.data.splitting import hold_out
 
-        everything = demo.generate().interactions
+        everything = synthetic.generate().interactions
         few = take_users(everything, np.arange(min(400, everything.n_users)))
         rest, test = hold_out(few, fraction=0.2)
         train, valid = hold_out(rest, fraction=0.1)

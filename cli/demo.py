@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import MODEL, common_options, json_option, print_json
 from .progress import show_epochs
 from .tables import kilobytes
+
+if TYPE_CHECKING:
+    from sparserec_np.data import Interactions
+    from sparserec_np.data.synthetic import DemoData
+    from sparserec_np.runtime import Model
+    from sparserec_np.training.state import EpochRecord
 
 _METRICS = ("recall", "ndcg", "hit_rate", "mrr", "coverage")
 _WATCHED = 8
@@ -36,18 +44,112 @@ def demo(output: Path, seed: int, threads: int | None, as_json: bool) -> None:
     writes the model file, scores the file against a popularity ranking, and recommends to two of
     the fans.
     """
-    from sparserec_np.demo import run
     from sparserec_np.modelfile.writer import check_writable
 
     check_writable(output)
     with show_epochs() as on_epoch:
-        outcome = run(output, seed=seed, threads=threads, on_epoch=on_epoch)
+        outcome = run_demo(output, seed=seed, threads=threads, on_epoch=on_epoch)
     if as_json:
         print_json(outcome)
     elif sys.stdout.isatty():
         _draw(outcome)
     else:
         _write(outcome)
+
+
+def run_demo(
+    path: Path,
+    *,
+    seed: int = 0,
+    threads: int | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> dict[str, Any]:
+    """Do the whole job: generate, hold out, fit, save, load the file, evaluate, recommend.
+
+    Args:
+        path: Where to write the model file.
+        seed: Of the data, the split and the training.
+        threads: Number of threads; None for all cores.
+        on_epoch: Called after each epoch of the training.
+
+    Returns:
+        A summary that JSON can hold: counts of the data, the file, its weights and bytes, the
+        metrics of the model and of a popularity ranking on the held-out part, and for two users
+        what they watched and what the model recommends.
+    """
+    from sparserec_np.data.splitting import hold_out
+    from sparserec_np.data.synthetic import N_ITEMS, N_USERS, generate
+    from sparserec_np.estimator import SparseRec
+    from sparserec_np.evaluation.evaluate import evaluate, rank_by_popularity, score
+    from sparserec_np.runtime import load
+
+    data = generate(seed)
+    train, test = hold_out(data.interactions, fraction=0.2, seed=seed)
+    started = time.perf_counter()
+    SparseRec(seed=seed, threads=threads).fit(train, labels=data.titles, on_epoch=on_epoch).save(
+        path
+    )
+    fit_seconds = time.perf_counter() - started
+    model = load(path)
+    popular = rank_by_popularity(train, k=20)
+    return {
+        "interactions": data.interactions.nnz,
+        "users": N_USERS,
+        "items": N_ITEMS,
+        "held_out": test.nnz,
+        "fit_seconds": fit_seconds,
+        "model": str(path),
+        "model_bytes": path.stat().st_size,
+        "weights": model.info()["weights"],
+        "metrics": evaluate(model, train, test, k=20, threads=threads),
+        "popularity": score(popular, test, test.user_degrees()),
+        "examples": [_example(model, data, train, test, user) for user in _two_users(data, train)],
+    }
+
+
+def _two_users(data: DemoData, train: Interactions) -> tuple[int, int]:
+    """Return the user with the plainest taste and the one with the most mixed, both active."""
+    import numpy as np
+
+    active = np.flatnonzero(train.user_degrees() >= 20)
+    strongest = data.tastes[active].max(axis=1)
+    return int(active[strongest.argmax()]), int(active[strongest.argmin()])
+
+
+def _example(
+    model: Model, data: DemoData, train: Interactions, test: Interactions, user: int
+) -> dict[str, Any]:
+    def films(part: Interactions) -> list[int]:
+        return part.item_ids.take(part.items[part.indptr[user] : part.indptr[user + 1]])
+
+    (user_id,) = train.user_ids.take([user])
+    if model.users == "history":
+        ids, scores = model.recommend(history=films(train), k=8)
+    else:
+        ids, scores = model.recommend(user=user_id, k=8, exclude=films(train))
+    held = set(films(test))
+    return {
+        "user": user_id,
+        "fond_of": _main_tastes(data, user),
+        "watched": [_film(data, film) for film in films(train)],
+        "recommended": [
+            {**_film(data, film), "score": float(score), "held_out": film in held}
+            for film, score in zip(ids, scores, strict=True)
+        ],
+    }
+
+
+def _main_tastes(data: DemoData, user: int) -> dict[str, float]:
+    """Share of each kind that is worth naming, the fondest first."""
+    from sparserec_np.data.synthetic import KINDS
+
+    shares = {KINDS[kind]: round(float(data.tastes[user, kind]), 2) for kind in range(len(KINDS))}
+    named = sorted(shares.items(), key=lambda share: -share[1])
+    return {kind: share for kind, share in named if share >= 0.05}
+
+
+def _film(data: DemoData, film: int) -> dict[str, Any]:
+    return {"id": film, "title": data.titles[film], "kind": data.kinds[film]}
 
 
 def _data(outcome: dict[str, Any]) -> str:

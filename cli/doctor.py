@@ -18,7 +18,7 @@ def doctor(as_json: bool) -> int:
 
     The exit code is 1 if something is wrong, with a line on stderr for each such thing.
     """
-    from sparserec_np.doctor import examine
+    from .installation import examine
 
     found = examine()
     if as_json:

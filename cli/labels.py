@@ -50,9 +50,9 @@ def read_labels(spec: str) -> list[tuple[str, str]]:
 
 def labels_by_id(rows: list[tuple[str, str]]) -> dict[int | str, str]:
     """Key the titles by ids: as text and, where an id can be one, as an integer."""
-    from sparserec_np.vocabulary import IntIds
+    from sparserec_np.vocabulary import RangeIds
 
-    integers = IntIds.from_range(0, 0)
+    integers = RangeIds(0, 0)
     labels: dict[int | str, str] = {}
     for text, title in rows:
         labels[text] = title

@@ -24,7 +24,8 @@ from sparserec_np.training.checkpoint import Checkpoints, check_folder, parse_ev
 from sparserec_np.training.config import Config
 from sparserec_np.training.defaults import config_for
 from sparserec_np.training.fit import Engine, Fit
-from sparserec_np.training.trainer import EpochRecord, thread_count
+from sparserec_np.training.trainer import EpochRecord
+from sparserec_np.utils.parallel import thread_count
 from sparserec_np.vocabulary import Id, IdSequence
 
 

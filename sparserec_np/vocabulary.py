@@ -2,8 +2,9 @@
 
 The internal index of a user or an item is the rank of its id in ascending order: integers
 numerically, strings by their UTF-8 bytes (which is the order of Python's ``str`` too). Keeping the
-ids sorted makes them small on disk (see ``codec``), lets a lookup be a binary search over the
-mapped file, and gives the same internal order whatever order the data came in.
+ids sorted makes them small on disk (:mod:`sparserec_np.modelfile.strings`), lets a lookup be a
+binary search over the mapped file, and gives the same internal order whatever order the data came
+in.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from sparserec_np.errors import InputError
+from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -57,7 +59,7 @@ class Ids(ABC):
 
     @abstractmethod
     def take(self, positions: npt.ArrayLike) -> list[Any]:
-        """Give the ids at some internal indices.
+        """Return the ids at some internal indices.
 
         Args:
             positions: Integers of shape [n], each in [0, len(self)).
@@ -77,6 +79,42 @@ class Ids(ABC):
             InputError: The ids are integers and ``text`` is not one.
         """
 
+    @abstractmethod
+    def column(self, positions: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
+        """Return the ids at some internal indices as an array: int64, or ``str`` objects."""
+
+    @abstractmethod
+    def select(self, positions: npt.NDArray[np.int64]) -> Ids:
+        """Return the vocabulary of the ids at some internal indices, int64, ascending."""
+
+    def slice(self, first: int, last: int) -> Ids:
+        """Return the vocabulary of the ids at the internal indices ``first`` to ``last - 1``."""
+        return self.select(np.arange(first, last))
+
+    @abstractmethod
+    def union(self, other: Ids) -> Ids:
+        """Return the vocabulary of all ids of two; strings, if one of them has strings."""
+
+    @abstractmethod
+    def positions_in(self, other: Ids) -> npt.NDArray[np.int64]:
+        """Find every id in another vocabulary.
+
+        Integers and strings that read the same are one id here: which of both a file gives depends
+        on the other ids in it.
+
+        Returns:
+            int64 array of shape [len(self)], -1 where ``other`` lacks the id.
+        """
+
+    @abstractmethod
+    def as_strings(self) -> StrIds:
+        """Return the vocabulary with every id as a string."""
+
+    @property
+    @abstractmethod
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """The arrays that ``IntIds`` or ``StrIds``, whichever :attr:`kind` says, is made from."""
+
     def _checked(self, positions: npt.ArrayLike) -> npt.NDArray[np.int64]:
         found = np.asarray(positions, dtype=np.int64)
         if found.size and not found.view(np.uint64).max() < len(self):  # negative ones are huge
@@ -84,59 +122,19 @@ class Ids(ABC):
         return found
 
 
-class IntIds(Ids):
-    """Integer ids in the whole range of int64.
-
-    Args:
-        values: int64 array of shape [n], strictly ascending. Kept, not copied.
-    """
+class _Integers(Ids):
+    """What integer vocabularies have in common, however they are kept."""
 
     kind = "int"
 
-    def __init__(self, values: npt.NDArray[np.int64]) -> None:
-        """Keep ``values``; see the class."""
-        self._values: npt.NDArray[np.int64] | None = values
-        self._start = 0
-        self._count = len(values)
-
-    @classmethod
-    def from_range(cls, start: int, count: int) -> IntIds:
-        """Give the ids ``start`` to ``start + count - 1``, which take no memory."""
-        ids = cls(np.empty(0, dtype=np.int64))
-        ids._values, ids._start, ids._count = None, start, count
-        return ids
-
     @property
+    @abstractmethod
     def values(self) -> npt.NDArray[np.int64]:
-        """int64 array of shape [n], strictly ascending; made anew at each use for a range."""
-        if self._values is not None:
-            return self._values
-        return np.arange(self._count, dtype=np.int64) + self._start
-
-    def __len__(self) -> int:
-        return self._count
-
-    def locate(self, ids: IdSequence) -> npt.NDArray[np.int64]:
-        """Find ids by subtraction or binary search; see :meth:`Ids.locate`."""
-        wanted, valid = _as_int64(ids)
-        if self._count == 0:
-            return np.full(len(wanted), -1, dtype=np.int64)
-        if self._values is None:
-            found = wanted - np.int64(self._start)  # wraps around, so that one comparison will do
-            hit = found.view(np.uint64) < np.uint64(self._count)
-        else:
-            found = np.searchsorted(self._values, wanted).astype(np.int64, copy=False)
-            np.minimum(found, self._count - 1, out=found)
-            hit = self._values[found] == wanted
-        if valid is not None:
-            hit &= valid
-        return np.where(hit, found, -1)
+        """int64 array of shape [n], strictly ascending."""
 
     def take(self, positions: npt.ArrayLike) -> list[int]:
-        """Give the ids at some positions as Python integers; see :meth:`Ids.take`."""
-        chosen = self._checked(positions)
-        taken = chosen + self._start if self._values is None else self._values[chosen]
-        return taken.tolist()  # type: ignore[no-any-return]
+        """Return the ids at some positions as Python integers; see :meth:`Ids.take`."""
+        return self.column(self._checked(positions)).tolist()  # type: ignore[no-any-return]
 
     def parse(self, text: str) -> int:
         """Read an integer; see :meth:`Ids.parse`."""
@@ -145,6 +143,100 @@ class IntIds(Ids):
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 40):
             raise InputError(f"the ids are integers, but {text[:40]!r} is not one")
         return int(literal)
+
+    def select(self, positions: npt.NDArray[np.int64]) -> IntIds:
+        """Return the vocabulary of some ids; see :meth:`Ids.select`."""
+        return IntIds(self.column(positions))
+
+    def union(self, other: Ids) -> Ids:
+        """Return the vocabulary of all ids of two; see :meth:`Ids.union`."""
+        if isinstance(other, _Integers):
+            return IntIds(np.union1d(self.values, other.values))
+        return self.as_strings().union(other)
+
+    def positions_in(self, other: Ids) -> npt.NDArray[np.int64]:
+        """Find every id in another vocabulary; see :meth:`Ids.positions_in`."""
+        return other.locate(self.values if other.kind == "int" else list(map(str, self._listed())))
+
+    def as_strings(self) -> StrIds:
+        """Return the ids as Python writes them; see :meth:`Ids.as_strings`."""
+        return strings_from_bytes(sorted(str(value).encode() for value in self._listed()))
+
+    @property
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """The integers; see :attr:`Ids.arrays`."""
+        return (self.values,)
+
+    def _listed(self) -> list[int]:
+        listed: list[int] = self.values.tolist()
+        return listed
+
+
+class IntIds(_Integers):
+    """Integer ids in the whole range of int64.
+
+    Args:
+        values: int64 array of shape [n], strictly ascending. Kept, not copied.
+    """
+
+    def __init__(self, values: npt.NDArray[np.int64]) -> None:
+        """Keep ``values``; see the class."""
+        self._values = values
+
+    @property
+    def values(self) -> npt.NDArray[np.int64]:
+        """int64 array of shape [n], strictly ascending."""
+        return self._values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def locate(self, ids: IdSequence) -> npt.NDArray[np.int64]:
+        """Find ids by binary search; see :meth:`Ids.locate`."""
+        wanted, valid = _as_int64(ids)
+        if not len(self):
+            return np.full(len(wanted), -1, dtype=np.int64)
+        found = np.searchsorted(self._values, wanted).astype(np.int64, copy=False)
+        np.minimum(found, len(self) - 1, out=found)
+        hit = self._values[found] == wanted
+        return np.where(hit if valid is None else hit & valid, found, -1)
+
+    def column(self, positions: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        """Return the ids at some positions, int64; see :meth:`Ids.column`."""
+        return self._values[positions]
+
+
+class RangeIds(_Integers):
+    """The ids ``start`` to ``start + count - 1``, which take no memory.
+
+    Args:
+        start: The smallest id.
+        count: How many there are.
+    """
+
+    def __init__(self, start: int, count: int) -> None:
+        """Keep the two numbers; see the class."""
+        self._start = start
+        self._count = count
+
+    @property
+    def values(self) -> npt.NDArray[np.int64]:
+        """int64 array of shape [n], strictly ascending; made anew at each use."""
+        return np.arange(self._count, dtype=np.int64) + self._start
+
+    def __len__(self) -> int:
+        return self._count
+
+    def locate(self, ids: IdSequence) -> npt.NDArray[np.int64]:
+        """Find ids by subtraction; see :meth:`Ids.locate`."""
+        wanted, valid = _as_int64(ids)
+        found = wanted - np.int64(self._start)  # wraps around, so that one comparison will do
+        hit = found.view(np.uint64) < np.uint64(self._count)
+        return np.where(hit if valid is None else hit & valid, found, -1)
+
+    def column(self, positions: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        """Return the ids at some positions, int64; see :meth:`Ids.column`."""
+        return positions.astype(np.int64) + self._start
 
 
 class StrIds(Ids):
@@ -168,13 +260,15 @@ class StrIds(Ids):
 
     def __getitem__(self, position: int) -> bytes:
         """UTF-8 bytes of the id at ``position``: what a binary search compares."""
+        if not 0 <= position < len(self):
+            raise IndexError(f"position must be in [0, {len(self)})")
         return self.blob[self.offsets[position] : self.offsets[position + 1]].tobytes()
 
     def locate(self, ids: IdSequence) -> npt.NDArray[np.int64]:
         """Find ids by binary search, or by a dict if there are many; see :meth:`Ids.locate`."""
         wanted = ids.tolist() if isinstance(ids, np.ndarray) else ids
         if len(wanted) > _SEARCHES_WORTH_A_DICT * len(self):
-            position_of = {id_: p for p, id_ in enumerate(self.take(np.arange(len(self))))}
+            position_of = {id_: p for p, id_ in enumerate(self._listed())}
             found = [position_of.get(id_, -1) if isinstance(id_, str) else -1 for id_ in wanted]
         else:
             found = [self._search(id_) for id_ in wanted]
@@ -193,15 +287,70 @@ class StrIds(Ids):
         return position if position < len(self) and self[position] == key else -1
 
     def take(self, positions: npt.ArrayLike) -> list[str]:
-        """Give the ids at some positions as strings; see :meth:`Ids.take`."""
+        """Return the ids at some positions as strings; see :meth:`Ids.take`."""
         chosen = self._checked(positions)
         starts, ends = self.offsets[chosen].tolist(), self.offsets[chosen + 1].tolist()
         blob = self.blob.data
         return [str(blob[a:b], "utf-8") for a, b in zip(starts, ends, strict=True)]
 
     def parse(self, text: str) -> str:
-        """Any text is an id; see :meth:`Ids.parse`."""
+        """Return the text: any is an id; see :meth:`Ids.parse`."""
         return text
+
+    def column(self, positions: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
+        """Return the ids at some positions as ``str`` objects; see :meth:`Ids.column`."""
+        return np.array(self.take(positions), dtype=object)
+
+    def select(self, positions: npt.NDArray[np.int64]) -> StrIds:
+        """Return the vocabulary of some ids; see :meth:`Ids.select`."""
+        lengths = np.diff(self.offsets)[positions]
+        blob = self.blob[entries_of_rows(self.offsets, positions)]
+        return StrIds(blob, indptr_from_counts(lengths))
+
+    def slice(self, first: int, last: int) -> StrIds:
+        """Return the vocabulary of a range of the ids, without a copy; see :meth:`Ids.slice`."""
+        offsets = self.offsets[first : last + 1]
+        return StrIds(self.blob[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+    def union(self, other: Ids) -> StrIds:
+        """Return the vocabulary of all ids of two; see :meth:`Ids.union`."""
+        return strings_from_bytes(sorted({*self, *other.as_strings()}))
+
+    def positions_in(self, other: Ids) -> npt.NDArray[np.int64]:
+        """Find every id in another vocabulary; see :meth:`Ids.positions_in`."""
+        if other.kind == "str":
+            return other.locate(self._listed())
+        return other.locate([int(text) if _is_integer(text) else text for text in self._listed()])
+
+    def as_strings(self) -> StrIds:
+        """Return the vocabulary itself; see :meth:`Ids.as_strings`."""
+        return self
+
+    @property
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """Bytes and offsets; see :attr:`Ids.arrays`."""
+        return self.blob, self.offsets
+
+    def _listed(self) -> list[str]:
+        return self.take(np.arange(len(self)))
+
+
+def concatenated(parts: Sequence[Ids]) -> Ids:
+    """Put vocabularies of one kind together, each of which ends before the next one begins.
+
+    Args:
+        parts: At least one.
+    """
+    arrays = [part.arrays for part in parts]
+    if parts[0].kind == "int":
+        return IntIds(np.concatenate([values for (values,) in arrays]))
+    lengths = np.concatenate([np.diff(offsets) for _, offsets in arrays])
+    return StrIds(np.concatenate([blob for blob, _ in arrays]), indptr_from_counts(lengths))
+
+
+def from_arrays(kind: str, arrays: Sequence[npt.NDArray[Any]]) -> Ids:
+    """Make a vocabulary of what its :attr:`Ids.arrays` and :attr:`Ids.kind` gave."""
+    return IntIds(*arrays) if kind == "int" else StrIds(*arrays)
 
 
 def from_values(values: Iterable[Any]) -> Ids:
@@ -252,9 +401,14 @@ def _from_strings(unique: set[str]) -> StrIds:
 
 def strings_from_bytes(encoded: Sequence[bytes]) -> StrIds:
     """Put UTF-8 strings, already unique and ascending, one after the other."""
-    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
-    np.cumsum([len(value) for value in encoded], out=offsets[1:])
-    return StrIds(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
+    lengths = np.array([len(value) for value in encoded], dtype=np.int64)
+    return StrIds(np.frombuffer(b"".join(encoded), dtype=np.uint8), indptr_from_counts(lengths))
+
+
+def _is_integer(text: str) -> bool:
+    """Tell whether text is an integer as Python writes it."""
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and text == str(int(text))
 
 
 def _int64_or_error(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -11,8 +11,9 @@ import pickle
 import numpy as np
 import pytest
 
-from sparserec_np import SparseRec, demo, evaluate, hold_out, load
+from sparserec_np import SparseRec, evaluate, hold_out, load
 from sparserec_np.data import Interactions, from_pairs
+from sparserec_np.data.synthetic import generate
 from sparserec_np.errors import InputError
 
 pytestmark = pytest.mark.adapters
@@ -23,7 +24,7 @@ K = 20
 @pytest.fixture(scope="module")
 def parts() -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """Training and test pairs of 400 film fans, every test item known to the training data."""
-    data = demo.generate().interactions
+    data = generate().interactions
     train, test = hold_out(data, fraction=0.2, seed=0)
     known = set(pairs_of(train, 400))
     items = {item for _, item in known}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numba
 import pytest
 
-from sparserec_np.utils import cores, parallel
+from sparserec_np.utils import parallel
 
 
 @pytest.mark.parametrize(
@@ -60,20 +60,20 @@ def test_granted(tmp_path: Path, own: str, files: dict[str, str], expected: int 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (tmp_path / "own").write_text(own)
-    assert cores.granted(tmp_path / "groups", tmp_path / "own") == expected
+    assert parallel.granted_cores(tmp_path / "groups", tmp_path / "own") == expected
 
 
 def test_without_control_groups_nothing_limits(tmp_path: Path) -> None:
-    assert cores.granted(tmp_path, tmp_path / "not there") is None
+    assert parallel.granted_cores(tmp_path, tmp_path / "not there") is None
 
 
 def test_threads_are_those_granted_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     there = numba.get_num_threads()
-    monkeypatch.setattr(parallel, "granted", lambda: 1)
+    monkeypatch.setattr(parallel, "granted_cores", lambda: 1)
     with parallel.thread_count(None):
         assert numba.get_num_threads() == 1
     with parallel.thread_count(there):
         assert numba.get_num_threads() == there
-    monkeypatch.setattr(parallel, "granted", lambda: there + 3)
+    monkeypatch.setattr(parallel, "granted_cores", lambda: there + 3)
     with parallel.thread_count(None):
         assert numba.get_num_threads() == there

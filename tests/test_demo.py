@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparserec_np import demo
+from sparserec_np.data import synthetic
 
 
 @pytest.fixture(scope="module")
-def data() -> demo.DemoData:
-    return demo.generate(seed=0)
+def data() -> synthetic.DemoData:
+    return synthetic.generate(seed=0)
 
 
 def test_same_seed_same_data(data):
-    again, other = demo.generate(seed=0), demo.generate(seed=1)
+    again, other = synthetic.generate(seed=0), synthetic.generate(seed=1)
     assert (again.interactions.items == data.interactions.items).all()
     assert again.titles == data.titles
     assert again.interactions.nnz != other.interactions.nnz or again.titles != other.titles
@@ -31,7 +31,7 @@ def test_popularity_and_activity_are_long_tailed(data):
 def test_users_watch_the_kinds_that_they_are_fond_of(data):
     x = data.interactions
     kind = np.array(
-        [demo.KINDS.index(data.kinds[i]) for i in x.item_ids.take(np.arange(x.n_items))]
+        [synthetic.KINDS.index(data.kinds[i]) for i in x.item_ids.take(np.arange(x.n_items))]
     )
     users = np.repeat(np.arange(x.n_users), x.user_degrees())
     fond = data.tastes[users, kind[x.items]] > 0
@@ -39,8 +39,8 @@ def test_users_watch_the_kinds_that_they_are_fond_of(data):
 
 
 def test_titles_are_different_and_every_film_has_one(data):
-    assert len(set(data.titles.values())) == demo.N_ITEMS
-    assert set(data.titles) == set(data.kinds) == set(range(1, demo.N_ITEMS + 1))
+    assert len(set(data.titles.values())) == synthetic.N_ITEMS
+    assert set(data.titles) == set(data.kinds) == set(range(1, synthetic.N_ITEMS + 1))
 
 
 def test_every_interaction_has_a_time(data):

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 import sparserec_np
 from sparserec_np.cli.app import app
-from sparserec_np.demo import generate
+from sparserec_np.data.synthetic import generate
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.md"))

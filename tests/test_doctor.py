@@ -11,7 +11,7 @@ from importlib import metadata
 
 import pytest
 
-from sparserec_np import doctor
+from sparserec_np.cli import installation
 
 BARE = """
 import sys
@@ -28,7 +28,7 @@ def run(*args: object, **options) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_tells_versions_extras_threads_and_caches():
-    found = doctor.examine()
+    found = installation.examine()
     assert found["problems"] == []
     assert json.loads(json.dumps(found)) == found
     for name in ("numpy", "numba", "duckdb", "optuna"):
@@ -58,7 +58,7 @@ def test_a_folder_left_over_from_an_earlier_installation(tmp_path, project):
     assert done.returncode == 1, done.stderr
     (problem,) = json.loads(done.stdout)["problems"]
     assert f"rm -r '{tmp_path / 'sparserec_np'}'" in problem
-    assert doctor.leftovers([str(project), "", str(tmp_path / "nowhere")]) == []
+    assert installation.leftovers([str(project), "", str(tmp_path / "nowhere")]) == []
 
 
 @pytest.mark.usefixtures("log_as_it_was")
@@ -77,7 +77,7 @@ def test_a_package_that_is_too_old(monkeypatch, capsys):
 
 def test_a_cache_that_cannot_be_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    (problem,) = doctor.examine()["problems"]
+    (problem,) = installation.examine()["problems"]
     assert "set NUMBA_CACHE_DIR" in problem
 
 
@@ -85,4 +85,4 @@ def test_a_cache_that_cannot_be_written_to(tmp_path, monkeypatch):
     ("older", "newer"), [("1.9", "1.12.0"), ("2.0rc1", "2.0.1"), ("0.59", "0.68.1+local")]
 )
 def test_the_order_of_versions(older, newer):
-    assert doctor._numbers(older) < doctor._numbers(newer)
+    assert installation._numbers(older) < installation._numbers(newer)

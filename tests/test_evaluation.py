@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np import SparseRec, demo, hold_out, read
+from sparserec_np import SparseRec, hold_out, read
 from sparserec_np.data import Interactions
+from sparserec_np.data.synthetic import generate
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation import evaluate
 from sparserec_np.vocabulary import IntIds
@@ -44,7 +45,7 @@ def random_case(rng: np.random.Generator, n_users: int, k: int):
 
 
 def test_the_examples_in_the_docstrings_are_true():
-    outcome = doctest.testmod(evaluation)
+    outcome = doctest.testmod(sys.modules["sparserec_np.evaluation.evaluate"])
     assert outcome.failed == 0
     assert outcome.attempted >= 5
 
@@ -87,7 +88,7 @@ def rankings(request):
     if request.param == "random":
         ours, lists, rows = random_rankings()
     elif request.param == "film fans":
-        ours, lists, rows = recommendations(demo.generate().interactions, "embedding")
+        ours, lists, rows = recommendations(generate().interactions, "embedding")
     else:
         ratings = request.getfixturevalue("data_dir") / "movielens-small" / "ratings.csv"
         ours, lists, rows = recommendations(read(ratings), "history")

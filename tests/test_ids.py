@@ -12,6 +12,7 @@ from sparserec_np.vocabulary import (
     INT64_MAX,
     INT64_MIN,
     IntIds,
+    RangeIds,
     StrIds,
     first_disorder,
     from_values,
@@ -123,7 +124,7 @@ def test_text_becomes_an_id_of_the_right_kind() -> None:
 @settings(deadline=None, max_examples=100)
 @given(st.integers(INT64_MIN, INT64_MAX - 9), st.integers(1, 10), st.lists(integers, max_size=4))
 def test_a_range_is_like_its_values(start: int, count: int, others: list[int]) -> None:
-    lazy, plain = IntIds.from_range(start, count), from_values(range(start, start + count))
+    lazy, plain = RangeIds(start, count), from_values(range(start, start + count))
     assert lazy.values.tolist() == plain.values.tolist()  # type: ignore[attr-defined]
     assert len(lazy) == count and lazy.take(range(count)) == plain.take(range(count))
     wanted = [*range(start - 1, start + count + 1), INT64_MIN, INT64_MAX, *others, True, 0.5]

@@ -12,7 +12,8 @@ import twins
 from sparserec_np.errors import InputError
 from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.bpr import GROUP_POSITIVES
-from sparserec_np.training.trainer import Run, Tables, start, thread_count, train
+from sparserec_np.training.trainer import Run, Tables, start, train
+from sparserec_np.utils.parallel import thread_count
 
 USERS = ["history", "embedding"]
 ODD = {

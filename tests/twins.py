@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
-from sparserec_np.training.kernels.arrays import LANES, Rows
+from sparserec_np.training.kernels.arrays import Rows
 from sparserec_np.training.kernels.bpr import GROUP_POSITIVES
 from sparserec_np.training.kernels.negatives import DRAWS
+from sparserec_np.utils.parallel import LANES
 from sparserec_np.vocabulary import from_values
 
 Floats = NDArray[np.float64]

@@ -9,16 +9,15 @@ from sparserec_np.data.alignment import (
     Aligned,
     align,
     merge,
-    positions_in,
     take_users,
-    union_of,
 )
-from sparserec_np.data.assembly import assemble, stretches
+from sparserec_np.data.assembly import assemble
 from sparserec_np.data.files.paths import list_files
 from sparserec_np.data.files.read import read
-from sparserec_np.data.from_arrays import from_any, from_matrix, from_pairs, ids_of
+from sparserec_np.data.from_any import from_any, ids_of
+from sparserec_np.data.from_arrays import from_matrix, from_pairs
 from sparserec_np.data.from_frames import from_frame
-from sparserec_np.data.interactions import Interactions, drop_rare, slice_ids
+from sparserec_np.data.interactions import Interactions, drop_rare
 from sparserec_np.data.read_report import (
     EXAMPLES,
     BadRow,
@@ -45,10 +44,6 @@ __all__ = [
     "ids_of",
     "list_files",
     "merge",
-    "positions_in",
     "read",
-    "slice_ids",
-    "stretches",
     "take_users",
-    "union_of",
 ]

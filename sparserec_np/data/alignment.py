@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparserec_np.data.assembly import assemble
-from sparserec_np.data.interactions import Interactions, take_ids
-from sparserec_np.vocabulary import Ids, IntIds, from_values
+from sparserec_np.data.interactions import Interactions
+from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
+from sparserec_np.vocabulary import Ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,11 +49,11 @@ def align(interactions: Interactions, user_ids: Ids | None, item_ids: Ids) -> Al
     if user_ids is interactions.user_ids and item_ids is interactions.item_ids:
         nothing = np.zeros(len(user_ids), np.int64)
         return Aligned(replace(interactions, report=None), nothing, 0, 0)
-    new_item = positions_in(interactions.item_ids, item_ids)
+    new_item = interactions.item_ids.positions_in(item_ids)
     if user_ids is interactions.user_ids:
         new_user = np.arange(len(user_ids))
     else:
-        new_user = positions_in(interactions.user_ids, user_ids)
+        new_user = interactions.user_ids.positions_in(user_ids)
     users = new_user[interactions.user_of_entry()]
     items = new_item[interactions.items]
     known = (users >= 0) & (items >= 0)
@@ -77,12 +78,12 @@ def merge(first: Interactions, second: Interactions) -> Interactions:
 
     Times are kept if both have them, of a pair in both the later one. The report of neither is.
     """
-    user_ids = union_of(first.user_ids, second.user_ids)
-    item_ids = union_of(first.item_ids, second.item_ids)
+    user_ids = first.user_ids.union(second.user_ids)
+    item_ids = first.item_ids.union(second.item_ids)
     users, items = [], []
     for part in (first, second):
-        users.append(positions_in(part.user_ids, user_ids)[part.user_of_entry()])
-        items.append(positions_in(part.item_ids, item_ids)[part.items])
+        users.append(part.user_ids.positions_in(user_ids)[part.user_of_entry()])
+        items.append(part.item_ids.positions_in(item_ids)[part.items])
     times = None
     if first.times is not None and second.times is not None:
         times = np.concatenate((first.times, second.times))
@@ -96,43 +97,11 @@ def take_users(interactions: Interactions, users: NDArray[np.int64]) -> Interact
         interactions: What to take from.
         users: Numbers of the users, ascending, int64[n].
     """
-    lengths = interactions.user_degrees()[users]
-    indptr = np.concatenate(([0], np.cumsum(lengths)))
-    entries = np.arange(indptr[-1]) + np.repeat(interactions.indptr[users] - indptr[:-1], lengths)
+    entries = entries_of_rows(interactions.indptr, users)
     return Interactions(
-        indptr,
+        indptr_from_counts(interactions.user_degrees()[users]),
         interactions.items[entries],
-        take_ids(interactions.user_ids, users),
+        interactions.user_ids.select(users),
         interactions.item_ids,
         None if interactions.times is None else interactions.times[entries],
     )
-
-
-def positions_in(ids: Ids, target: Ids) -> NDArray[np.int64]:
-    """Find every id of one vocabulary in another; int64[len(ids)], -1 where it is not there."""
-    if isinstance(ids, IntIds) and isinstance(target, IntIds):
-        return target.locate(ids.values)
-    values = ids.take(np.arange(len(ids)))
-    if ids.kind == "int" and target.kind == "str":
-        values = list(map(str, values))
-    elif ids.kind == "str" and target.kind == "int":
-        values = [int(text) if _is_integer(text) else text for text in values]
-    return target.locate(values)
-
-
-def union_of(first: Ids, second: Ids) -> Ids:
-    """Make the vocabulary of all ids of two; strings, if one of them has strings."""
-    if isinstance(first, IntIds) and isinstance(second, IntIds):
-        return IntIds(np.union1d(first.values, second.values))
-    values = [
-        id_ if isinstance(id_, str) else str(id_)
-        for ids in (first, second)
-        for id_ in ids.take(np.arange(len(ids)))
-    ]
-    return from_values(values)
-
-
-def _is_integer(text: str) -> bool:
-    """Tell whether text is an integer as Python writes it."""
-    digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and text == str(int(text))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sparserec_np.data.interactions import Interactions
 from sparserec_np.errors import InputError
+from sparserec_np.utils.csr import blocks_of_rows, indptr_from_counts
 from sparserec_np.vocabulary import Ids
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def assemble_blocks(
     for ids, what in ((user_ids, "users"), (item_ids, "items")):
         if len(ids) > MAX_INDEX:
             raise InputError(f"{len(ids):,} different {what}: at most {MAX_INDEX:,} are possible")
-    indptr = np.concatenate(([0], np.cumsum(counts))).astype(np.int64, copy=False)
+    indptr = indptr_from_counts(counts)
     items = np.empty(indptr[-1], np.int32)
     times = np.empty(indptr[-1]) if with_times else None
     place = indptr[:-1].copy()
@@ -117,7 +118,7 @@ def _sort_rows(
     """
     degrees = np.diff(indptr)
     done = 0
-    for first, last in stretches(indptr, BLOCK):
+    for first, last in blocks_of_rows(indptr, BLOCK):
         entries = slice(indptr[first], indptr[last])
         # One int64 key a pair sorts rows and items at once, and fits: both are below 2^31.
         keys = np.repeat(np.arange(last - first), degrees[first:last])
@@ -137,21 +138,3 @@ def _sort_rows(
         degrees[first:last] = np.bincount(rows, minlength=last - first)
         done = kept.stop
     return degrees
-
-
-def stretches(indptr: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
-    """Cut rows into stretches of at most so many entries, of one row at least.
-
-    Args:
-        indptr: Where each row begins; int64[n_rows + 1].
-        most: Entries of a stretch.
-
-    Yields:
-        The first row of a stretch, and one past its last.
-    """
-    first, n_rows = 0, len(indptr) - 1
-    while first < n_rows:
-        last = int(np.searchsorted(indptr, indptr[first] + most, side="right")) - 1
-        last = min(max(last, first + 1), n_rows)
-        yield first, last
-        first = last

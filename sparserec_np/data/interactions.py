@@ -13,7 +13,8 @@ import numpy as np
 
 from sparserec_np.errors import InputError
 from sparserec_np.utils.communicator import ALONE, Peers
-from sparserec_np.vocabulary import Ids, IntIds, StrIds, from_values
+from sparserec_np.utils.csr import indptr_from_counts
+from sparserec_np.vocabulary import Ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -219,26 +220,10 @@ def _select(
             dropped_items=int(np.count_nonzero(~keep_item)),
         )
     return Interactions(
-        indptr=np.concatenate(([0], np.cumsum(degrees))).astype(np.int64),
+        indptr=indptr_from_counts(degrees),
         items=new_item[interactions.items[keep]],
-        user_ids=take_ids(interactions.user_ids, np.flatnonzero(keep_user)),
-        item_ids=take_ids(interactions.item_ids, np.flatnonzero(keep_item)),
+        user_ids=interactions.user_ids.select(np.flatnonzero(keep_user)),
+        item_ids=interactions.item_ids.select(np.flatnonzero(keep_item)),
         times=None if interactions.times is None else interactions.times[keep],
         report=report,
     )
-
-
-def slice_ids(ids: Ids, first: int, last: int) -> Ids:
-    """Make a vocabulary of the ids of another from one position to another."""
-    if isinstance(ids, StrIds):
-        offsets = ids.offsets[first : last + 1]
-        return StrIds(ids.blob[offsets[0] : offsets[-1]], offsets - offsets[0])
-    assert isinstance(ids, IntIds)
-    return IntIds(ids.values[first:last])
-
-
-def take_ids(ids: Ids, positions: NDArray[np.int64]) -> Ids:
-    """Make a vocabulary of some ids of another, given by ascending positions."""
-    if isinstance(ids, IntIds):
-        return IntIds(ids.values[positions])
-    return from_values(ids.take(positions)) if len(positions) else slice_ids(ids, 0, 0)

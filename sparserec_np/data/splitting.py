@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparserec_np.data import Interactions, from_pairs, ids_of, stretches
+from sparserec_np.data import Interactions, from_pairs, ids_of
 from sparserec_np.errors import InputError
 from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.utils.csr import blocks_of_rows, indptr_from_counts
 
 # Interactions sorted at once: bounds the scratch memory to some 60 bytes each, 6 MB in all, for
 # data of any size (one user with more interactions than this is a block of its own).
@@ -196,7 +197,7 @@ def _split(
     degrees = interactions.user_degrees()
     counts = np.minimum(counts, np.maximum(degrees - 1, 0))
     held = np.zeros(interactions.nnz, dtype=np.bool_)
-    for first, last in stretches(interactions.indptr, _BLOCK):
+    for first, last in blocks_of_rows(interactions.indptr, _BLOCK):
         start, stop = int(interactions.indptr[first]), int(interactions.indptr[last])
         lengths = degrees[first:last]
         users = np.repeat(np.arange(last - first), lengths)
@@ -205,7 +206,7 @@ def _split(
         # After sorting, the row of a user is where it was, its entries by ascending key.
         rank = position - np.repeat(interactions.indptr[first:last] - start, lengths)
         held[start + order[rank < np.repeat(counts[first:last], lengths)]] = True
-    held_before = np.concatenate(([0], np.cumsum(counts)))
+    held_before = indptr_from_counts(counts)
     train = _part(interactions, ~held, interactions.indptr - held_before)
     return train, _part(interactions, held, held_before)
 

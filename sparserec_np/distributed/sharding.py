@@ -18,15 +18,12 @@ from sparserec_np.data import (
     assemble,
     drop_rare,
     list_files,
-    positions_in,
     read,
-    slice_ids,
-    union_of,
 )
 from sparserec_np.data.files.remote import is_url
 from sparserec_np.errors import InputError, SparseRecError
 from sparserec_np.utils.communicator import Peers
-from sparserec_np.vocabulary import Ids, IntIds, StrIds, from_values
+from sparserec_np.vocabulary import Ids, IntIds, from_arrays
 
 
 class Files:
@@ -127,7 +124,7 @@ def part_of(interactions: Interactions, first: int, last: int) -> Interactions:
     return Interactions(
         indptr - indptr[0],
         interactions.items[indptr[0] : indptr[-1]],
-        slice_ids(interactions.user_ids, first, last),
+        interactions.user_ids.slice(first, last),
         interactions.item_ids,
         None if interactions.times is None else interactions.times[indptr[0] : indptr[-1]],
     )
@@ -168,8 +165,8 @@ def read_together(
         raise nothing or InputError("no file has a usable row")
     report = here.report
     user_ids, item_ids = _of_all(here.user_ids, peers), _of_all(here.item_ids, peers)
-    users = positions_in(here.user_ids, user_ids)[here.user_of_entry()]
-    items = positions_in(here.item_ids, item_ids)[here.items]
+    users = here.user_ids.positions_in(user_ids)[here.user_of_entry()]
+    items = here.item_ids.positions_in(item_ids)[here.items]
     timed = peers.total(int(here.times is not None or not here.nnz)) == peers.size
     times = here.times if timed else None
     bounds = cuts(peers.sum(np.bincount(users, minlength=len(user_ids))), peers.size)
@@ -187,7 +184,7 @@ def read_together(
         times = np.concatenate([np.frombuffer(came[r], np.float64) for r in sorted(came)])
     del users, items, owners, pairs, came
     first, last = bounds[peers.rank], bounds[peers.rank + 1]
-    own_ids = slice_ids(user_ids, first, last)
+    own_ids = user_ids.slice(first, last)
     own, repeated = assemble(mine[:, 0] - first, mine[:, 1], own_ids, item_ids, times)
     if report is not None:
         report = replace(report, duplicates=report.duplicates + repeated)
@@ -197,22 +194,12 @@ def read_together(
 
 
 def _of_all(ids: Ids, peers: Peers) -> Ids:
-    """Make the vocabulary of everybody's ids; text, if somebody has text."""
-    if peers.total(int(ids.kind == "str")) == 0:
-        assert isinstance(ids, IntIds)
-        values = np.zeros(0, np.int64)
-        for part in peers.each(ids.values):
-            values = np.union1d(values, part)
-        return IntIds(values)
-    if isinstance(ids, IntIds):
-        texts = list(map(str, ids.values.tolist()))
-        ids = from_values(texts) if texts else StrIds(np.zeros(0, np.uint8), np.zeros(1, np.int64))
-    assert isinstance(ids, StrIds)
-    whole: Ids = ids
-    parts = zip(peers.each(ids.blob), peers.each(ids.offsets), strict=True)
-    for blob, offsets in parts:
-        if len(offsets) > 1:
-            whole = union_of(whole, StrIds(blob, offsets)) if len(whole) else StrIds(blob, offsets)
+    """Return the vocabulary of all workers' ids; strings, if one of them has strings."""
+    if peers.total(int(ids.kind == "str")):
+        ids = ids.as_strings()
+    whole = ids
+    for arrays in zip(*map(peers.each, ids.arrays), strict=True):
+        whole = whole.union(from_arrays(ids.kind, arrays))
     return whole
 
 

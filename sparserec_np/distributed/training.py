@@ -21,7 +21,8 @@ from sparserec_np.training.initialization import empty_rows
 from sparserec_np.training.kernels.arrays import Rows
 from sparserec_np.training.state import Tables
 from sparserec_np.training.trainer import Run
-from sparserec_np.vocabulary import Ids, IntIds, StrIds
+from sparserec_np.utils.csr import indptr_from_counts
+from sparserec_np.vocabulary import concatenated
 
 
 @contextmanager
@@ -167,11 +168,15 @@ class DaskEngine(Engine):
 
     def _spread(self, name: str, facts: list[Facts], whole: Interactions | None = None) -> Spread:
         degrees = np.concatenate([fact.user_degrees for fact in facts])
-        user_ids = whole.user_ids if whole else _joined_ids([fact.user_ids for fact in facts])
+        user_ids = (
+            whole.user_ids
+            if whole
+            else concatenated([fact.user_ids for fact in facts if fact.user_ids is not None])
+        )
         item_ids = facts[0].item_ids
         assert item_ids is not None  # peer 0 says it
         return Spread(
-            np.concatenate(([0], np.cumsum(degrees))),
+            indptr_from_counts(degrees),
             np.zeros(0, np.int32),
             user_ids,
             item_ids,
@@ -231,18 +236,7 @@ def _joined(parts: list[Part], n_users: int, dim: int) -> Tables:
         return Tables(items, empty_rows(n_users), dim)
     lengths = np.concatenate([np.diff(rows.indptr) for rows in own])
     users = Rows(
-        np.concatenate(([0], np.cumsum(lengths))),
+        indptr_from_counts(lengths),
         *(np.concatenate([rows[field] for rows in own]) for field in (1, 2, 3)),
     )
     return Tables(items, users, dim)
-
-
-def _joined_ids(parts: list[Ids | None]) -> Ids:
-    """Put consecutive ranges of a vocabulary together."""
-    if isinstance(parts[0], IntIds):
-        return IntIds(np.concatenate([part.values for part in parts if isinstance(part, IntIds)]))
-    texts = [part for part in parts if isinstance(part, StrIds)]
-    lengths = np.concatenate([np.diff(part.offsets) for part in texts])
-    return StrIds(
-        np.concatenate([part.blob for part in texts]), np.concatenate(([0], np.cumsum(lengths)))
-    )

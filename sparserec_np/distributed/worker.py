@@ -18,8 +18,9 @@ from sparserec_np.training.config import Config
 from sparserec_np.training.initialization import empty_rows
 from sparserec_np.training.kernels.arrays import Items, Rows
 from sparserec_np.training.state import Tables
-from sparserec_np.training.trainer import DivergedError, Run, start, thread_count
+from sparserec_np.training.trainer import DivergedError, Run, start
 from sparserec_np.training.validation import Validator
+from sparserec_np.utils.parallel import thread_count
 from sparserec_np.vocabulary import Ids
 
 

@@ -91,8 +91,8 @@ def write_table(path: Path, interactions: Interactions) -> None:
     import duckdb
 
     columns = {
-        "user": _column(interactions.user_ids, interactions.user_of_entry()),
-        "item": _column(interactions.item_ids, interactions.items),
+        "user": interactions.user_ids.column(interactions.user_of_entry()),
+        "item": interactions.item_ids.column(interactions.items),
     }
     if interactions.times is not None:
         columns["time"] = interactions.times
@@ -114,19 +114,14 @@ def _append(
 ) -> None:
     user, place = np.nonzero(items >= 0)
     block = {
-        "user": _column(user_ids, users[user]),
+        "user": user_ids.column(users[user]),
         "rank": (place + 1).astype(np.int32),
-        "item": _column(item_ids, items[user, place]),
+        "item": item_ids.column(items[user, place]),
         "score": scores[user, place],
     }
     connection.register("block", block)
     connection.execute("INSERT INTO recommendations FROM block")
     connection.unregister("block")
-
-
-def _column(ids: Ids, positions: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Ids as an array that DuckDB reads: int64, or str objects."""
-    return np.array(ids.take(positions), dtype=object if ids.kind == "str" else np.int64)
 
 
 def _quoted(path: Path) -> str:

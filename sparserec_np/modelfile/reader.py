@@ -27,7 +27,8 @@ from sparserec_np.modelfile.layout import (
 )
 from sparserec_np.modelfile.packed import PackedItems, checked_keys, table_keys
 from sparserec_np.modelfile.strings import decode_texts
-from sparserec_np.vocabulary import Ids, IntIds, StrIds, first_disorder
+from sparserec_np.utils.csr import indptr_from_counts
+from sparserec_np.vocabulary import Ids, IntIds, RangeIds, StrIds, first_disorder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -136,7 +137,7 @@ class ModelFile:
             items[here], codes[here] = piece.items, piece.codes
             counts += np.bincount(piece.dims, minlength=table.dim)
             done = here.stop
-        return Postings(items, codes, np.r_[0, np.cumsum(counts)], self.item_levels())
+        return Postings(items, codes, indptr_from_counts(counts), self.item_levels())
 
     def item_levels(self) -> npt.NDArray[np.float32]:
         """The codebook of the item table: float32 array of shape [2**value_bits], ascending."""
@@ -151,7 +152,7 @@ class ModelFile:
         order = np.argsort(postings.items, kind="stable")
         counts = np.bincount(postings.items, minlength=self.layout.items.rows)
         return Table(
-            np.r_[0, np.cumsum(counts, dtype=np.int64)],
+            indptr_from_counts(counts),
             np.repeat(dims, np.diff(postings.offsets).astype(np.intp, copy=False))[order],
             postings.levels[postings.codes[order]],
             self.layout.items.dim,
@@ -249,7 +250,7 @@ class ModelFile:
             here = np.bincount(rows - first)
             counts[first : first + len(here)] += here
             done += len(keys)
-        indptr = np.r_[0, np.cumsum(counts)]
+        indptr = indptr_from_counts(counts)
         blocks = indptr[np.r_[0 : table.rows : ROWS_A_BLOCK, table.rows]]
         if not np.array_equal(blocks, self._container.read("users.blocks")):
             raise damaged(self.name, "the tensor 'users.blocks' does not count the users' weights")
@@ -327,7 +328,7 @@ class ModelFile:
     def _ids(self, ids: IdsLayout, prefix: str) -> Ids:
         if isinstance(ids, IntIdsLayout):
             if ids.span == ids.rows:
-                return IntIds.from_range(ids.start, ids.rows)
+                return RangeIds(ids.start, ids.rows)
             values = np.empty(ids.rows, dtype=np.uint64)
             done = 0
             for keys in checked_keys(

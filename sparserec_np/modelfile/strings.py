@@ -16,6 +16,7 @@ import numpy as np
 
 from sparserec_np.modelfile.container import damaged
 from sparserec_np.modelfile.layout import TextsLayout
+from sparserec_np.utils.csr import indptr_from_counts
 from sparserec_np.vocabulary import StrIds, strings_from_bytes
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def decode_texts(stored: UInt8Array, layout: TextsLayout, name: str, what: str) 
     if shared.any():
         texts = strings_from_bytes(_join(shared, sizes, suffixes))
     else:
-        texts = StrIds(suffixes, np.concatenate(([0], np.cumsum(sizes))))
+        texts = StrIds(suffixes, indptr_from_counts(sizes))
     _check_unicode(texts, name, what)
     return texts
 

@@ -30,7 +30,7 @@ from sparserec_np.modelfile.layout import (
 from sparserec_np.modelfile.quantization import assign, fit_levels
 from sparserec_np.modelfile.strings import encode_texts
 from sparserec_np.utils.atomic_write import check_writable, write
-from sparserec_np.vocabulary import Ids, IntIds, StrIds, strings_from_bytes
+from sparserec_np.vocabulary import Ids, StrIds, strings_from_bytes
 
 __all__ = [
     "BIAS_BITS",
@@ -296,13 +296,13 @@ def _encode_table(
 def _encode_ids(ids: Ids, *, prefix: str, out: Tensors) -> IdsLayout:
     if isinstance(ids, StrIds):
         return _encode_texts(ids, prefix=prefix, out=out)
-    assert isinstance(ids, IntIds)
-    start, last = (int(ids.values[0]), int(ids.values[-1])) if len(ids) else (0, -1)
+    (values,) = ids.arrays
+    start, last = (int(values[0]), int(values[-1])) if len(ids) else (0, -1)
     span = last - start + 1
     if span == len(ids):
         return IntIdsLayout(len(ids), start, span, 0)
     low_bits = bitpacking.choose_low_bits(len(ids), span)
-    steps = ids.values.view(np.uint64) - np.uint64(start % 2**64)  # exact modulo 2**64
+    steps = values.view(np.uint64) - np.uint64(start % 2**64)  # exact modulo 2**64
     low, high = bitpacking.encode_monotone(steps, span, low_bits)
     out[f"{prefix}.low"], out[f"{prefix}.high"] = low, high
     return IntIdsLayout(len(ids), start, span, low_bits)

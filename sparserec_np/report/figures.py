@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparserec_np.data import Interactions, align, positions_in, take_users
+from sparserec_np.data import Interactions, align, take_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation.evaluate import (
     Ranking,
@@ -24,8 +24,9 @@ from sparserec_np.evaluation.evaluate import (
     score,
 )
 from sparserec_np.training.config import Config
-from sparserec_np.training.trainer import start, thread_count
+from sparserec_np.training.trainer import start
 from sparserec_np.utils.log import logger
+from sparserec_np.utils.parallel import thread_count
 
 if TYPE_CHECKING:
     from sparserec_np.modelfile.arrays import Table
@@ -211,7 +212,7 @@ def _mask(
     """
     facts = info["facts"]
     counts = (facts.get("users"), facts.get("items"), facts.get("interactions"))
-    known = positions_in(train.item_ids, model.item_ids)
+    known = train.item_ids.positions_in(model.item_ids)
     if (
         counts != (train.n_users, train.n_items, train.nnz)
         or not np.array_equal(known, np.arange(info["n_items"]))

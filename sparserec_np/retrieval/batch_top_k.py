@@ -24,8 +24,7 @@ from sparserec_np.data import Interactions
 from sparserec_np.retrieval.inverted_index import insert, plan, search, searchable
 from sparserec_np.retrieval.signed_power import bend_all
 from sparserec_np.runtime.history import by_age
-from sparserec_np.training.kernels.arrays import LANES
-from sparserec_np.training.trainer import thread_count
+from sparserec_np.utils.parallel import LANES, thread_count
 
 if TYPE_CHECKING:
     from sparserec_np.runtime.model import Model

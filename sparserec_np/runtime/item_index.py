@@ -17,6 +17,7 @@ import numpy as np
 from sparserec_np.modelfile.layout import EIGHTHS
 from sparserec_np.modelfile.reader import ModelFile
 from sparserec_np.runtime import upper_bounds
+from sparserec_np.utils.csr import indptr_from_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +147,7 @@ class ItemTable:
         words <<= _CODE_BITS
         words |= codes
         lengths = np.bincount(items.astype(np.intp), minlength=self._n_items)
-        indptr = np.r_[0, np.cumsum(lengths)].astype(np.intp, copy=False)
+        indptr = indptr_from_counts(lengths).astype(np.intp, copy=False)
         return indptr, words[np.argsort(items, kind="stable")]
 
     @cached_property

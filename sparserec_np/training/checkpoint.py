@@ -30,7 +30,6 @@ from sparserec_np.training.kernels.arrays import Items, Rows
 from sparserec_np.training.state import Chosen, EpochRecord, State, Tables
 from sparserec_np.utils import atomic_write
 from sparserec_np.utils.log import logger
-from sparserec_np.vocabulary import Ids, IntIds, StrIds
 
 _log = logger(__name__)
 
@@ -272,17 +271,10 @@ def _existing(folder: Path) -> list[Path]:
 def _checksum(data: Interactions) -> str:
     digest = hashlib.blake2b(digest_size=8)
     pairs = np.array([data.fingerprint()], np.uint64)
-    parts = (pairs, *_id_arrays(data.user_ids), *_id_arrays(data.item_ids))
+    parts = (pairs, *data.user_ids.arrays, *data.item_ids.arrays)
     for part in parts:
         digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
-
-
-def _id_arrays(ids: Ids) -> tuple[NDArray[Any], ...]:
-    if isinstance(ids, StrIds):
-        return ids.blob, ids.offsets
-    assert isinstance(ids, IntIds)
-    return (ids.values,)
 
 
 def _arrays(progress: Progress, identity: dict[str, Any]) -> dict[str, Any]:

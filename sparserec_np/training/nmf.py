@@ -25,7 +25,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from sparserec_np.data import Interactions, stretches
+from sparserec_np.data import Interactions
 from sparserec_np.training.kernels.sparse_coding import (
     ROWS_PER_TASK,
     Factor,
@@ -41,6 +41,7 @@ from sparserec_np.training.kernels.sparse_coding import (
     solve,
 )
 from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.utils.csr import blocks_of_rows, indptr_from_counts
 
 _WIDE_SWEEPS = 3  # the last sweeps, which code rows in their whole width
 _RELAYED = 512  # items whose sums go from peer to peer at once
@@ -299,9 +300,9 @@ def _transposed(interactions: Interactions, most: int) -> Iterator[_Part]:
         Some n items, and their rows: int64 array of shape [n + 1], int32 array of their users,
         which is overwritten by the next.
     """
-    begins = np.concatenate(([0], np.cumsum(interactions.item_degrees())))
+    begins = indptr_from_counts(interactions.item_degrees())
     done = interactions.indptr[:-1].copy()
-    parts = list(stretches(begins, most))
+    parts = list(blocks_of_rows(begins, most))
     users = np.empty(max(begins[last] - begins[first] for first, last in parts), np.int32)
     for first, last in parts:
         indptr = begins[first : last + 1] - begins[first]

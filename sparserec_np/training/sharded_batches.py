@@ -19,6 +19,7 @@ from sparserec_np.training.kernels.arrays import GROUPS, Growth, Rows, Step, Wor
 from sparserec_np.training.kernels.bpr import choose_batch, finish_batch
 from sparserec_np.training.state import Tables
 from sparserec_np.utils.communicator import Peers
+from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
 
 
 class Crowd:
@@ -107,8 +108,8 @@ class Crowd:
         """Bring the histories of some users together, in their order."""
         lengths = self._degrees[order]
         own = self._interactions
-        parts = self._peers.gather(own.items[_entries(own.indptr, here)])
-        return _indptr(lengths), _merged(parts, np.repeat(owners, lengths))
+        parts = self._peers.gather(own.items[entries_of_rows(own.indptr, here)])
+        return indptr_from_counts(lengths), _merged(parts, np.repeat(owners, lengths))
 
     def _rows(
         self,
@@ -118,13 +119,13 @@ class Crowd:
         here: NDArray[np.int64],
     ) -> Rows:
         """Bring the rows of some users together; those of others have no use for their squares."""
-        entries = _entries(users.indptr, here)
+        entries = entries_of_rows(users.indptr, here)
         lengths = _merged(self._peers.gather(np.diff(users.indptr)[here]), owners)
         by_entry = np.repeat(owners, lengths)
         squares = np.ones(by_entry.size, np.float32)
         squares[by_entry == self._peers.rank] = users.squares[entries]
         return Rows(
-            _indptr(lengths),
+            indptr_from_counts(lengths),
             _merged(self._peers.gather(users.dims[entries]), by_entry),
             _merged(self._peers.gather(users.values[entries]), by_entry),
             squares,
@@ -152,20 +153,6 @@ class Crowd:
                 at += part.size
 
 
-def _indptr(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate(([0], np.cumsum(lengths)))
-
-
-def _entries(indptr: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of the entries of some rows, row after row."""
-    lengths = indptr[rows + 1] - indptr[rows]
-    before = np.cumsum(lengths) - lengths
-    entries: NDArray[np.int64] = np.arange(lengths.sum()) + np.repeat(
-        indptr[rows] - before, lengths
-    )
-    return entries
-
-
 def _merged(parts: list[NDArray[Any]], owners: NDArray[np.int64]) -> NDArray[Any]:
     """Put arrays into one, whose entry t is the next one of the array ``owners[t]``."""
     merged = np.empty(owners.size, parts[0].dtype)
@@ -176,6 +163,6 @@ def _merged(parts: list[NDArray[Any]], owners: NDArray[np.int64]) -> NDArray[Any
 
 def _put_back(users: Rows, here: NDArray[np.int64], rows: Rows, places: NDArray[np.int64]) -> None:
     """Take over what training has made of the rows of the users here."""
-    to, source = _entries(users.indptr, here), _entries(rows.indptr, places)
+    to, source = entries_of_rows(users.indptr, here), entries_of_rows(rows.indptr, places)
     users.values[to] = rows.values[source]
     users.squares[to] = rows.squares[source]

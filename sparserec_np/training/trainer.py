@@ -38,7 +38,6 @@ from sparserec_np.training.sharded_batches import Crowd
 from sparserec_np.training.state import EpochRecord, State, Tables
 from sparserec_np.utils.communicator import ALONE, Peers
 from sparserec_np.utils.log import logger
-from sparserec_np.utils.parallel import thread_count
 
 __all__ = [
     "DivergedError",
@@ -47,7 +46,6 @@ __all__ = [
     "State",
     "Tables",
     "start",
-    "thread_count",
     "train",
 ]
 

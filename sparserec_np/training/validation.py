@@ -11,10 +11,12 @@ from sparserec_np.evaluation.evaluate import find_hits, ndcg
 from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, histories, rank_all, top_k
 from sparserec_np.runtime.model import Model
 from sparserec_np.training.config import Config
-from sparserec_np.training.kernels.arrays import LANES, Rows
+from sparserec_np.training.kernels.arrays import Rows
 from sparserec_np.training.trainer import Tables
 from sparserec_np.utils.communicator import ALONE, Peers
-from sparserec_np.vocabulary import IntIds
+from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
+from sparserec_np.utils.parallel import LANES
+from sparserec_np.vocabulary import RangeIds
 
 K = 20
 MAX_USERS = 6_000
@@ -134,9 +136,9 @@ def _of_all(interactions: Interactions, peers: Peers) -> Interactions:
     """Put the interactions of everybody's users together."""
     degrees = peers.joined(interactions.user_degrees())
     return Interactions(
-        np.concatenate(([0], np.cumsum(degrees))),
+        indptr_from_counts(degrees),
         peers.joined(interactions.items),
-        IntIds.from_range(0, degrees.size),
+        RangeIds(0, degrees.size),
         interactions.item_ids,
         None if interactions.times is None else peers.joined(interactions.times),
     )
@@ -145,10 +147,9 @@ def _of_all(interactions: Interactions, peers: Peers) -> Interactions:
 def _vectors_of(rows: Rows, users: NDArray[np.int64], peers: Peers) -> Vectors:
     """Take the rows of everybody's drawn users."""
     lengths = np.diff(rows.indptr)[users]
-    before = np.cumsum(lengths) - lengths
-    entries = np.arange(lengths.sum()) + np.repeat(rows.indptr[users] - before, lengths)
+    entries = entries_of_rows(rows.indptr, users)
     return Vectors(
-        np.concatenate(([0], np.cumsum(peers.joined(lengths)))),
+        indptr_from_counts(peers.joined(lengths)),
         peers.joined(rows.dims[entries]).astype(np.int32),
         peers.joined(rows.values[entries]),
     )

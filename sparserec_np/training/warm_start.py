@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.data import Interactions, align, positions_in, union_of
+from sparserec_np.data import Interactions, align
 from sparserec_np.errors import InputError
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.reader import open_model
@@ -21,6 +21,7 @@ from sparserec_np.training.config import Config
 from sparserec_np.training.initialization import empty_rows
 from sparserec_np.training.kernels.arrays import Items, Rows
 from sparserec_np.training.state import Tables
+from sparserec_np.utils.csr import indptr_from_counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,8 +91,8 @@ def widen(interactions: Interactions, old: ModelArrays) -> Interactions:
     """Number interactions by the ids of the data and of the old model together."""
     users = interactions.user_ids
     if old.user_ids is not None:
-        users = union_of(users, old.user_ids)
-    items = union_of(interactions.item_ids, old.item_ids)
+        users = users.union(old.user_ids)
+    items = interactions.item_ids.union(old.item_ids)
     return align(interactions, users, items).interactions
 
 
@@ -113,7 +114,7 @@ def continue_from(
         The tables. Memory beyond them is ``O(weights + interactions + 256 * dim)``.
     """
     n_items, n_users = interactions.n_items, interactions.n_users
-    at = positions_in(old.item_ids, interactions.item_ids)
+    at = old.item_ids.positions_in(interactions.item_ids)
     weight = _history_weights(old, at, interactions, config)
     matrix = _matrix(interactions)
     by_item = matrix.T.tocsr()
@@ -124,7 +125,7 @@ def continue_from(
         together = by_item, matrix.multiply(weight).tocsr()
         items = _completed(items, together, _matrix_of(items, n_items, old.dim), budgets[0])
     else:
-        user_at = positions_in(old.user_ids, interactions.user_ids)
+        user_at = old.user_ids.positions_in(interactions.user_ids)
         own = _placed(old.user_rows, user_at)
         items = _completed(items, (by_item,), _matrix_of(own, n_users, old.dim), budgets[0])
         own = _completed(own, (matrix,), _matrix_of(items, n_items, old.dim), budgets[1])
@@ -260,7 +261,7 @@ def _rows(entries: _Entries, squares: NDArray[np.float32]) -> Rows:
     order = np.lexsort((entries.dims, entries.rows))
     lengths = np.bincount(entries.rows, minlength=squares.size)
     return Rows(
-        np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        indptr_from_counts(lengths),
         entries.dims[order].astype(np.uint16),
         entries.values[order].astype(np.float32),
         np.repeat(squares, lengths),
@@ -274,7 +275,7 @@ def texts_of(
     ids = interactions.item_ids
     texts = [""] * len(ids)
     if old is not None and old.labels is not None:
-        for position, label in zip(positions_in(old.item_ids, ids), old.labels, strict=True):
+        for position, label in zip(old.item_ids.positions_in(ids), old.labels, strict=True):
             texts[position] = label
     if labels:
         items = ids.take(np.arange(len(ids)))

@@ -25,7 +25,7 @@ from sparserec_np.training.config import MAX_DIM, Config
 from sparserec_np.training.defaults import config_for
 from sparserec_np.training.fit import HELD_OUT
 from sparserec_np.training.state import EpochRecord, Tables
-from sparserec_np.training.trainer import start, thread_count, train
+from sparserec_np.training.trainer import start, train
 from sparserec_np.training.validation import Validator
 from sparserec_np.tuning.trials import (
     Trial,
@@ -37,6 +37,7 @@ from sparserec_np.tuning.trials import (
     rounded,
     search,
 )
+from sparserec_np.utils.parallel import thread_count
 from sparserec_np.utils.sizes import parse_size
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-LANES = 16  # users scored side by side: one AVX-512 register of float32
+from sparserec_np.utils.parallel import LANES
+
 WIDTH = 8  # weights of a row that are stepped side by side; most rows have fewer
 GROUPS = 8  # groups in a batch; part of the algorithm, so it does not follow the number of threads
 PARTS = 16  # parts of the item rows; any number gives the same result

@@ -36,10 +36,11 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from sparserec_np.retrieval.signed_power import bend, slope
-from sparserec_np.training.kernels.arrays import GROUPS, LANES, PARTS, Items
+from sparserec_np.training.kernels.arrays import GROUPS, PARTS, Items
 from sparserec_np.training.kernels.gradients import apply_part, lay_out, record, span
 from sparserec_np.training.kernels.intrinsics import SEATS, step_row, take, task_of
 from sparserec_np.training.kernels.negatives import ONE, add, choose_group, compose_group, scale_of
+from sparserec_np.utils.parallel import LANES
 
 GROUP_POSITIVES = 512  # a group takes no further user once it has so many positives
 

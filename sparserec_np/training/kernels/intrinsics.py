@@ -19,7 +19,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from sparserec_np.training.kernels.arrays import LANES, WIDTH
+from sparserec_np.training.kernels.arrays import WIDTH
+from sparserec_np.utils.parallel import LANES
 
 SEATS = 16  # where threads may begin to look for tasks
 

@@ -1,30 +1,19 @@
-"""The demonstration: invented film fans, and the whole job on what they watched.
+"""Synthetic interactions: invented film fans with tastes, and what they watched.
 
-The data is made here from a seed and looks like real ratings in what matters: most films are
-watched by few and a few by many, most users watch little and a few a lot, and each user is fond of
-a few kinds of films. Titles tell the kind, so recommendations can be judged by reading them.
+The data is made from a seed and looks like real ratings where it matters: most films are watched by
+few and a few by many, most users watch little and a few a lot, and each user is fond of a few kinds
+of films. Titles tell the kind, so recommendations can be judged by reading them.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sparserec_np.data import Interactions, from_pairs
-from sparserec_np.data.splitting import hold_out
-from sparserec_np.estimator import SparseRec
-from sparserec_np.evaluation.evaluate import evaluate, rank_by_popularity, score
-from sparserec_np.runtime.model import load
-
-if TYPE_CHECKING:
-    from sparserec_np.runtime.model import Model
-    from sparserec_np.training.trainer import EpochRecord
+from sparserec_np.data.from_arrays import from_pairs
+from sparserec_np.data.interactions import Interactions
 
 N_USERS = 3000
 N_ITEMS = 1080
@@ -162,88 +151,3 @@ def _titles(rng: np.random.Generator) -> list[str]:
         choices.append(rng.permutation(titles)[:per_kind])
     years = rng.integers(1951, 2025, N_ITEMS)
     return [f"{choices[i % len(KINDS)][i // len(KINDS)]} ({years[i]})" for i in range(N_ITEMS)]
-
-
-def run(
-    path: Path,
-    *,
-    seed: int = 0,
-    threads: int | None = None,
-    on_epoch: Callable[[EpochRecord], None] | None = None,
-) -> dict[str, Any]:
-    """Do the whole job: generate, hold out, fit, save, load the file, evaluate, recommend.
-
-    Args:
-        path: Where to write the model file.
-        seed: Of the data, the split and the training.
-        threads: Number of threads; None for all cores.
-        on_epoch: Called after each epoch of the training.
-
-    Returns:
-        A summary that JSON can hold: counts of the data, the file, its weights and bytes, the
-        metrics of the model and of a popularity ranking on the held-out part, and for two users
-        what they watched and what the model recommends.
-    """
-    data = generate(seed)
-    train, test = hold_out(data.interactions, fraction=0.2, seed=seed)
-    started = time.perf_counter()
-    SparseRec(seed=seed, threads=threads).fit(train, labels=data.titles, on_epoch=on_epoch).save(
-        path
-    )
-    fit_seconds = time.perf_counter() - started
-    model = load(path)
-    popular = rank_by_popularity(train, k=20)
-    return {
-        "interactions": data.interactions.nnz,
-        "users": N_USERS,
-        "items": N_ITEMS,
-        "held_out": test.nnz,
-        "fit_seconds": fit_seconds,
-        "model": str(path),
-        "model_bytes": path.stat().st_size,
-        "weights": model.info()["weights"],
-        "metrics": evaluate(model, train, test, k=20, threads=threads),
-        "popularity": score(popular, test, test.user_degrees()),
-        "examples": [_example(model, data, train, test, user) for user in _two_users(data, train)],
-    }
-
-
-def _two_users(data: DemoData, train: Interactions) -> tuple[int, int]:
-    """The user with the plainest taste and the one with the most mixed, among the active ones."""
-    active = np.flatnonzero(train.user_degrees() >= 20)
-    strongest = data.tastes[active].max(axis=1)
-    return int(active[strongest.argmax()]), int(active[strongest.argmin()])
-
-
-def _example(
-    model: Model, data: DemoData, train: Interactions, test: Interactions, user: int
-) -> dict[str, Any]:
-    def films(part: Interactions) -> list[int]:
-        return part.item_ids.take(part.items[part.indptr[user] : part.indptr[user + 1]])
-
-    (user_id,) = train.user_ids.take([user])
-    if model.users == "history":
-        ids, scores = model.recommend(history=films(train), k=8)
-    else:
-        ids, scores = model.recommend(user=user_id, k=8, exclude=films(train))
-    held = set(films(test))
-    return {
-        "user": user_id,
-        "fond_of": _main_tastes(data, user),
-        "watched": [_film(data, film) for film in films(train)],
-        "recommended": [
-            {**_film(data, film), "score": float(score), "held_out": film in held}
-            for film, score in zip(ids, scores, strict=True)
-        ],
-    }
-
-
-def _main_tastes(data: DemoData, user: int) -> dict[str, float]:
-    """Share of each kind that is worth naming, the fondest first."""
-    shares = {KINDS[kind]: round(float(data.tastes[user, kind]), 2) for kind in range(len(KINDS))}
-    named = sorted(shares.items(), key=lambda share: -share[1])
-    return {kind: share for kind, share in named if share >= 0.05}
-
-
-def _film(data: DemoData, film: int) -> dict[str, Any]:
-    return {"id": film, "title": data.titles[film], "kind": data.kinds[film]}

@@ -10,8 +10,9 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+import sparserec_np
 from sparserec_np._version import __version__
-from sparserec_np.utils import cores
+from sparserec_np.utils.parallel import granted_cores, usable_cores
 
 NAME = "sparserec-np"
 _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -34,7 +35,7 @@ def examine() -> dict[str, Any]:
     problems += [_stale(folder) for folder in leftovers(sys.path)]
     return {
         "version": __version__,
-        "location": str(Path(__file__).parent),
+        "location": str(Path(sparserec_np.__file__).parent),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "executable": sys.executable,
         "platform": platform.platform(),
@@ -148,8 +149,8 @@ def _threads() -> dict[str, Any]:
     set_by = {name: os.environ[name] for name in _THREADS if name in os.environ}
     return {
         "cores": os.cpu_count(),
-        "usable": cores.usable(),
-        "granted": cores.granted(),
+        "usable": usable_cores(),
+        "granted": granted_cores(),
         "numba": numba and numba.get_num_threads(),
         "environment": set_by,
     }
