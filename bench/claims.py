@@ -32,17 +32,17 @@ from sparserec_np.training.budget import plan_budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.defaults import config_for
 from sparserec_np.training.initialization import starting_rows
-from sparserec_np.training.kernels.arrays import GROUPS, Items, Rows
+from sparserec_np.training.kernels.arrays import GROUPS, Embeddings, ItemParameters
 from sparserec_np.training.kernels.bpr import run_batches
 from sparserec_np.training.kernels.sparse_coding import empty_factor
 from sparserec_np.training.prune_and_grow import no_growth
-from sparserec_np.training.trainer import EpochRecord, Tables
+from sparserec_np.training.trainer import EpochMetrics, Parameters
 from sparserec_np.training.validation import Validator
 
 DIM = 128
 DEFAULT = "NMF mask, exploration (as shipped)"
 
-Start = Callable[[Tables | None, Interactions, Config, int, tuple[int, int]], Tables]
+Start = Callable[[Parameters | None, Interactions, Config, int, tuple[int, int]], Parameters]
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,27 @@ class Stage:
 
 
 def from_nmf(
-    before: Tables | None, data: Interactions, config: Config, dim: int, weights: tuple[int, int]
-) -> Tables:
+    before: Parameters | None,
+    data: Interactions,
+    config: Config,
+    dim: int,
+    weights: tuple[int, int],
+) -> Parameters:
     """Start as the engine does."""
     return trainer.start(data, config, dim, weights)
 
 
 def at_random(
-    before: Tables | None, data: Interactions, config: Config, dim: int, weights: tuple[int, int]
-) -> Tables:
+    before: Parameters | None,
+    data: Interactions,
+    config: Config,
+    dim: int,
+    weights: tuple[int, int],
+) -> Parameters:
     """Start from random positions, evenly many a row, and Gaussian values of the same norm."""
     rng = np.random.default_rng(config.seed)
 
-    def rows(n: int, budget: int) -> Rows:
+    def rows(n: int, budget: int) -> Embeddings:
         seed = np.uint64(rng.integers(1 << 62))
         made = starting_rows(empty_factor(n, 1), dim, budget, 1.0, config.initial_square, seed)
         made.values[:] = rng.normal(0, config.initial_norm / math.sqrt(budget / n), budget)
@@ -103,23 +111,27 @@ def at_random(
 
     ones = np.ones(data.n_items, np.float32)
     squares = np.full(data.n_items, config.initial_square, np.float32)
-    items = Items(rows(data.n_items, weights[0]), np.zeros_like(ones), squares, ones)
-    return Tables(items, rows(data.n_users, weights[1]), dim)
+    items = ItemParameters(rows(data.n_items, weights[0]), np.zeros_like(ones), squares, ones)
+    return Parameters(items, rows(data.n_users, weights[1]), dim)
 
 
 def pruned(
-    before: Tables | None, data: Interactions, config: Config, dim: int, weights: tuple[int, int]
-) -> Tables:
+    before: Parameters | None,
+    data: Interactions,
+    config: Config,
+    dim: int,
+    weights: tuple[int, int],
+) -> Parameters:
     """Keep the largest weights of the stage before, at least one a row; Adagrad starts afresh."""
     assert before is not None
     items = before.items
     kept = prune(items.rows, weights[0], config.initial_square)
     squares = np.full(items.bias.size, config.initial_square, np.float32)  # best tables have none
     users = prune(before.users, weights[1], config.initial_square)
-    return Tables(items._replace(rows=kept, bias_squares=squares), users, dim)
+    return Parameters(items._replace(rows=kept, bias_squares=squares), users, dim)
 
 
-def prune(rows: Rows, budget: int, initial_square: float) -> Rows:
+def prune(rows: Embeddings, budget: int, initial_square: float) -> Embeddings:
     """Keep the ``budget`` largest weights of a table without empty rows, the best of each row."""
     row = np.repeat(np.arange(rows.indptr.size - 1), np.diff(rows.indptr))
     size = np.abs(rows.values).astype(np.float64)
@@ -130,7 +142,7 @@ def prune(rows: Rows, budget: int, initial_square: float) -> Rows:
         ([0], np.cumsum(np.bincount(row[kept], minlength=rows.indptr.size - 1)))
     )
     squares = np.full(budget, initial_square, np.float32)
-    return Rows(indptr.astype(np.int64), rows.dims[kept], rows.values[kept], squares)
+    return Embeddings(indptr.astype(np.int64), rows.dims[kept], rows.values[kept], squares)
 
 
 VARIANTS = {
@@ -188,7 +200,7 @@ def last_batch_only(first: int, last: int, starts: Any, *rest: Any) -> tuple[flo
 class Learned:
     """What a plan of trainings gave."""
 
-    tables: Tables | None = None
+    tables: Parameters | None = None
     epochs: list[int] = field(default_factory=list)
     """Epochs that each training kept."""
     ndcg: float | None = None
@@ -198,7 +210,7 @@ class Learned:
     start_seconds: float = 0.0
     train_seconds: float = 0.0
 
-    def count(self, record: EpochRecord) -> None:
+    def count(self, record: EpochMetrics) -> None:
         """Count what an epoch moved."""
         self.moved += record.moved
 

@@ -34,7 +34,7 @@ from distributed import Client, LocalCluster
 
 from sparserec_np import SparseRec
 from sparserec_np.distributed import recommend_all
-from sparserec_np.distributed.training import DaskEngine
+from sparserec_np.distributed.training import DaskBackend
 
 WORKERS = (1, 2, 4)
 EPOCHS = {"history": 20, "embedding": 5}
@@ -70,9 +70,9 @@ def warm_up_on(client: Client, users: str) -> None:
 def fit(data: Any, users: str, epochs: int, client: Client | None) -> Result:
     """Fit once; digest of the file, seconds, and bytes that the busiest worker sent."""
     sent: list[int] = []
-    real = DaskEngine.epoch
+    real = DaskBackend.epoch
 
-    def epoch(engine: DaskEngine, *args: Any) -> Any:
+    def epoch(engine: DaskBackend, *args: Any) -> Any:
         if not sent:
             sent.append(max(engine.bytes_sent()))  # of the start
         done = real(engine, *args)
@@ -80,7 +80,7 @@ def fit(data: Any, users: str, epochs: int, client: Client | None) -> Result:
         return done
 
     began, cpu = time.perf_counter(), processor_seconds(client)
-    with patch.object(DaskEngine, "epoch", epoch):
+    with patch.object(DaskBackend, "epoch", epoch):
         model = SparseRec(users=users, epochs=epochs).fit(data, dask=client)
     seconds = time.perf_counter() - began
     return {

@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit, prange, set_num_threads
 from peers import triples_model
 
-from sparserec_np.training.state import EpochRecord
+from sparserec_np.training.state import EpochMetrics
 
 THREADS = (1, 2)
 TWO_CORES = 1.75  # times that arithmetic is at least faster with two threads on two cores
@@ -65,7 +65,7 @@ def _tell_cores(pipe: Connection) -> None:
 def _train(pipe: Connection, data: str, threads: int) -> None:
     """Do two epochs more whenever asked, and say how many triples a second the latter made."""
 
-    def take_turns(record: EpochRecord) -> None:
+    def take_turns(record: EpochMetrics) -> None:
         if record.epoch % 2 == 0:  # the one before has warmed the caches
             pipe.send(record.triples_per_second)
             pipe.recv()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sparserec_np.data import Interactions
     from sparserec_np.data.synthetic import DemoData
     from sparserec_np.runtime import Model
-    from sparserec_np.training.state import EpochRecord
+    from sparserec_np.training.state import EpochMetrics
 
 _METRICS = ("recall", "ndcg", "hit_rate", "mrr", "coverage")
 _WATCHED = 8
@@ -62,7 +62,7 @@ def run_demo(
     *,
     seed: int = 0,
     threads: int | None = None,
-    on_epoch: Callable[[EpochRecord], None] | None = None,
+    on_epoch: Callable[[EpochMetrics], None] | None = None,
 ) -> dict[str, Any]:
     """Do the whole job: generate, hold out, fit, save, load the file, evaluate, recommend.
 
@@ -131,9 +131,9 @@ def _example(
     return {
         "user": user_id,
         "fond_of": _main_tastes(data, user),
-        "watched": [_film(data, film) for film in films(train)],
+        "watched": [_film_facts(data, film) for film in films(train)],
         "recommended": [
-            {**_film(data, film), "score": float(score), "held_out": film in held}
+            {**_film_facts(data, film), "score": float(score), "held_out": film in held}
             for film, score in zip(ids, scores, strict=True)
         ],
     }
@@ -148,7 +148,7 @@ def _main_tastes(data: DemoData, user: int) -> dict[str, float]:
     return {kind: share for kind, share in named if share >= 0.05}
 
 
-def _film(data: DemoData, film: int) -> dict[str, Any]:
+def _film_facts(data: DemoData, film: int) -> dict[str, Any]:
     return {"id": film, "title": data.titles[film], "kind": data.kinds[film]}
 
 

@@ -158,7 +158,7 @@ def fit(
         tell_report(interactions)
     estimator.save(output)
     if log is not None:
-        write_log(log, estimator.history_)
+        write_log(log, estimator.epoch_metrics_)
     if checkpoint is not None:
         clear(checkpoint)
     facts = estimator.model_.info()

@@ -14,12 +14,12 @@ from .options import quiet
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from sparserec_np.training.trainer import EpochRecord
+    from sparserec_np.training.trainer import EpochMetrics
     from sparserec_np.tuning.tune import Trial
 
 _WIDE = 110  # columns of a terminal where figures have room for full words
 
-OnEpoch = Callable[["EpochRecord"], None]
+OnEpoch = Callable[["EpochMetrics"], None]
 OnTrial = Callable[["Trial"], None]
 
 
@@ -61,7 +61,7 @@ def show_trials(title: str, trials: int) -> Iterator[tuple[OnEpoch, OnTrial]]:
         )
 
 
-def _figures(record: EpochRecord, *, short: bool = False) -> str:
+def _figures(record: EpochMetrics, *, short: bool = False) -> str:
     parts = [f"loss {record.loss:.4f}"]
     if record.ndcg is not None:
         parts.append(f"NDCG {record.ndcg:.4f}")
@@ -71,7 +71,7 @@ def _figures(record: EpochRecord, *, short: bool = False) -> str:
     return "  ".join(parts)
 
 
-def _line(record: EpochRecord) -> str:
+def _line(record: EpochMetrics) -> str:
     return f"{record.stage}  epoch {record.epoch}/{record.epochs}  {_figures(record)}"
 
 
@@ -108,7 +108,7 @@ class _Epochs:
         # No total: the bar only moves, until the first epoch is done and a real one takes over.
         self._start = progress.add_task("find a start", total=None, figures="")
 
-    def __call__(self, record: EpochRecord) -> None:
+    def __call__(self, record: EpochMetrics) -> None:
         progress, tasks, stage = self._progress, self._tasks, record.stage
         progress.update(self._start, visible=False)
         if stage not in tasks:

@@ -23,8 +23,8 @@ from sparserec_np.training.budget import plan_budget
 from sparserec_np.training.checkpoint import Checkpoints, check_folder, parse_every
 from sparserec_np.training.config import Config
 from sparserec_np.training.defaults import config_for
-from sparserec_np.training.fit import Engine, Fit
-from sparserec_np.training.trainer import EpochRecord
+from sparserec_np.training.fit import Backend, Fit
+from sparserec_np.training.trainer import EpochMetrics
 from sparserec_np.utils.parallel import thread_count
 from sparserec_np.vocabulary import Id, IdSequence
 
@@ -63,7 +63,7 @@ class SparseRec:
 
     Attributes:
         model_: The fitted model, :class:`sparserec_np.Model`, read back from the bytes of the file.
-        history_: One :class:`sparserec_np.training.trainer.EpochRecord` an epoch, of all stages.
+        epoch_metrics_: One :class:`sparserec_np.training.trainer.EpochMetrics` an epoch, of all stages.
         best_epoch_: Number of epochs that the model was trained for.
         recency_: Recency of the model, chosen or given.
         best_ndcg_: NDCG@20 on the validation part at that epoch, or None.
@@ -142,7 +142,7 @@ class SparseRec:
         *,
         valid: Any = None,
         labels: Mapping[Any, str] | None = None,
-        on_epoch: Callable[[EpochRecord], None] | None = None,
+        on_epoch: Callable[[EpochMetrics], None] | None = None,
         checkpoint: str | Path | None = None,
         checkpoint_every: int | str = 1,
         resume: bool = False,
@@ -182,7 +182,7 @@ class SparseRec:
             ClusterError: The cluster is lost; the last state is there as well.
         """
         if dask is None:
-            engine: AbstractContextManager[Engine] = nullcontext(Engine())
+            engine: AbstractContextManager[Backend] = nullcontext(Backend())
         else:
             from sparserec_np.distributed.training import training_on
 
@@ -193,11 +193,11 @@ class SparseRec:
 
     def _fit(
         self,
-        engine: Engine,
+        engine: Backend,
         X: Any,
         valid: Any,
         labels: Mapping[Any, str] | None,
-        on_epoch: Callable[[EpochRecord], None] | None,
+        on_epoch: Callable[[EpochMetrics], None] | None,
         keep: tuple[str | Path | None, int | str, bool],
         warm_start: str | Path | None,
     ) -> SparseRec:
@@ -206,7 +206,7 @@ class SparseRec:
             raise InputError("resume needs the folder of the checkpoints: give checkpoint as well")
         every = parse_every(checkpoint_every)
         folder = None if checkpoint is None else check_folder(checkpoint, resume=resume)
-        if warm_start is not None and type(engine) is not Engine:
+        if warm_start is not None and type(engine) is not Backend:
             raise InputError(
                 "a warm start runs on one machine, in a fraction of a fit's time: leave out --dask "
                 "(dask= in Python), or leave out --warm-start (warm_start=) and fit anew"
@@ -243,7 +243,7 @@ class SparseRec:
             progress=checkpoints.load() if checkpoints is not None and resume else None,
             engine=engine,
         )
-        self.history_ = job.records
+        self.epoch_metrics_ = job.records
         with thread_count(_plain(self.threads)):
             tables, chosen = job.run(interactions, held, choose=choose)
         self.interactions_ = interactions

@@ -10,7 +10,7 @@ in.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -203,7 +203,8 @@ class IntIds(_Integers):
 
     def column(self, positions: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """Return the ids at some positions, int64; see :meth:`Ids.column`."""
-        return self._values[positions]
+        values: npt.NDArray[np.int64] = self._values[positions]
+        return values
 
 
 class RangeIds(_Integers):
@@ -260,9 +261,10 @@ class StrIds(Ids):
 
     def __getitem__(self, position: int) -> bytes:
         """UTF-8 bytes of the id at ``position``: what a binary search compares."""
-        if not 0 <= position < len(self):
-            raise IndexError(f"position must be in [0, {len(self)})")
         return self.blob[self.offsets[position] : self.offsets[position + 1]].tobytes()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (self[position] for position in range(len(self)))
 
     def locate(self, ids: IdSequence) -> npt.NDArray[np.int64]:
         """Find ids by binary search, or by a dict if there are many; see :meth:`Ids.locate`."""

@@ -132,7 +132,7 @@ def test_cornac_validation_data_choose_the_epoch(cornac_split):
 
     model = SparseRecRecommender(SparseRec(dim=8, sparsity=0.5, sweeps=1))
     model.fit(cornac_split.train_set, cornac_split.test_set)
-    assert {record.stage for record in model.estimator.history_} == {"train"}
+    assert {record.stage for record in model.estimator.epoch_metrics_} == {"train"}
     assert model.estimator.best_ndcg_ > 0
 
 

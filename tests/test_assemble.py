@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np.data import _assemble
+from sparserec_np.data import assembly
 from sparserec_np.data.assembly import assemble
 from sparserec_np.vocabulary import IntIds
 
@@ -22,7 +22,7 @@ def test_rows_are_sorted_and_each_pair_is_there_once(pairs, block, with_times):
     for user, item, time in sorted(pairs, key=lambda pair: pair[2]):
         latest[user, item] = time
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_assemble, "BLOCK", block)
+        patch.setattr(assembly, "BLOCK", block)
         rows, duplicates = assemble(
             users,
             items.astype(np.int32),

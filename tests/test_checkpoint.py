@@ -51,8 +51,8 @@ def test_a_resumed_fit_ends_in_the_same_bytes(users, stage, epoch, tmp_path):
         )
     resumed = SparseRec(users=users, **SMALL).fit(data, checkpoint=tmp_path / "at", resume=True)
     assert file_of(resumed, tmp_path) == file_of(whole, tmp_path)
-    assert [(r.stage, r.epoch, r.loss, r.ndcg, r.moved) for r in resumed.history_] == [
-        (r.stage, r.epoch, r.loss, r.ndcg, r.moved) for r in whole.history_
+    assert [(r.stage, r.epoch, r.loss, r.ndcg, r.moved) for r in resumed.epoch_metrics_] == [
+        (r.stage, r.epoch, r.loss, r.ndcg, r.moved) for r in whole.epoch_metrics_
     ]
     assert (resumed.best_epoch_, resumed.best_ndcg_) == (whole.best_epoch_, whole.best_ndcg_)
 
@@ -60,7 +60,7 @@ def test_a_resumed_fit_ends_in_the_same_bytes(users, stage, epoch, tmp_path):
 def test_a_fit_with_validation_data_resumes_past_its_best_epoch(tmp_path):
     data, held = make_interactions(0), make_interactions(1)
     whole = SparseRec(**SMALL, epochs=12, learning_rate=0.5).fit(data, valid=held)
-    last = whole.history_[-1].epoch
+    last = whole.epoch_metrics_[-1].epoch
     assert last > whole.best_epoch_
     with pytest.raises(KeyboardInterrupt):
         SparseRec(**SMALL, epochs=12, learning_rate=0.5).fit(

@@ -19,7 +19,8 @@ from workers import cluster
 
 from sparserec_np import ClusterError, InputError, SparseRec, _version
 from sparserec_np.cli.app import run
-from sparserec_np.distributed import _cluster, recommend_all
+from sparserec_np.distributed import cluster as connecting
+from sparserec_np.distributed import recommend_all
 
 SIZES = {"history": "9KB", "embedding": "20KB"}
 
@@ -57,9 +58,9 @@ def model(users: str, **more: Any) -> SparseRec:
 def test_a_cluster_makes_the_bytes_of_one_machine(client, data, files, users):
     alone = model(users).fit(data)
     sent = model(users).fit(data, dask=client)  # chooses the epoch, validates, explores
-    assert any(record.moved for record in sent.history_)
+    assert any(record.moved for record in sent.epoch_metrics_)
     assert sent._bytes == alone._bytes
-    assert [r.ndcg for r in sent.history_] == [r.ndcg for r in alone.history_]
+    assert [r.ndcg for r in sent.epoch_metrics_] == [r.ndcg for r in alone.epoch_metrics_]
     assert model(users).fit(files, dask=client)._bytes == alone._bytes
     urls = [f"file://{file}" for file in files]
     assert model(users).fit(urls, dask=client)._bytes == alone._bytes
@@ -91,7 +92,7 @@ def test_one_candidate_and_more_workers_than_it_takes(client, data):
 def test_a_divergence_is_answered_as_on_one_machine(client, data):
     how = {"dim": 16, "epochs": 3, "learning_rate": 60.0, "reg": 0.0}
     alone = SparseRec(**how).fit(data)
-    assert alone.history_[0].loss > 0
+    assert alone.epoch_metrics_[0].loss > 0
     assert SparseRec(**how).fit(data, dask=client)._bytes == alone._bytes
 
 
@@ -165,7 +166,7 @@ def test_a_dask_frame_is_served_as_files_are(client, data, tmp_path):
 
 
 def test_two_fits_at_once_take_turns(client, data, monkeypatch, caplog):
-    monkeypatch.setattr(_cluster, "_LOOK", 0.1)
+    monkeypatch.setattr(connecting, "_LOOK", 0.1)
     expected = model("history", epochs=3).fit(data)._bytes
     others: list[bytes] = []
 
@@ -190,7 +191,7 @@ def test_two_fits_at_once_take_turns(client, data, monkeypatch, caplog):
 
 
 def test_no_scheduler_at_the_address(monkeypatch, capsys, files, tmp_path):
-    monkeypatch.setattr(_cluster, "_CONNECT", 0.5)
+    monkeypatch.setattr(connecting, "_CONNECT", 0.5)
     line = ["fit", *files, "-o", str(tmp_path / "m.srec"), "--dask", "tcp://127.0.0.1:9"]
     assert run(line) == 2
     said = capsys.readouterr().err
@@ -200,7 +201,7 @@ def test_no_scheduler_at_the_address(monkeypatch, capsys, files, tmp_path):
 
 
 def test_a_scheduler_without_workers(monkeypatch):
-    monkeypatch.setattr(_cluster, "_WORKERS", 0.1)
+    monkeypatch.setattr(connecting, "_WORKERS", 0.1)
     with (
         LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
         pytest.raises(InputError, match="has no workers: start some"),

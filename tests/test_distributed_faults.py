@@ -23,8 +23,8 @@ from workers import Workers, cluster
 
 from sparserec_np import ClusterError, SparseRec
 from sparserec_np.cli.app import run
-from sparserec_np.distributed import _team, recommend_all
-from sparserec_np.distributed.team import Team
+from sparserec_np.distributed import recommend_all
+from sparserec_np.distributed.team import WorkerGroup
 
 SIZES = {"history": "5KB", "embedding": "9KB"}
 
@@ -117,11 +117,11 @@ def test_a_batch_that_loses_workers_writes_everything_once(client, workers, data
 
 
 def test_workers_that_die_again_and_again_end_in_one_sentence(client, monkeypatch):
-    monkeypatch.setattr(_team, "_TRIES", 2)
-    team = Team(client, None)
+    monkeypatch.setattr("sparserec_np.distributed.team._TRIES", 2)
+    team = WorkerGroup(client, None)
 
     def lost(*_: Any) -> None:
-        raise _team.WorkersLostError("a Dask worker is lost")
+        raise team.WorkersLostError("a Dask worker is lost")
 
     monkeypatch.setattr(team, "_at_once", lost)
     with pytest.raises(ClusterError, match="2 times in a row"):

@@ -23,7 +23,7 @@ from sparserec_np.web import export
 NAMES: dict[str, Any] = {
     **{name: getattr(sparserec_np, name) for name in sparserec_np.__all__ if name[0] != "_"},
     "Config": config.Config,
-    "EpochRecord": state.EpochRecord,
+    "EpochMetrics": state.EpochMetrics,
     "export_web": export.export_web,
     "figures": report.figures,
     "from_any": data.from_any,

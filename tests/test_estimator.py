@@ -181,7 +181,7 @@ def test_labels_go_into_the_file(pairs):
 def test_with_a_number_of_epochs_nothing_is_held_out(pairs):
     calls = []
     model = SparseRec(**FAST).fit(pairs, on_epoch=calls.append)
-    assert calls == model.history_
+    assert calls == model.epoch_metrics_
     assert [(record.stage, record.epoch, record.ndcg) for record in calls] == [
         ("train", 1, None),
         ("train", 2, None),
@@ -193,9 +193,9 @@ def test_with_validation_data_the_best_epoch_is_kept():
     data = twins.random_interactions(16, n_users=150, n_items=60, mean=12)
     train, valid = hold_out(data, fraction=0.2, seed=0)
     model = SparseRec(dim=16, sweeps=1).fit(train, valid=valid)
-    quality = {record.epoch: record.ndcg for record in model.history_}
+    quality = {record.epoch: record.ndcg for record in model.epoch_metrics_}
     assert model.best_ndcg_ == max(quality.values()) == quality[model.best_epoch_]
-    assert {record.stage for record in model.history_} == {"train"}
+    assert {record.stage for record in model.epoch_metrics_} == {"train"}
     assert model.interactions_ is train
     facts = model.model_.info()["facts"]
     assert facts["epochs"] == model.best_epoch_
@@ -205,8 +205,8 @@ def test_with_validation_data_the_best_epoch_is_kept():
 def test_without_both_it_holds_out_a_part_and_learns_from_everything():
     data = twins.random_interactions(16, n_users=150, n_items=60, mean=12)
     model = SparseRec(dim=16, sweeps=1).fit(data)
-    chosen = [record for record in model.history_ if record.stage == "choose"]
-    final = [record for record in model.history_ if record.stage == "train"]
+    chosen = [record for record in model.epoch_metrics_ if record.stage == "choose"]
+    final = [record for record in model.epoch_metrics_ if record.stage == "train"]
     assert model.best_ndcg_ == max(record.ndcg for record in chosen)
     assert [record.epoch for record in final] == list(range(1, model.best_epoch_ + 1))
     assert all(record.ndcg is None for record in final)

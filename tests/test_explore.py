@@ -7,7 +7,7 @@ import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np.training.kernels.arrays import Growth, Rows
+from sparserec_np.training.kernels.arrays import Embeddings, GradientAccumulator
 from sparserec_np.training.prune_and_grow import explore, growth_buffer, no_growth, sample_rows
 
 SQUARE = 0.01
@@ -27,11 +27,11 @@ def tables(draw):
     sums[: sampled.size] = rng.integers(-2, 3, (sampled.size, dim))
     if draw(st.booleans()):
         rows.values[:] = rng.integers(-2, 3, rows.values.size)
-    return rows, Growth(slot, sums), draw(st.floats(0.0, 0.95))
+    return rows, GradientAccumulator(slot, sums), draw(st.floats(0.0, 0.95))
 
 
-def copy(rows: Rows) -> Rows:
-    return Rows(*(array.copy() for array in rows))
+def copy(rows: Embeddings) -> Embeddings:
+    return Embeddings(*(array.copy() for array in rows))
 
 
 @settings(deadline=None, max_examples=250)
@@ -58,11 +58,11 @@ def test_explore(case):
 
 
 def test_the_largest_weight_of_a_row_is_never_pruned():
-    rows = Rows(
+    rows = Embeddings(
         np.array([0, 2, 3]), np.array([0, 1, 2], np.uint16),
         np.array([1e-6, 1e-5, 5.0], np.float32), np.ones(3, np.float32),
     )  # fmt: skip
-    growth = Growth(np.array([0, 1], np.int32), np.ones((2, 4), np.float32))
+    growth = GradientAccumulator(np.array([0, 1], np.int32), np.ones((2, 4), np.float32))
     result, moved = explore(rows, growth, 0.95, SQUARE)
     assert moved == 1
     assert result.dims.tolist() == [1, 2, 2]
@@ -74,7 +74,7 @@ def test_nothing_to_grow_and_nothing_sampled(rng):
     rows = twins.random_rows(rng, 6, 5, 3)
     result, moved = explore(rows, no_growth(6, 5), 0.5, SQUARE)
     assert (moved, result) == (0, rows)
-    silent = Growth(np.arange(6, dtype=np.int32), np.zeros((6, 5), np.float32))
+    silent = GradientAccumulator(np.arange(6, dtype=np.int32), np.zeros((6, 5), np.float32))
     result, moved = explore(rows, silent, 0.5, SQUARE)
     assert (moved, result) == (0, rows)
 

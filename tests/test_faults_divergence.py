@@ -15,7 +15,7 @@ from sparserec_np.errors import InputError
 from sparserec_np.training import trainer
 from sparserec_np.training.defaults import config_for
 from sparserec_np.training.divergence import LastGood
-from sparserec_np.training.kernels.arrays import Rows
+from sparserec_np.training.kernels.arrays import Embeddings
 
 USERS = ["history", "embedding"]
 
@@ -43,8 +43,8 @@ def test_far_too_high_a_rate_is_halved_until_it_works(users, data, tmp_path, cap
     assert 1 <= len(halvings) <= 10
     assert "the training diverged in epoch 1 (mean loss " in halvings[0].getMessage()
     assert "with half the learning rate (50)" in halvings[0].getMessage()
-    assert [record.epoch for record in fitted.history_][-3:] == [1, 2, 3]
-    assert fitted.history_[-1].loss < 3
+    assert [record.epoch for record in fitted.epoch_metrics_][-3:] == [1, 2, 3]
+    assert fitted.epoch_metrics_[-1].loss < 3
     again = estimator(users, learning_rate=100.0, threads=1).fit(data)
     assert bytes_of(again, tmp_path) == bytes_of(fitted, tmp_path)
 
@@ -88,7 +88,7 @@ def test_a_number_gone_wrong_within_an_epoch_is_undone(poison, data, tmp_path, m
         outcome = real(*args)
         calls.append(args)
         if len(calls) == 2:
-            rows = next(one for one in args if isinstance(one, Rows))  # the items come first
+            rows = next(one for one in args if isinstance(one, Embeddings))  # the items come first
             rows.values[0] = poison
         return outcome
 
@@ -96,7 +96,7 @@ def test_a_number_gone_wrong_within_an_epoch_is_undone(poison, data, tmp_path, m
     with caplog.at_level(logging.WARNING):
         fitted = estimator("history").fit(data)
     assert len(calls) == 1 + 2 + 1  # the first epoch is not lost
-    assert [record.epoch for record in fitted.history_] == [1, 2, 3]
+    assert [record.epoch for record in fitted.epoch_metrics_] == [1, 2, 3]
     assert "in epoch 2 (weights that are no finite numbers)" in caplog.text
     assert np.isfinite(fitted.model_.items_table().values).all()
 

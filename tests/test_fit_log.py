@@ -6,13 +6,13 @@ import pytest
 
 from sparserec_np import InputError
 from sparserec_np.training.epoch_log import read_log, write_log
-from sparserec_np.training.state import EpochRecord
+from sparserec_np.training.state import EpochMetrics
 
 
 def test_a_log_comes_back_as_it_was(tmp_path):
     records = [
-        EpochRecord(1, 4, 0.7, None, 1e6, 0, 0.25, "train"),
-        EpochRecord(2, 4, 0.1 + 0.2, 0.125, 2.5e6, 17, 1.5, "choose"),
+        EpochMetrics(1, 4, 0.7, None, 1e6, 0, 0.25, "train"),
+        EpochMetrics(2, 4, 0.1 + 0.2, 0.125, 2.5e6, 17, 1.5, "choose"),
     ]
     write_log(tmp_path / "fit.jsonl", records)
     assert read_log(tmp_path / "fit.jsonl") == records
@@ -20,7 +20,7 @@ def test_a_log_comes_back_as_it_was(tmp_path):
 
 @pytest.mark.parametrize("line", ["{}", "[1]", "1", "{", '{"epoch": "one"}'])
 def test_a_line_that_is_no_record_is_named(tmp_path, line):
-    record = EpochRecord(1, 4, 0.7, None, 1e6, 0, 0.25, "train")
+    record = EpochMetrics(1, 4, 0.7, None, 1e6, 0, 0.25, "train")
     write_log(tmp_path / "fit.jsonl", [record])
     with open(tmp_path / "fit.jsonl", "a") as file:
         file.write(line + "\n")

@@ -244,7 +244,7 @@ def test_lines_are_numbered_past_those_that_are_not_utf8(tmp_path: Path) -> None
 def test_a_file_that_vanishes_between_check_and_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sparserec_np.data import _files
+    from sparserec_np.data.files import read as _files
 
     path = tmp_path / "a.csv"
     path.write_text(ROWS)

@@ -300,7 +300,7 @@ def test_the_result_does_not_depend_on_threads_or_memory(
 def test_memory_is_given_back_before_the_interactions_are_put_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, left: str
 ) -> None:
-    from sparserec_np.data import _files
+    from sparserec_np.data.files import read as _files
 
     limits = []
     fetch = _files._fetch
@@ -335,7 +335,7 @@ def test_no_temporary_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_interrupt_of_a_query_is_an_interrupt() -> None:
-    from sparserec_np.data import _files
+    from sparserec_np.data.files import read as _files
 
     with pytest.raises(KeyboardInterrupt), _files._told_plainly("the rows"):
         raise RuntimeError("Query interrupted")
@@ -343,7 +343,7 @@ def test_an_interrupt_of_a_query_is_an_interrupt() -> None:
 
 def test_nothing_is_drawn_on_standard_output(tmp_path: Path) -> None:
     # DuckDB draws a progress bar there once a query takes two seconds.
-    from sparserec_np.data import _files
+    from sparserec_np.data.files import read as _files
 
     with _files._database(str(tmp_path), "64MB", None) as db:
         assert db.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (False,)

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from sparserec_np.training.initialization import empty_rows
 from sparserec_np.training.kernels import bpr
-from sparserec_np.training.kernels.arrays import GROUPS, PARTS, Growth, Items, Step, workspace
+from sparserec_np.training.kernels.arrays import (
+    GROUPS,
+    PARTS,
+    GradientAccumulator,
+    ItemParameters,
+    Step,
+    workspace,
+)
 from sparserec_np.training.kernels.gradients import BLOCK
 from sparserec_np.training.prune_and_grow import no_growth
 
@@ -44,7 +51,7 @@ class Batch:
             if self.history
             else twins.random_rows(rng, data.n_users, DIM, 5)
         )
-        self.items = Items(
+        self.items = ItemParameters(
             self.rows,
             rng.normal(size=33).astype(np.float32),
             rng.uniform(0.01, 1.0, 33).astype(np.float32),
@@ -96,7 +103,7 @@ class Batch:
         )  # fmt: skip
         self.twins = [twins.run_group(self.params, group, self.histories) for group in self.groups]
 
-    def _growth(self, n_rows: int) -> Growth:
+    def _growth(self, n_rows: int) -> GradientAccumulator:
         """Every other row is sampled."""
         growth = no_growth(n_rows, DIM)
         growth.slot[::2] = np.arange((n_rows + 1) // 2)

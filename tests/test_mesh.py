@@ -14,25 +14,25 @@ import twins
 from sparserec_np import InputError
 from sparserec_np.data import drop_rare, read
 from sparserec_np.data.splitting import hold_out
-from sparserec_np.distributed.communicator import Listener, Mesh, PeerLostError
+from sparserec_np.distributed.communicator import ConnectionLostError, Listener, TcpCommunicator
 from sparserec_np.distributed.sharding import cuts, part_of, read_together
 from sparserec_np.training import nmf
 from sparserec_np.training.initialization import starting_rows
 from sparserec_np.training.kernels import sparse_coding
-from sparserec_np.training.kernels.arrays import Growth, Rows
+from sparserec_np.training.kernels.arrays import Embeddings, GradientAccumulator
 from sparserec_np.training.kernels.selection import threshold
 from sparserec_np.training.kernels.sparse_coding import Factor
 from sparserec_np.training.prune_and_grow import explore
-from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 
 
-def together(size: int, work: Callable[[Peers], Any]) -> list[Any]:
+def together(size: int, work: Callable[[Communicator], Any]) -> list[Any]:
     """Let peers in threads of their own do something at once; what they return, by rank."""
     listeners = [Listener("127.0.0.1") for _ in range(size)]
     addresses = [listener.address for listener in listeners]
 
     def run(rank: int) -> Any:
-        mesh = Mesh(rank, listeners[rank], addresses, b"secret")
+        mesh = TcpCommunicator(rank, listeners[rank], addresses, b"secret")
         try:
             return work(mesh)
         finally:
@@ -42,10 +42,10 @@ def together(size: int, work: Callable[[Peers], Any]) -> list[Any]:
         return [future.result() for future in [pool.submit(run, rank) for rank in range(size)]]
 
 
-def joined(parts: list[Rows]) -> Rows:
+def joined(parts: list[Embeddings]) -> Embeddings:
     lengths = np.concatenate([np.diff(part.indptr) for part in parts])
     rest = [np.concatenate([part[field] for part in parts]) for field in (1, 2, 3)]
-    return Rows(np.concatenate(([0], np.cumsum(lengths))), *rest)
+    return Embeddings(np.concatenate(([0], np.cumsum(lengths))), *rest)
 
 
 def check_same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
@@ -61,10 +61,10 @@ def data():
 
 @pytest.mark.parametrize("length", [0, 3, 200_000])
 def test_parcels_of_any_length_arrive(length):
-    def work(peers: Peers) -> dict[int, bytes]:
+    def work(comm: Communicator) -> dict[int, bytes]:
         # To the one behind and to itself; the first gets nothing from the second.
-        return peers.exchange(
-            {r: bytes([peers.rank]) * length for r in (peers.rank, (peers.rank + 1) % peers.size)}
+        return comm.all_to_all(
+            {r: bytes([comm.rank]) * length for r in (comm.rank, (comm.rank + 1) % comm.world_size)}
         )
 
     for rank, came in enumerate(together(3, work)):
@@ -74,13 +74,13 @@ def test_parcels_of_any_length_arrive(length):
 
 
 def test_sums_and_gathering():
-    def work(peers: Peers) -> Any:
-        own = np.arange(2 * peers.rank, dtype=np.int64).reshape(-1, 2)
+    def work(comm: Communicator) -> Any:
+        own = np.arange(2 * comm.rank, dtype=np.int64).reshape(-1, 2)
         return (
-            peers.joined(own),
-            peers.sum(np.array([1, 10]) * peers.rank),
-            peers.before(peers.rank + 1),
-            [part.shape for part in peers.each(own)],
+            comm.all_gather_concat(own),
+            comm.all_reduce(np.array([1, 10]) * comm.rank),
+            comm.exclusive_scan(comm.rank + 1),
+            [part.shape for part in comm.broadcast_in_turn(own)],
         )
 
     for rank, (whole, total, before, shapes) in enumerate(together(3, work)):
@@ -93,9 +93,9 @@ def test_sums_and_gathering():
 def test_a_relay_adds_in_the_order_of_the_ranks():
     values = np.float32([1e8, 1.0, -1e8])  # another order gives another sum
 
-    def work(peers: Peers) -> float:
+    def work(comm: Communicator) -> float:
         total = np.zeros(1, np.float32)
-        peers.relay(total, lambda part: part.__iadd__(values[peers.rank]))
+        comm.ordered_reduce(total, lambda part: part.__iadd__(values[comm.rank]))
         return float(total[0])
 
     in_order = float((values[0] + values[1]) + values[2])
@@ -104,12 +104,12 @@ def test_a_relay_adds_in_the_order_of_the_ranks():
 
 
 def test_who_loses_a_peer_is_told():
-    def work(peers: Peers) -> str:
-        if peers.rank == 1:
+    def work(comm: Communicator) -> str:
+        if comm.rank == 1:
             return "gone"
-        with pytest.raises(PeerLostError, match="a peer of 3 is gone"):
+        with pytest.raises(ConnectionLostError, match="a peer of 3 is gone"):
             while True:
-                peers.exchange({})
+                comm.all_to_all({})
         return "told"
 
     assert together(3, work) == ["told", "gone", "told"]
@@ -119,13 +119,13 @@ def test_strangers_are_not_let_in():
     listeners = [Listener("127.0.0.1") for _ in range(2)]
     addresses = [listener.address for listener in listeners]
     with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(Mesh, 0, listeners[0], addresses, b"secret")
-        stranger = pool.submit(Mesh, 1, Listener("127.0.0.1"), addresses, b"sicret")
-        second = pool.submit(Mesh, 1, listeners[1], addresses, b"secret")
+        first = pool.submit(TcpCommunicator, 0, listeners[0], addresses, b"secret")
+        stranger = pool.submit(TcpCommunicator, 1, Listener("127.0.0.1"), addresses, b"sicret")
+        second = pool.submit(TcpCommunicator, 1, listeners[1], addresses, b"secret")
         pair = first.result(), second.result()
-        with pytest.raises(PeerLostError):
-            stranger.result().exchange({0: b"x"})
-        replies = [pool.submit(mesh.exchange, {1 - mesh.rank: b"hello"}) for mesh in pair]
+        with pytest.raises(ConnectionLostError):
+            stranger.result().all_to_all({0: b"x"})
+        replies = [pool.submit(mesh.all_to_all, {1 - mesh.rank: b"hello"}) for mesh in pair]
         assert [bytes(reply.result()[1 - r]) for r, reply in enumerate(replies)] == [b"hello"] * 2
     for mesh in pair:
         mesh.close()
@@ -137,8 +137,8 @@ def test_a_threshold_among_all_and_ties_to_the_first(rng, largest):
     bits = values.view(np.uint32)
     key, ties = threshold(bits, 120, largest)
 
-    def work(peers: Peers) -> Any:
-        return threshold(np.array_split(bits, 4)[peers.rank], 120, largest, peers)
+    def work(comm: Communicator) -> Any:
+        return threshold(np.array_split(bits, 4)[comm.rank], 120, largest, comm)
 
     found = together(4, work)
     assert {one for one, _ in found} == {key}
@@ -155,20 +155,20 @@ def test_a_user_table_explores_as_a_whole(rng):
     slot = np.full(40, -1, np.int32)
     slot[::3] = np.arange(14)
     sums = np.round(rng.normal(size=(14, 9)), 1).astype(np.float32)
-    copy = Rows(*map(np.copy, rows))
-    expected, moved = explore(copy, Growth(slot, sums.copy()), 0.6, 0.01)
+    copy = Embeddings(*map(np.copy, rows))
+    expected, moved = explore(copy, GradientAccumulator(slot, sums.copy()), 0.6, 0.01)
     bounds = [0, 11, 11, 40]
 
-    def work(peers: Peers) -> Any:
-        first, last = bounds[peers.rank], bounds[peers.rank + 1]
+    def work(comm: Communicator) -> Any:
+        first, last = bounds[comm.rank], bounds[comm.rank + 1]
         some = slice(rows.indptr[first], rows.indptr[last])
-        own = Rows(
+        own = Embeddings(
             rows.indptr[first : last + 1] - rows.indptr[first],
             *(array[some].copy() for array in rows[1:]),
         )
         mine = np.isin(np.arange(14), slot[first:last])[:, None]
-        growth = Growth(slot[first:last], np.where(mine, sums, np.float32(0.0)))
-        return explore(own, growth, 0.6, 0.01, peers)
+        growth = GradientAccumulator(slot[first:last], np.where(mine, sums, np.float32(0.0)))
+        return explore(own, growth, 0.6, 0.01, comm)
 
     found = together(3, work)
     assert moved > 5
@@ -187,9 +187,9 @@ def test_starting_rows_are_those_of_the_whole(rng):
     expected = starting_rows(Factor(*map(np.copy, factor)), *how)
     bounds = [0, 4, 30]
 
-    def work(peers: Peers) -> Rows:
-        some = slice(bounds[peers.rank], bounds[peers.rank + 1])
-        return starting_rows(Factor(*(array[some].copy() for array in factor)), *how, peers)
+    def work(comm: Communicator) -> Embeddings:
+        some = slice(bounds[comm.rank], bounds[comm.rank + 1])
+        return starting_rows(Factor(*(array[some].copy() for array in factor)), *how, comm)
 
     check_same(joined(together(2, work)), expected)
 
@@ -198,9 +198,9 @@ def test_the_same_interactions_are_held_out(data):
     expected = hold_out(data, fraction=0.3, seed=5)
     bounds = cuts(data.user_degrees(), 3)
 
-    def work(peers: Peers) -> Any:
-        own = part_of(data, bounds[peers.rank], bounds[peers.rank + 1])
-        return hold_out(own, fraction=0.3, seed=5, peers=peers)
+    def work(comm: Communicator) -> Any:
+        own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
+        return hold_out(own, fraction=0.3, seed=5, comm=comm)
 
     found = together(3, work)
     for part, whole in enumerate(expected):
@@ -223,7 +223,9 @@ def test_items_are_coded_by_the_sums_of_all(data, monkeypatch):
     gram = sparse_coding.empty_gram(8)
     nmf._fill_gram(gram, expected[0])
     items = sparse_coding.empty_factor(data.n_items, 3)
-    nmf._code_items_together(by_item, item_scale, user_scale, expected[0], gram, items, ALONE)
+    nmf._code_items_together(
+        by_item, item_scale, user_scale, expected[0], gram, items, SINGLE_PROCESS
+    )
     np.testing.assert_array_equal(items.counts, expected[1].counts)
     np.testing.assert_array_equal(items.values, expected[1].values)
     used = items.values > 0
@@ -234,9 +236,9 @@ def test_users_and_items_with_little_go_as_on_one_machine(data):
     expected = drop_rare(data, 3, 3)
     bounds = cuts(data.user_degrees(), 3)
 
-    def work(peers: Peers) -> Any:
-        own = part_of(data, bounds[peers.rank], bounds[peers.rank + 1])
-        return drop_rare(own, 3, 3, peers)
+    def work(comm: Communicator) -> Any:
+        own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
+        return drop_rare(own, 3, 3, comm)
 
     found = together(3, work)
     assert expected.n_users < data.n_users
@@ -255,9 +257,9 @@ def test_files_read_by_several_are_those_read_by_one(tmp_path: Path, users: str)
         files[-1].write_text("\n".join(["user,item", *lines]))
     expected = read(files, min_user_interactions=2)
 
-    def work(peers: Peers) -> Any:
-        paths = [str(path) for path in files[peers.rank :: 4]]
-        return read_together(paths, {"min_user_interactions": 2}, peers)
+    def work(comm: Communicator) -> Any:
+        paths = [str(path) for path in files[comm.rank :: 4]]
+        return read_together(paths, {"min_user_interactions": 2}, comm)
 
     found = together(4, work)  # one of them has no file
     np.testing.assert_array_equal(np.concatenate([own.items for own, _ in found]), expected.items)
@@ -274,23 +276,23 @@ def test_files_with_nothing_and_files_that_are_not_there(tmp_path):
     for name, rating in (("low", 1), ("high", 5)):
         (tmp_path / f"{name}.csv").write_text(f"user,item,rating\n1,1,{rating}\n1,2,{rating}\n")
 
-    def work(least: float, *names: str) -> Callable[[Peers], Any]:
+    def work(least: float, *names: str) -> Callable[[Communicator], Any]:
         paths = [[str(tmp_path / name)] for name in names]
-        return lambda peers: read_together(paths[peers.rank], {"min_rating": least}, peers)
+        return lambda comm: read_together(paths[comm.rank], {"min_rating": least}, comm)
 
     found = together(2, work(3, "low.csv", "high.csv"))
     assert sum(own.nnz for own, _ in found) == 2
     assert [report.below_min_rating for _, report in found] == [2, 0]
     with pytest.raises(InputError, match="all 2 ratings are below 6"):
         together(2, work(6, "low.csv", "high.csv"))
-    with pytest.raises((InputError, PeerLostError)) as caught:
+    with pytest.raises((InputError, ConnectionLostError)) as caught:
         together(2, work(3, "none.csv", "high.csv"))
     assert "none.csv: is not to be found on" in str(caught.value)
 
 
 def test_one_alone_has_everything():
     counts = np.array([1, 2])
-    assert ALONE.sum(counts) is counts
-    assert ALONE.joined(counts) is counts
-    assert ALONE.before(7) == 0
-    assert ALONE.total(7) == 7
+    assert SINGLE_PROCESS.all_reduce(counts) is counts
+    assert SINGLE_PROCESS.all_gather_concat(counts) is counts
+    assert SINGLE_PROCESS.exclusive_scan(7) == 0
+    assert SINGLE_PROCESS.all_reduce_count(7) == 7

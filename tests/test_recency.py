@@ -135,7 +135,7 @@ def test_the_reported_ndcg_is_that_of_the_chosen_recency(frame: pd.DataFrame) ->
     estimator = SparseRec(**SMALL).fit(learned, valid=held)
     scores = evaluate(estimator.model_, learned, held)
     assert estimator.best_ndcg_ == pytest.approx(scores["ndcg"], rel=0.1)  # quantised, that is
-    best = max(record.ndcg for record in estimator.history_)
+    best = max(record.ndcg for record in estimator.epoch_metrics_)
     assert estimator.best_ndcg_ >= best  # of recencies that are there to be chosen
 
 

@@ -68,7 +68,7 @@ def model(fitted: SparseRec) -> Model:
 
 @pytest.fixture(scope="module")
 def found(fitted: SparseRec, data: Any) -> Figures:
-    return figures(fitted.model_, *data, k=5, log=fitted.history_)
+    return figures(fitted.model_, *data, k=5, log=fitted.epoch_metrics_)
 
 
 @pytest.fixture(scope="module")

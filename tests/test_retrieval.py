@@ -31,7 +31,7 @@ def make_scorer(
 
 
 def dense_items(scorer: Scorer) -> np.ndarray:
-    rows = twins.Rows(scorer.indptr, scorer.dims, scorer.values, scorer.values)
+    rows = twins.Embeddings(scorer.indptr, scorer.dims, scorer.values, scorer.values)
     return twins.dense(rows, scorer.dim)
 
 

@@ -167,7 +167,7 @@ def test_a_pickled_estimator_is_the_same(fitted, way, tmp_path):
     fitted.recommend("u3")  # caches of the opened model must not come along
     copied = COPIERS[way](fitted)
     assert copied.get_params() == fitted.get_params()
-    assert copied.history_ == fitted.history_
+    assert copied.epoch_metrics_ == fitted.epoch_metrics_
     for name, model in (("a", fitted), ("b", copied)):
         model.save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -192,7 +192,7 @@ def test_a_pickle_holds_arrays_bytes_and_numbers_alone(fitted):
         str(value) for op, value, _ in pickletools.genops(pickle.dumps(fitted, protocol=2))
         if op.name == "GLOBAL"
     ]  # fmt: skip
-    own = {"SparseRec", "EpochRecord", "Interactions", "IntIds", "StrIds"}
+    own = {"SparseRec", "EpochMetrics", "Interactions", "IntIds", "StrIds"}
     assert {name.split()[1] for name in named if name.startswith("sparserec_np")} == own
     others = {name.split()[0].split(".")[0] for name in named} - {"sparserec_np"}
     assert others <= {"numpy", "_codecs", "__builtin__", "builtins", "copy_reg", "copyreg"}

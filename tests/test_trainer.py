@@ -12,7 +12,7 @@ import twins
 from sparserec_np.errors import InputError
 from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.bpr import GROUP_POSITIVES
-from sparserec_np.training.trainer import Run, Tables, start, train
+from sparserec_np.training.trainer import Parameters, Run, start, train
 from sparserec_np.utils.parallel import thread_count
 
 USERS = ["history", "embedding"]
@@ -38,13 +38,13 @@ def budgets(data, config: Config, dim: int, mean: int = 4) -> tuple[int, int]:
     return mean * data.n_items, 0 if config.users == "history" else mean * data.n_users
 
 
-def fit(data, config: Config, dim: int, **options) -> Tables:
+def fit(data, config: Config, dim: int, **options) -> Parameters:
     begin = start(data, config, dim, budgets(data, config, dim))
     tables, _, _ = train(begin, data, config, epochs=config.epochs, **options)
     return tables
 
 
-def check(tables: Tables, data, config: Config) -> None:
+def check(tables: Parameters, data, config: Config) -> None:
     items, users = budgets(data, config, tables.dim)
     twins.check_rows(tables.items.rows, tables.dim, items)
     if config.users == "embedding":
@@ -90,7 +90,7 @@ def test_the_budget_is_kept_after_every_epoch(users, exploration):
     )
     records, masks = [], []
 
-    def validate(tables: Tables) -> float:
+    def validate(tables: Parameters) -> float:
         check(tables, data, config)
         masks.append(twins.mask(tables.items.rows, 32))
         return float(len(masks))
@@ -114,7 +114,7 @@ def test_records_and_the_best_epoch():
     qualities = iter([0.1, 0.3, 0.2, 0.4, 0.1, 0.4, 0.3, 0.9])
     records, seen = [], []
 
-    def validate(tables: Tables) -> float:
+    def validate(tables: Parameters) -> float:
         seen.append(tables.copy())
         return next(qualities)
 

@@ -11,8 +11,8 @@ from sparserec_np.errors import InputError
 from sparserec_np.training import validation
 from sparserec_np.training.config import Config
 from sparserec_np.training.initialization import empty_rows
-from sparserec_np.training.kernels.arrays import Items
-from sparserec_np.training.trainer import Tables
+from sparserec_np.training.kernels.arrays import ItemParameters
+from sparserec_np.training.trainer import Parameters
 from sparserec_np.training.validation import K, Validator
 
 N_USERS, N_ITEMS, DIM, EXPONENT, POWER = 50, 45, 8, 0.5, 0.875
@@ -22,8 +22,8 @@ EMBEDDING = Config(users="embedding")
 
 @pytest.fixture
 def tables(rng):
-    return Tables(
-        Items(
+    return Parameters(
+        ItemParameters(
             twins.random_rows(rng, N_ITEMS, DIM, 4),
             rng.normal(size=N_ITEMS).astype(np.float32),
             np.ones(N_ITEMS, np.float32),

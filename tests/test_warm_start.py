@@ -104,7 +104,7 @@ def test_new_items_are_among_their_neighbours_at_once(old_file, new_data):
 
 def test_few_epochs_are_enough_to_serve_new_users(old_file, old_data, new_data):
     fitted = continued(old_file, merge(old_data, new_data))
-    assert [record.stage for record in fitted.history_] == ["train"] * 4
+    assert [record.stage for record in fitted.epoch_metrics_] == ["train"] * 4
     right = 0
     for user in range(150, 180):
         ids, _ = fitted.recommend(user=user, k=5)

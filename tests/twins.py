@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
-from sparserec_np.training.kernels.arrays import Rows
+from sparserec_np.training.kernels.arrays import Embeddings
 from sparserec_np.training.kernels.bpr import GROUP_POSITIVES
 from sparserec_np.training.kernels.negatives import DRAWS
 from sparserec_np.utils.parallel import LANES
@@ -62,7 +62,7 @@ def checkerboard(n_users: int = 80, n_items: int = 30, each: int = 8) -> Interac
     )
 
 
-def random_rows(rng: np.random.Generator, n_rows: int, dim: int, most: int) -> Rows:
+def random_rows(rng: np.random.Generator, n_rows: int, dim: int, most: int) -> Embeddings:
     """A table with one to ``most`` weights a row."""
     dims = [
         np.sort(rng.choice(dim, n, replace=False))
@@ -71,27 +71,27 @@ def random_rows(rng: np.random.Generator, n_rows: int, dim: int, most: int) -> R
     indptr = np.cumsum([0, *map(len, dims)], dtype=np.int64)
     values = rng.normal(size=indptr[-1]).astype(np.float32)
     squares = rng.uniform(0.01, 1.0, indptr[-1]).astype(np.float32)
-    return Rows(indptr, np.concatenate(dims).astype(np.uint16), values, squares)
+    return Embeddings(indptr, np.concatenate(dims).astype(np.uint16), values, squares)
 
 
-def dense(rows: Rows, dim: int, what: str = "values") -> Floats:
+def dense(rows: Embeddings, dim: int, what: str = "values") -> Floats:
     """The values (or squares) of a table as an array of shape [n, dim]."""
     out = np.zeros((rows.indptr.size - 1, dim))
     out[row_of_entry(rows), rows.dims] = getattr(rows, what)
     return out
 
 
-def mask(rows: Rows, dim: int) -> NDArray[np.bool_]:
+def mask(rows: Embeddings, dim: int) -> NDArray[np.bool_]:
     out = np.zeros((rows.indptr.size - 1, dim), bool)
     out[row_of_entry(rows), rows.dims] = True
     return out
 
 
-def row_of_entry(rows: Rows) -> NDArray[np.int64]:
+def row_of_entry(rows: Embeddings) -> NDArray[np.int64]:
     return np.repeat(np.arange(rows.indptr.size - 1), np.diff(rows.indptr))
 
 
-def check_rows(rows: Rows, dim: int, weights: int) -> None:
+def check_rows(rows: Embeddings, dim: int, weights: int) -> None:
     """The invariants of a table: exact count, no empty row, sorted, no duplicates, finite."""
     assert rows.indptr[0] == 0
     assert rows.indptr[-1] == weights == rows.dims.size == rows.values.size == rows.squares.size
@@ -323,8 +323,12 @@ def level_up(lengths: NDArray[np.int64], dim: int, budget: int) -> NDArray[np.in
 
 
 def explore(
-    rows: Rows, slot: NDArray[np.int32], sums: NDArray[np.float32], share: float, square: float
-) -> tuple[Rows, int]:
+    rows: Embeddings,
+    slot: NDArray[np.int32],
+    sums: NDArray[np.float32],
+    share: float,
+    square: float,
+) -> tuple[Embeddings, int]:
     n_rows, dim = rows.indptr.size - 1, sums.shape[1]
     stored, values, squares = mask(rows, dim), dense(rows, dim), dense(rows, dim, "squares")
     sampled = slot >= 0
@@ -346,7 +350,7 @@ def explore(
     values.flat[grown] = 0.0
     squares.flat[grown] = square
     return (
-        Rows(
+        Embeddings(
             np.concatenate(([0], np.cumsum(stored.sum(axis=1)))),
             np.nonzero(stored)[1].astype(np.uint16),
             values[stored].astype(np.float32),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparserec_np.errors import InputError
-from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 from sparserec_np.utils.csr import indptr_from_counts
 from sparserec_np.vocabulary import Ids
 
@@ -157,7 +157,7 @@ def drop_rare(
     interactions: Interactions,
     min_user_interactions: int,
     min_item_interactions: int,
-    peers: Peers = ALONE,
+    comm: Communicator = SINGLE_PROCESS,
 ) -> Interactions:
     """Drop users and items with too few interactions, again and again until none is left.
 
@@ -165,7 +165,7 @@ def drop_rare(
         interactions: What to filter.
         min_user_interactions: Least number of items of a user who stays, at least 1.
         min_item_interactions: Least number of users of an item that stays, at least 1.
-        peers: Who has the other users.
+        comm: Who has the other users.
 
     Returns:
         The interactions that stay, with the counts of what was dropped added to the report; the
@@ -178,18 +178,18 @@ def drop_rare(
         if least < 1:
             raise InputError(f"min_{option}_interactions must be at least 1, not {least}")
     keep_user = interactions.user_degrees() >= min_user_interactions
-    keep_item = peers.sum(interactions.item_degrees()) >= min_item_interactions
-    if peers.total(int(keep_user.all() and keep_item.all())) == peers.size:
+    keep_item = comm.all_reduce(interactions.item_degrees()) >= min_item_interactions
+    if comm.all_reduce_count(int(keep_user.all() and keep_item.all())) == comm.world_size:
         return interactions
     users, items = interactions.user_of_entry(), interactions.items
     keep = np.ones(len(items), dtype=bool)
     while True:
-        kept_before = peers.total(int(np.count_nonzero(keep)))
+        kept_before = comm.all_reduce_count(int(np.count_nonzero(keep)))
         keep &= keep_user[users] & keep_item[items]
         keep_user = np.bincount(users[keep], minlength=len(keep_user)) >= min_user_interactions
         of_items = np.bincount(items[keep], minlength=len(keep_item))
-        keep_item = peers.sum(of_items) >= min_item_interactions
-        kept = peers.total(int(np.count_nonzero(keep)))
+        keep_item = comm.all_reduce(of_items) >= min_item_interactions
+        kept = comm.all_reduce_count(int(np.count_nonzero(keep)))
         if kept == kept_before:
             break
     if not kept:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sparserec_np.data import Interactions, from_pairs, ids_of
 from sparserec_np.errors import InputError
-from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 from sparserec_np.utils.csr import blocks_of_rows, indptr_from_counts
 
 # Interactions sorted at once: bounds the scratch memory to some 60 bytes each, 6 MB in all, for
@@ -97,7 +97,7 @@ def hold_out(
     n: int | None = None,
     seed: int = 0,
     latest: bool | None = False,
-    peers: Peers = ALONE,
+    comm: Communicator = SINGLE_PROCESS,
 ) -> tuple[Interactions, Interactions]:
     """Hold out some interactions of each user: chosen at random, or the latest.
 
@@ -110,7 +110,7 @@ def hold_out(
         seed: Same seed, same split.
         latest: Whether to hold out the latest, which needs times, and not any; None: where times
             are known. Of equal times chance decides, so that times that say nothing do no harm.
-        peers: Who has the other users.
+        comm: Who has the other users.
 
     Returns:
         ``(train, held)``. Together they hold every interaction once; a user gives away at most all
@@ -124,7 +124,7 @@ def hold_out(
         raise InputError("hold_out needs either fraction or n, and not both")
     rounding, order = np.random.default_rng(seed).spawn(2)
     for rng, drawn in ((rounding, interactions.n_users), (order, interactions.nnz)):
-        rng.bit_generator.advance(peers.before(drawn))  # type: ignore[attr-defined]
+        rng.bit_generator.advance(comm.exclusive_scan(drawn))  # type: ignore[attr-defined]
     degrees = interactions.user_degrees()
     if fraction is not None:
         share = degrees * _fraction(fraction)

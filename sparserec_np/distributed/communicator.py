@@ -3,7 +3,7 @@
 Dask starts the peers and tells them of each other; what a batch needs then goes from worker to
 worker at once, in a fraction of the time that a task takes to be scheduled. A peer that dies closes
 its connections, and a machine that is gone stops answering within half a minute: either way all
-others end with :class:`PeerLostError`.
+others end with :class:`ConnectionLostError`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import struct
 from contextlib import suppress
 from threading import Thread
 
-from sparserec_np.utils.communicator import Parcels, Peers
+from sparserec_np.utils.communicator import Communicator, Messages
 
 _SMALL = 1 << 14  # bytes that the buffers of the system take whatever the other side does
-_NOTHING = (1 << 64) - 1  # instead of a length: no parcel
+_NOTHING = (1 << 64) - 1  # instead of a length: no message
 _LENGTH = struct.Struct("<Q")
 _RANK = struct.Struct("<I")
 _PATIENCE = 60.0  # seconds to wait for all others to come
 
 
-class PeerLostError(Exception):
+class ConnectionLostError(Exception):
     """Another peer is gone."""
 
 
@@ -40,8 +40,8 @@ class Listener:
         self.address: tuple[str, int] = self.socket.getsockname()[:2]
 
 
-class Mesh(Peers):
-    """One of several peers; see :class:`sparserec_np.utils.communicator.Peers`.
+class TcpCommunicator(Communicator):
+    """One of several peers; see :class:`sparserec_np.utils.communicator.Communicator`.
 
     Args:
         rank: Which one.
@@ -50,14 +50,14 @@ class Mesh(Peers):
         token: Secret that those who belong together share.
 
     Raises:
-        PeerLostError: Not all others came.
+        ConnectionLostError: Not all others came.
     """
 
     def __init__(
         self, rank: int, listener: Listener, addresses: list[tuple[str, int]], token: bytes
     ) -> None:
         self.rank = rank
-        self.size = len(addresses)
+        self.world_size = len(addresses)
         self._to: dict[int, socket.socket] = {}
         try:
             for other in range(rank):
@@ -65,7 +65,7 @@ class Mesh(Peers):
                 connection.sendall(token + _RANK.pack(rank))
                 self._to[other] = connection
             listener.socket.settimeout(_PATIENCE)
-            while len(self._to) < self.size - 1:
+            while len(self._to) < self.world_size - 1:
                 connection, _ = listener.socket.accept()
                 connection.settimeout(_PATIENCE)
                 hello = _receive(connection, len(token) + _RANK.size)
@@ -75,7 +75,7 @@ class Mesh(Peers):
                     connection.close()
         except OSError as error:
             self.close()
-            raise PeerLostError(f"not all peers came: {error}") from error
+            raise ConnectionLostError(f"not all peers came: {error}") from error
         finally:
             listener.socket.close()
         for connection in self._to.values():
@@ -90,15 +90,15 @@ class Mesh(Peers):
                 connection.shutdown(socket.SHUT_RDWR)  # wakes up a thread that waits for it
             connection.close()
 
-    def exchange(self, parcels: Parcels) -> dict[int, bytes]:
+    def all_to_all(self, messages: Messages) -> dict[int, bytes]:
         """Send bytes to some peers, and receive what all have sent here; see the base class."""
         try:
-            if all(len(parcel) <= _SMALL for parcel in parcels.values()):
-                self._send(parcels)
+            if all(len(message) <= _SMALL for message in messages.values()):
+                self._send(messages)
                 came = self._receive_all()
             else:  # both sides might wait for the other to read
                 failed: list[OSError] = []
-                sender = Thread(target=self._send_aside, args=(parcels, failed), daemon=True)
+                sender = Thread(target=self._send_aside, args=(messages, failed), daemon=True)
                 sender.start()
                 came = self._receive_all()
                 sender.join()
@@ -106,26 +106,26 @@ class Mesh(Peers):
                     raise failed[0]
         except OSError as error:
             self.close()
-            raise PeerLostError(f"a peer of {self.size} is gone: {error}") from error
-        if self.rank in parcels:
-            came[self.rank] = bytes(parcels[self.rank])
+            raise ConnectionLostError(f"a peer of {self.world_size} is gone: {error}") from error
+        if self.rank in messages:
+            came[self.rank] = bytes(messages[self.rank])
         return came
 
-    def _send(self, parcels: Parcels) -> None:
+    def _send(self, messages: Messages) -> None:
         for other, connection in self._to.items():
-            parcel = parcels.get(other)
-            if parcel is None:
+            message = messages.get(other)
+            if message is None:
                 connection.sendall(_LENGTH.pack(_NOTHING))
-            elif len(parcel) <= _SMALL:
-                connection.sendall(_LENGTH.pack(len(parcel)) + bytes(parcel))
+            elif len(message) <= _SMALL:
+                connection.sendall(_LENGTH.pack(len(message)) + bytes(message))
             else:
-                connection.sendall(_LENGTH.pack(len(parcel)))
-                connection.sendall(parcel)
-            self.sent += _LENGTH.size + len(parcel or b"")
+                connection.sendall(_LENGTH.pack(len(message)))
+                connection.sendall(message)
+            self.sent += _LENGTH.size + len(message or b"")
 
-    def _send_aside(self, parcels: Parcels, failed: list[OSError]) -> None:
+    def _send_aside(self, messages: Messages, failed: list[OSError]) -> None:
         try:
-            self._send(parcels)
+            self._send(messages)
         except OSError as error:
             failed.append(error)
             self.close()
@@ -151,7 +151,7 @@ def _receive(connection: socket.socket, length: int) -> bytes:
 
 
 def _watch(connection: socket.socket) -> None:
-    """Send small parcels at once, and notice within half a minute when the other side is gone."""
+    """Send small messages at once, and notice within half a minute when the other side is gone."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     options = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}

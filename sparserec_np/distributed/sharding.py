@@ -22,7 +22,7 @@ from sparserec_np.data import (
 )
 from sparserec_np.data.files.remote import is_url
 from sparserec_np.errors import InputError, SparseRecError
-from sparserec_np.utils.communicator import Peers
+from sparserec_np.utils.communicator import Communicator
 from sparserec_np.vocabulary import Ids, IntIds, from_arrays
 
 
@@ -75,7 +75,7 @@ def check_seen(paths: list[str]) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Spread(Interactions):
+class ShardedInteractions(Interactions):
     """Interactions that are spread over workers: all that is known of them here.
 
     ``indptr`` and the ids are those of the whole; ``items`` is empty.
@@ -131,7 +131,7 @@ def part_of(interactions: Interactions, first: int, last: int) -> Interactions:
 
 
 def read_together(
-    paths: list[str], options: dict[str, Any], peers: Peers
+    paths: list[str], options: dict[str, Any], comm: Communicator
 ) -> tuple[Interactions, ReadReport | None]:
     """Read some files here, others elsewhere; bring the rows of each user to one place.
 
@@ -141,7 +141,7 @@ def read_together(
     Args:
         paths: The files of this peer, perhaps none.
         options: Of :func:`sparserec_np.read`.
-        peers: Who reads the others.
+        comm: Who reads the others.
 
     Returns:
         The interactions of the users here, and a report of the files here.
@@ -161,44 +161,44 @@ def read_together(
         except NothingLeftError as error:  # the others may have something
             nothing = error
             here = replace(here, report=error.report)
-    if peers.total(here.nnz) == 0:
+    if comm.all_reduce_count(here.nnz) == 0:
         raise nothing or InputError("no file has a usable row")
     report = here.report
-    user_ids, item_ids = _of_all(here.user_ids, peers), _of_all(here.item_ids, peers)
+    user_ids, item_ids = _of_all(here.user_ids, comm), _of_all(here.item_ids, comm)
     users = here.user_ids.positions_in(user_ids)[here.user_of_entry()]
     items = here.item_ids.positions_in(item_ids)[here.items]
-    timed = peers.total(int(here.times is not None or not here.nnz)) == peers.size
+    timed = comm.all_reduce_count(int(here.times is not None or not here.nnz)) == comm.world_size
     times = here.times if timed else None
-    bounds = cuts(peers.sum(np.bincount(users, minlength=len(user_ids))), peers.size)
+    bounds = cuts(comm.all_reduce(np.bincount(users, minlength=len(user_ids))), comm.world_size)
     del here
     pairs = np.stack([users, items], axis=1).astype(np.int32)
     owners = np.searchsorted(bounds, users, side="right") - 1
     # A range may be empty, so that equal bounds follow each other: its successor owns the users.
-    ranks = range(peers.size)
-    came = peers.exchange({r: pairs[owners == r].tobytes() for r in ranks})
+    ranks = range(comm.world_size)
+    came = comm.all_to_all({r: pairs[owners == r].tobytes() for r in ranks})
     mine = np.concatenate([np.frombuffer(came[r], np.int32) for r in sorted(came)]).reshape(-1, 2)
     if timed:
         if times is None:  # of nothing
             times = np.zeros(0)
-        came = peers.exchange({r: times[owners == r].tobytes() for r in ranks})
+        came = comm.all_to_all({r: times[owners == r].tobytes() for r in ranks})
         times = np.concatenate([np.frombuffer(came[r], np.float64) for r in sorted(came)])
     del users, items, owners, pairs, came
-    first, last = bounds[peers.rank], bounds[peers.rank + 1]
+    first, last = bounds[comm.rank], bounds[comm.rank + 1]
     own_ids = user_ids.slice(first, last)
     own, repeated = assemble(mine[:, 0] - first, mine[:, 1], own_ids, item_ids, times)
     if report is not None:
         report = replace(report, duplicates=report.duplicates + repeated)
     own = replace(own, report=report or ReadReport((), (), 0, duplicates=repeated))
-    own = drop_rare(own, least_items_of_user, least_users_of_item, peers)
+    own = drop_rare(own, least_items_of_user, least_users_of_item, comm)
     return replace(own, report=None), own.report
 
 
-def _of_all(ids: Ids, peers: Peers) -> Ids:
+def _of_all(ids: Ids, comm: Communicator) -> Ids:
     """Return the vocabulary of all workers' ids; strings, if one of them has strings."""
-    if peers.total(int(ids.kind == "str")):
+    if comm.all_reduce_count(int(ids.kind == "str")):
         ids = ids.as_strings()
     whole = ids
-    for arrays in zip(*map(peers.each, ids.arrays), strict=True):
+    for arrays in zip(*map(comm.broadcast_in_turn, ids.arrays), strict=True):
         whole = whole.union(from_arrays(ids.kind, arrays))
     return whole
 

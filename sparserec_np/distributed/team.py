@@ -21,8 +21,8 @@ from distributed import TimeoutError as DaskTimeoutError
 from distributed.scheduler import KilledWorker
 
 from sparserec_np.distributed.cluster import check_workers, lost_scheduler, workers
-from sparserec_np.distributed.communicator import PeerLostError
-from sparserec_np.distributed.worker import Member
+from sparserec_np.distributed.communicator import ConnectionLostError
+from sparserec_np.distributed.worker import TrainingWorker
 from sparserec_np.errors import ClusterError, SparseRecError
 from sparserec_np.utils.log import logger
 
@@ -41,7 +41,7 @@ class WorkersLostError(Exception):
     """Some workers of the team are gone."""
 
 
-class Team:
+class WorkerGroup:
     """Peers on the workers of a cluster.
 
     Args:
@@ -64,7 +64,7 @@ class Team:
         """Call a method of all peers at once.
 
         Args:
-            name: Method of :class:`Member`.
+            name: Method of :class:`TrainingWorker`.
             args: Makes its arguments.
             step: The call belongs to :attr:`steps` from now on, under this name.
 
@@ -103,11 +103,15 @@ class Team:
         """Start a peer on every worker, and connect them."""
         self._addresses = self._gather_workers()
         token = os.urandom(16)
-        self._members = self._submit(lambda rank: (Member, self._threads))
+        self._members = self._submit(lambda rank: (TrainingWorker, self._threads))
         self._finish(self._members)
-        found = self._results(self._submit(lambda rank: (Member.address, self._members[rank])))
+        found = self._results(
+            self._submit(lambda rank: (TrainingWorker.address, self._members[rank]))
+        )
         self._results(
-            self._submit(lambda rank: (Member.join, self._members[rank], rank, found, token))
+            self._submit(
+                lambda rank: (TrainingWorker.join, self._members[rank], rank, found, token)
+            )
         )
 
     def _gather_workers(self) -> list[str]:
@@ -137,7 +141,7 @@ class Team:
         size = len(self._members)
 
         def task(rank: int) -> tuple[Any, ...]:
-            return Member.call, self._members[rank], name, *args(rank, size)
+            return TrainingWorker.call, self._members[rank], name, *args(rank, size)
 
         return self._results(self._submit(task))
 
@@ -212,7 +216,7 @@ class Team:
             self._check(None)
             raise WorkersLostError("a Dask worker is lost")
         for its_own in errors:
-            if not isinstance(its_own, (PeerLostError, KilledWorker)):
+            if not isinstance(its_own, (ConnectionLostError, KilledWorker)):
                 raise its_own
         if errors:
             self._check(errors[0])

@@ -12,21 +12,27 @@ import numpy as np
 
 from sparserec_np.data import Interactions, from_any
 from sparserec_np.distributed.cluster import connected
-from sparserec_np.distributed.sharding import Files, Spread, cuts, merged_report, part_of
-from sparserec_np.distributed.team import Team
+from sparserec_np.distributed.sharding import (
+    Files,
+    ShardedInteractions,
+    cuts,
+    merged_report,
+    part_of,
+)
+from sparserec_np.distributed.team import WorkerGroup
 from sparserec_np.distributed.worker import Facts, Part
 from sparserec_np.training.config import Config
-from sparserec_np.training.fit import Engine, Judge
+from sparserec_np.training.fit import Backend, EpochValidator
 from sparserec_np.training.initialization import empty_rows
-from sparserec_np.training.kernels.arrays import Rows
-from sparserec_np.training.state import Tables
+from sparserec_np.training.kernels.arrays import Embeddings
+from sparserec_np.training.state import Parameters
 from sparserec_np.training.trainer import Run
 from sparserec_np.utils.csr import indptr_from_counts
 from sparserec_np.vocabulary import concatenated
 
 
 @contextmanager
-def training_on(dask: Any, *, threads: int | None = None) -> Iterator[Engine]:
+def training_on(dask: Any, *, threads: int | None = None) -> Iterator[Backend]:
     """Connect to a cluster to train on.
 
     Args:
@@ -41,23 +47,23 @@ def training_on(dask: Any, *, threads: int | None = None) -> Iterator[Engine]:
         ClusterError: The cluster is lost on the way.
     """
     with connected(dask) as client:
-        team = Team(client, threads)
+        team = WorkerGroup(client, threads)
         try:
-            yield DaskEngine(team)
+            yield DaskBackend(team)
         finally:
             team.disband()
 
 
-class DaskEngine(Engine):
+class DaskBackend(Backend):
     """Does the stages on a team of workers.
 
     Args:
         team: The workers.
     """
 
-    def __init__(self, team: Team) -> None:
+    def __init__(self, team: WorkerGroup) -> None:
         self._team = team
-        self._tables: Tables | None = None  # those that the workers have as well
+        self._tables: Parameters | None = None  # those that the workers have as well
         self.make_run = self._make_run
 
     def take(self, X: Any) -> Interactions:
@@ -96,7 +102,7 @@ class DaskEngine(Engine):
 
     def start(
         self, data: Interactions, config: Config, dim: int, weights: tuple[int, int]
-    ) -> Tables:
+    ) -> Parameters:
         """Make the tables that training starts from; only then is a held-out part forgotten."""
         name = _name(data)
         for step in ("tables", "run"):
@@ -110,21 +116,21 @@ class DaskEngine(Engine):
         self._team.steps["tables"] = ("go_to", self._share_of_tables)
         return self._tables
 
-    def validator(self, data: Interactions, held: Interactions, config: Config) -> Judge:
+    def validator(self, data: Interactions, held: Interactions, config: Config) -> EpochValidator:
         """Make what says how good the tables of the workers are."""
-        given = None if isinstance(held, Spread) else held
+        given = None if isinstance(held, ShardedInteractions) else held
         name = _name(data)
         chooses = self._team.call(
             "make_validator", lambda rank, size: (name, given, config), step="validator"
         )
-        return _RemoteJudge(self, chooses_recency=chooses[0])
+        return _RemoteValidator(self, chooses_recency=chooses[0])
 
-    def judge(self, method: str, tables: Tables) -> Any:
+    def judge(self, method: str, tables: Parameters) -> Any:
         """Call a method of the workers' validators for some tables."""
         self._bring(tables)
         return self._team.call(method, lambda rank, size: ())[0]
 
-    def epoch(self, epoch: int, rate: float) -> tuple[tuple[float, int, int], Tables]:
+    def epoch(self, epoch: int, rate: float) -> tuple[tuple[float, int, int], Parameters]:
         """Do one epoch; return what it was like, and the tables after it."""
         before = self._tables
         assert before is not None
@@ -133,7 +139,7 @@ class DaskEngine(Engine):
         self._tables = _joined([part for _, part in done], n_users, before.dim)
         return done[0][0], self._tables
 
-    def prepare(self, tables: Tables, data: Interactions, config: Config) -> None:
+    def prepare(self, tables: Parameters, data: Interactions, config: Config) -> None:
         """Get ready to train from some tables."""
         self._team.steps.pop("run", None)
         self._bring(tables)
@@ -144,10 +150,10 @@ class DaskEngine(Engine):
         """Count what each worker has sent to the others so far."""
         return [int(n) for n in self._team.call("sent", lambda rank, size: ())]
 
-    def _make_run(self, tables: Tables, data: Interactions, config: Config) -> Run:
+    def _make_run(self, tables: Parameters, data: Interactions, config: Config) -> Run:
         return _RemoteRun(self, tables, data, config)
 
-    def _bring(self, tables: Tables) -> None:
+    def _bring(self, tables: Parameters) -> None:
         """Give the workers tables, unless they have them."""
         if tables is not self._tables:
             self._tables = tables
@@ -163,10 +169,14 @@ class DaskEngine(Engine):
         users = tables.users
         indptr = users.indptr[first : first + counts[rank] + 1]
         some = slice(indptr[0], indptr[-1])
-        own = Rows(indptr - indptr[0], users.dims[some], users.values[some], users.squares[some])
+        own = Embeddings(
+            indptr - indptr[0], users.dims[some], users.values[some], users.squares[some]
+        )
         return tables.items, own, tables.dim
 
-    def _spread(self, name: str, facts: list[Facts], whole: Interactions | None = None) -> Spread:
+    def _spread(
+        self, name: str, facts: list[Facts], whole: Interactions | None = None
+    ) -> ShardedInteractions:
         degrees = np.concatenate([fact.user_degrees for fact in facts])
         user_ids = (
             whole.user_ids
@@ -175,7 +185,7 @@ class DaskEngine(Engine):
         )
         item_ids = facts[0].item_ids
         assert item_ids is not None  # peer 0 says it
-        return Spread(
+        return ShardedInteractions(
             indptr_from_counts(degrees),
             np.zeros(0, np.int32),
             user_ids,
@@ -187,17 +197,17 @@ class DaskEngine(Engine):
         )
 
 
-class _RemoteJudge:
+class _RemoteValidator:
     """Stands here for the validators of the workers."""
 
-    def __init__(self, engine: DaskEngine, *, chooses_recency: bool) -> None:
+    def __init__(self, engine: DaskBackend, *, chooses_recency: bool) -> None:
         self._engine = engine
         self.chooses_recency = chooses_recency
 
-    def __call__(self, tables: Tables) -> float:
+    def __call__(self, tables: Parameters) -> float:
         return float(self._engine.judge("validate", tables))
 
-    def choose_recency(self, tables: Tables) -> tuple[float, float]:
+    def choose_recency(self, tables: Parameters) -> tuple[float, float]:
         recency, score = self._engine.judge("choose_recency", tables)
         return recency, score
 
@@ -206,14 +216,14 @@ class _RemoteRun(Run):
     """Stands here for the runs of the workers."""
 
     def __init__(
-        self, engine: DaskEngine, tables: Tables, data: Interactions, config: Config
+        self, engine: DaskBackend, tables: Parameters, data: Interactions, config: Config
     ) -> None:
         # Not that of the base class: everything is elsewhere, but for the tables.
         self._engine = engine
         self._prepare = lambda tables: engine.prepare(tables, data, config)
         self.go_to(tables)
 
-    def go_to(self, tables: Tables) -> None:
+    def go_to(self, tables: Parameters) -> None:
         self.tables = tables
         self._prepare(tables)
 
@@ -223,20 +233,20 @@ class _RemoteRun(Run):
 
 
 def _name(data: Interactions) -> str:
-    assert isinstance(data, Spread)  # all that the engine hands out is
+    assert isinstance(data, ShardedInteractions)  # all that the engine hands out is
     return data.name
 
 
-def _joined(parts: list[Part], n_users: int, dim: int) -> Tables:
+def _joined(parts: list[Part], n_users: int, dim: int) -> Parameters:
     """Put the tables of all peers together."""
     items = parts[0][0]
     assert items is not None  # peer 0 has them
     own = [users for _, users in parts if users is not None]
     if not own:
-        return Tables(items, empty_rows(n_users), dim)
+        return Parameters(items, empty_rows(n_users), dim)
     lengths = np.concatenate([np.diff(rows.indptr) for rows in own])
-    users = Rows(
+    users = Embeddings(
         indptr_from_counts(lengths),
         *(np.concatenate([rows[field] for rows in own]) for field in (1, 2, 3)),
     )
-    return Tables(items, users, dim)
+    return Parameters(items, users, dim)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions, ReadReport
 from sparserec_np.data.splitting import hold_out
-from sparserec_np.distributed.communicator import Listener, Mesh
+from sparserec_np.distributed.communicator import Listener, TcpCommunicator
 from sparserec_np.distributed.sharding import read_together
 from sparserec_np.training.config import Config
 from sparserec_np.training.initialization import empty_rows
-from sparserec_np.training.kernels.arrays import Items, Rows
-from sparserec_np.training.state import Tables
+from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
+from sparserec_np.training.state import Parameters
 from sparserec_np.training.trainer import DivergedError, Run, start
 from sparserec_np.training.validation import Validator
 from sparserec_np.utils.parallel import thread_count
@@ -39,12 +39,12 @@ class Facts:
     report: ReadReport | None = None
 
 
-Part = tuple["Items | None", "Rows | None"]
+Part = tuple["ItemParameters | None", "Embeddings | None"]
 """What a peer hands over of the tables: the items, by peer 0 alone; the rows of its users, if there
 are any."""
 
 
-class Member:
+class TrainingWorker:
     """One of the peers. Lives in the memory of a worker, as long as the client holds on to it.
 
     Args:
@@ -68,7 +68,7 @@ class Member:
 
     def join(self, rank: int, addresses: list[tuple[str, int]], token: bytes) -> None:
         """Connect with the others."""
-        self._peers = Mesh(rank, self._listener, addresses, token)
+        self._comm = TcpCommunicator(rank, self._listener, addresses, token)
 
     def call(self, name: str, *args: Any) -> Any:
         """Call a method that all call at once; if it fails, the others are not left waiting."""
@@ -78,12 +78,12 @@ class Member:
         except DivergedError:  # of all at once
             raise
         except BaseException:
-            self._peers.close()
+            self._comm.close()
             raise
 
     def read(self, paths: list[str], options: dict[str, Any]) -> Facts:
         """Read files."""
-        own, report = read_together(paths, options, self._peers)
+        own, report = read_together(paths, options, self._comm)
         return self._facts("whole", own, report)
 
     def take(self, interactions: Interactions) -> Facts:
@@ -99,9 +99,7 @@ class Member:
     def hold_out(self, fraction: float, seed: int) -> tuple[Facts, Facts]:
         """Hold out a part of each user's interactions."""
         whole = self._data["whole"]
-        learned, held = hold_out(
-            whole, fraction=fraction, seed=seed, latest=None, peers=self._peers
-        )
+        learned, held = hold_out(whole, fraction=fraction, seed=seed, latest=None, comm=self._comm)
         return self._facts("learned", learned, None), self._facts("held", held, None)
 
     def forget(self) -> None:
@@ -112,21 +110,21 @@ class Member:
     def start(self, name: str, config: Config, dim: int, weights: tuple[int, int]) -> Part:
         """Find the tables to start from."""
         self._run = None
-        self._tables = start(self._data[name], config, dim, weights, self._peers)
+        self._tables = start(self._data[name], config, dim, weights, self._comm)
         return self._part()
 
-    def go_to(self, items: Items, users: Rows | None, dim: int) -> None:
+    def go_to(self, items: ItemParameters, users: Embeddings | None, dim: int) -> None:
         """Take over tables."""
         self._run = None
-        items = Items(_own_rows(items.rows), *map(np.array, items[1:]))
+        items = ItemParameters(_own_rows(items.rows), *map(np.array, items[1:]))
         n_users = self._data["whole"].n_users
         users = empty_rows(n_users) if users is None else _own_rows(users)
-        self._tables = Tables(items, users, dim)
+        self._tables = Parameters(items, users, dim)
 
     def make_run(self, name: str, config: Config) -> None:
         """Get ready to train."""
         self._run = None
-        self._run = Run(self._tables, self._data[name], config, self._peers)
+        self._run = Run(self._tables, self._data[name], config, self._comm)
 
     def epoch(self, epoch: int, rate: float) -> tuple[tuple[float, int, int], Part]:
         """Do one epoch; see :meth:`sparserec_np.training.trainer.Run.epoch`."""
@@ -143,7 +141,7 @@ class Member:
         """
         if held is None:
             held = self._data["held"]
-        self._validator = Validator(self._data[name], held, config, self._peers)
+        self._validator = Validator(self._data[name], held, config, self._comm)
         return self._validator.chooses_recency
 
     def validate(self) -> float:
@@ -158,26 +156,26 @@ class Member:
 
     def sent(self) -> int:
         """Count the bytes that were sent to the others so far."""
-        return self._peers.sent
+        return self._comm.sent
 
     def _part(self) -> Part:
         tables = self._tables.copy()  # a client in this process would see them change
         rows = tables.users if tables.users.values.size else None
-        return (tables.items if self._peers.rank == 0 else None), rows
+        return (tables.items if self._comm.rank == 0 else None), rows
 
     def _facts(self, name: str, own: Interactions, report: ReadReport | None) -> Facts:
         self._data[name] = own
-        before = self._peers.before(own.n_users)
-        item_degrees = self._peers.sum(own.item_degrees())
+        before = self._comm.exclusive_scan(own.n_users)
+        item_degrees = self._comm.all_reduce(own.item_degrees())
         degrees, prints = own.user_degrees(), own.fingerprint(before)
         facts = Facts(degrees, prints, own.has_times, report=report)
         if name == "whole":
             facts.user_ids = own.user_ids
-        if self._peers.rank == 0:
+        if self._comm.rank == 0:
             facts.item_degrees, facts.item_ids = item_degrees, own.item_ids
         return facts
 
 
-def _own_rows(rows: Rows) -> Rows:
+def _own_rows(rows: Embeddings) -> Embeddings:
     """Copy what came in a message, which must not be written to."""
-    return Rows(*map(np.array, rows))
+    return Embeddings(*map(np.array, rows))

@@ -31,7 +31,7 @@ from sparserec_np.utils.parallel import thread_count
 if TYPE_CHECKING:
     from sparserec_np.modelfile.arrays import Table
     from sparserec_np.runtime.model import Model
-    from sparserec_np.training.state import EpochRecord
+    from sparserec_np.training.state import EpochMetrics
 
 Figures: TypeAlias = "dict[str, Any]"
 Ints: TypeAlias = "npt.NDArray[np.int64]"
@@ -49,7 +49,7 @@ def figures(
     test: Interactions,
     *,
     k: int = 20,
-    log: Sequence[EpochRecord] | None = None,
+    log: Sequence[EpochMetrics] | None = None,
     examples: int = 4,
     threads: int | None = None,
 ) -> Figures:
@@ -173,7 +173,7 @@ def _data(train: Interactions, test: Interactions, ranking: Ranking) -> dict[str
     }
 
 
-def _curves(log: Sequence[EpochRecord]) -> list[dict[str, Any]]:
+def _curves(log: Sequence[EpochMetrics]) -> list[dict[str, Any]]:
     """One row a stage, in the order in which they were done."""
     stages = dict.fromkeys(record.stage for record in log)
     names = ("epoch", "loss", "ndcg", "moved", "seconds")

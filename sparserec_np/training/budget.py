@@ -14,8 +14,8 @@ from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.writer import SizePlan
 from sparserec_np.training.checkpoint import file_checksum, identity
 from sparserec_np.training.config import Config
-from sparserec_np.training.kernels.arrays import Rows
-from sparserec_np.training.trainer import Tables
+from sparserec_np.training.kernels.arrays import Embeddings
+from sparserec_np.training.trainer import Parameters
 from sparserec_np.utils.log import logger
 from sparserec_np.utils.sizes import parse_size
 
@@ -70,7 +70,7 @@ class Budget:
 
     def arrays(
         self,
-        tables: Tables,
+        tables: Parameters,
         interactions: Interactions,
         labels: Sequence[str] | None,
         facts: dict[str, Any],
@@ -185,5 +185,5 @@ def _weighs(config: Config) -> bool:
     return config.users == "history" and config.degree_exponent > 0
 
 
-def _table(rows: Rows, dim: int) -> Table:
+def _table(rows: Embeddings, dim: int) -> Table:
     return Table(rows.indptr, rows.dims, rows.values, dim)

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from sparserec_np._version import __version__
 from sparserec_np.data import Interactions
 from sparserec_np.errors import InputError
-from sparserec_np.training.kernels.arrays import Items, Rows
-from sparserec_np.training.state import Chosen, EpochRecord, State, Tables
+from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
+from sparserec_np.training.state import Chosen, EpochMetrics, Parameters, TrainingState
 from sparserec_np.utils import atomic_write
 from sparserec_np.utils.log import logger
 
@@ -46,12 +46,12 @@ class Progress:
     """How far a fit is."""
 
     stage: str
-    """The stage that is on its way; see :attr:`EpochRecord.stage`."""
+    """The stage that is on its way; see :attr:`EpochMetrics.stage`."""
     chosen: Chosen | None
     """What an earlier stage found, or None."""
-    state: State
+    state: TrainingState
     """Where the stage is."""
-    records: tuple[EpochRecord, ...]
+    records: tuple[EpochMetrics, ...]
     """The epochs up to here, of all stages."""
 
     @property
@@ -301,10 +301,10 @@ def _arrays(progress: Progress, identity: dict[str, Any]) -> dict[str, Any]:
     return arrays
 
 
-def _table_arrays(prefix: str, tables: Tables) -> dict[str, NDArray[Any]]:
+def _table_arrays(prefix: str, tables: Parameters) -> dict[str, NDArray[Any]]:
     named = {
         **{f"rows.{name}": array for name, array in tables.items.rows._asdict().items()},
-        **{name: getattr(tables.items, name) for name in Items._fields if name != "rows"},
+        **{name: getattr(tables.items, name) for name in ItemParameters._fields if name != "rows"},
         **{f"users.{name}": array for name, array in tables.users._asdict().items()},
     }
     return {f"{prefix}.{name}": array for name, array in named.items()}
@@ -318,7 +318,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 def _progress(meta: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Progress:
     best = _tables("best", meta["dim"], stored) if meta["keeps_best"] else None
     quality = meta["best_quality"]
-    state = State(
+    state = TrainingState(
         _tables("last", meta["dim"], stored),
         meta["epoch"],
         meta["rate"],
@@ -331,13 +331,13 @@ def _progress(meta: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Progress
         meta["stage"],
         None if chosen is None else Chosen(*chosen),
         state,
-        tuple(EpochRecord(**record) for record in meta["records"]),
+        tuple(EpochMetrics(**record) for record in meta["records"]),
     )
 
 
-def _tables(prefix: str, dim: int, stored: dict[str, NDArray[Any]]) -> Tables:
-    def rows(what: str) -> Rows:
-        return Rows(*(stored[f"{prefix}.{what}.{name}"] for name in Rows._fields))
+def _tables(prefix: str, dim: int, stored: dict[str, NDArray[Any]]) -> Parameters:
+    def rows(what: str) -> Embeddings:
+        return Embeddings(*(stored[f"{prefix}.{what}.{name}"] for name in Embeddings._fields))
 
-    rest = {name: stored[f"{prefix}.{name}"] for name in Items._fields if name != "rows"}
-    return Tables(Items(rows=rows("rows"), **rest), rows("users"), dim)
+    rest = {name: stored[f"{prefix}.{name}"] for name in ItemParameters._fields if name != "rows"}
+    return Parameters(ItemParameters(rows=rows("rows"), **rest), rows("users"), dim)

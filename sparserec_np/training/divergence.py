@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sparserec_np.errors import InputError
 from sparserec_np.training.config import Config
-from sparserec_np.training.state import State, Tables
+from sparserec_np.training.state import Parameters, TrainingState
 from sparserec_np.utils.log import logger
 
 _log = logger(__name__)
@@ -23,7 +23,7 @@ class DivergedError(Exception):
     """An epoch went wrong; its text says how."""
 
 
-def slowed(state: State, config: Config, error: DivergedError) -> float:
+def slowed(state: TrainingState, config: Config, error: DivergedError) -> float:
     """Halve the learning rate: return what it is multiplied by from now on.
 
     Raises:
@@ -53,9 +53,9 @@ class LastGood:
 
     def __init__(self) -> None:
         self._file: Any = None  # as tempfile.TemporaryFile gives it
-        self._copy: Tables | None = None
+        self._copy: Parameters | None = None
 
-    def keep(self, tables: Tables) -> None:
+    def keep(self, tables: Parameters) -> None:
         """Copy the tables over what was kept before."""
         try:
             if self._file is None:
@@ -70,7 +70,7 @@ class LastGood:
             self._file = None
             self._copy = tables.copy()
 
-    def restore(self) -> Tables:
+    def restore(self) -> Parameters:
         """Return what was kept, as it was then; the caller's own."""
         assert self._copy is not None
         if self._file is None:
@@ -83,7 +83,7 @@ class LastGood:
         return _with(self._copy, arrays)
 
 
-def _changing(tables: Tables) -> list[NDArray[np.float32]]:
+def _changing(tables: Parameters) -> list[NDArray[np.float32]]:
     """Arrays that an epoch changes in place; exploration makes new ones of the others."""
     items, users = tables.items, tables.users
     return [
@@ -92,7 +92,7 @@ def _changing(tables: Tables) -> list[NDArray[np.float32]]:
     ]  # fmt: skip
 
 
-def _with(tables: Tables, arrays: list[NDArray[np.float32]]) -> Tables:
+def _with(tables: Parameters, arrays: list[NDArray[np.float32]]) -> Parameters:
     values, squares, bias, bias_squares, user_values, user_squares = arrays
     rows = tables.items.rows._replace(values=values, squares=squares)
     items = tables.items._replace(rows=rows, bias=bias, bias_squares=bias_squares)

@@ -1,4 +1,4 @@
-"""The log of a fit: one JSON object a line, each an :class:`EpochRecord`.
+"""The log of a fit: one JSON object a line, each an :class:`EpochMetrics`.
 
 It is kept beside the model file, not in it: learning curves are of use to who trains, and every
 byte of the model is carried by everybody.
@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from sparserec_np.errors import InputError
-from sparserec_np.training.state import EpochRecord
+from sparserec_np.training.state import EpochMetrics
 from sparserec_np.utils import atomic_write
 
 _TYPES: dict[str, Any] = {"stage": str, "ndcg": (int, float, type(None))}
 _NUMBER = (int, float)
 
 
-def write_log(path: str | os.PathLike[str], records: Sequence[EpochRecord]) -> None:
+def write_log(path: str | os.PathLike[str], records: Sequence[EpochMetrics]) -> None:
     """Write the records of a fit, whole or not at all.
 
     Args:
         path: The file, by custom ``.jsonl``.
-        records: One an epoch, as in ``SparseRec.history_``.
+        records: One an epoch, as in ``SparseRec.epoch_metrics_``.
 
     Raises:
         InputError: The file cannot be written.
@@ -35,7 +35,7 @@ def write_log(path: str | os.PathLike[str], records: Sequence[EpochRecord]) -> N
     atomic_write.write(path, "".join(f"{line}\n" for line in lines).encode())
 
 
-def read_log(path: str | os.PathLike[str]) -> list[EpochRecord]:
+def read_log(path: str | os.PathLike[str]) -> list[EpochMetrics]:
     """Read what :func:`write_log` wrote; fields that are not known are ignored.
 
     Args:
@@ -54,14 +54,14 @@ def read_log(path: str | os.PathLike[str]) -> list[EpochRecord]:
     return [_record(path, number, line) for number, line in enumerate(text.splitlines(), start=1)]
 
 
-def _record(path: str | os.PathLike[str], number: int, line: str) -> EpochRecord:
+def _record(path: str | os.PathLike[str], number: int, line: str) -> EpochMetrics:
     try:
         known = json.loads(line)
-        fields = {field.name: known[field.name] for field in dataclasses.fields(EpochRecord)}
+        fields = {field.name: known[field.name] for field in dataclasses.fields(EpochMetrics)}
     except (ValueError, TypeError, KeyError):
         fields = {}
     if fields and all(isinstance(v, _TYPES.get(name, _NUMBER)) for name, v in fields.items()):
-        return EpochRecord(**fields)
+        return EpochMetrics(**fields)
     raise InputError(
         f"{path}, line {number}: is no record of an epoch; give the file that sparserec-np fit "
         "--log wrote"

@@ -12,7 +12,7 @@ from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import ClusterError
 from sparserec_np.training.checkpoint import Checkpoints, Progress
 from sparserec_np.training.config import Config
-from sparserec_np.training.state import Chosen, EpochRecord, State, Tables
+from sparserec_np.training.state import Chosen, EpochMetrics, Parameters, TrainingState
 from sparserec_np.training.trainer import Run, start, train
 from sparserec_np.training.validation import Validator
 from sparserec_np.utils.log import logger
@@ -26,26 +26,26 @@ HELD_OUT = 0.1
 class Result(NamedTuple):
     """What a stage, or all of them, ends with."""
 
-    tables: Tables
+    tables: Parameters
     chosen: Chosen
 
 
-class Judge(Protocol):
+class EpochValidator(Protocol):
     """What says how good tables are; see :class:`sparserec_np.training.validation.Validator`."""
 
     chooses_recency: bool
 
-    def __call__(self, tables: Tables) -> float:
+    def __call__(self, tables: Parameters) -> float:
         """Score the tables."""
 
-    def choose_recency(self, tables: Tables) -> tuple[float, float]:
+    def choose_recency(self, tables: Parameters) -> tuple[float, float]:
         """Find the recency that suits the tables best, and the score with it."""
 
 
-class Engine:
+class Backend:
     """Who does the work of the stages: here this process; see :mod:`sparserec_np.distributed`."""
 
-    make_run: Callable[[Tables, Interactions, Config], Run] = Run
+    make_run: Callable[[Parameters, Interactions, Config], Run] = Run
 
     def take(self, X: Any) -> Interactions:
         """Take over what is to be learned from; see :func:`from_any`."""
@@ -53,7 +53,7 @@ class Engine:
 
     def start(
         self, data: Interactions, config: Config, dim: int, weights: tuple[int, int]
-    ) -> Tables:
+    ) -> Parameters:
         """Make the tables that training starts from; see :func:`sparserec_np.training.trainer.start`."""
         return start(data, config, dim, weights)
 
@@ -63,7 +63,7 @@ class Engine:
         """Hold out a part, the latest where times are known: that is what a model is for."""
         return hold_out(data, fraction=fraction, seed=seed, latest=None)
 
-    def validator(self, data: Interactions, held: Interactions, config: Config) -> Judge:
+    def validator(self, data: Interactions, held: Interactions, config: Config) -> EpochValidator:
         """Make what says how good tables are."""
         return Validator(data, held, config)
 
@@ -83,12 +83,12 @@ class Fit:
     """
 
     config: Config
-    begin: Callable[[Interactions], Tables]
-    on_epoch: Callable[[EpochRecord], None] | None = None
+    begin: Callable[[Interactions], Parameters]
+    on_epoch: Callable[[EpochMetrics], None] | None = None
     checkpoints: Checkpoints | None = None
     progress: Progress | None = None
-    engine: Engine = field(default_factory=Engine)
-    records: list[EpochRecord] = field(init=False)
+    engine: Backend = field(default_factory=Backend)
+    records: list[EpochMetrics] = field(init=False)
 
     def __post_init__(self) -> None:
         self.records = [] if self.progress is None else list(self.progress.records)
@@ -163,19 +163,19 @@ class Fit:
         _log.debug("stage '%s' done: %s, %.1f s", name, kept, time.perf_counter() - began)
         return Result(tables, Chosen(epochs, ndcg, recency))
 
-    def _state(self, stage: str) -> State | None:
+    def _state(self, stage: str) -> TrainingState | None:
         """Take over the state that an earlier run left in this stage, once."""
         if self.progress is None or self.progress.stage != stage:
             return None
         state, self.progress = self.progress.state, None
         return state
 
-    def _record(self, record: EpochRecord) -> None:
+    def _record(self, record: EpochMetrics) -> None:
         self.records.append(record)
         if self.on_epoch is not None:
             self.on_epoch(record)
 
-    def _noting(self, stage: str, chosen: Chosen | None) -> Callable[[State], None] | None:
+    def _noting(self, stage: str, chosen: Chosen | None) -> Callable[[TrainingState], None] | None:
         """Make what hands states to the checkpoints; None without checkpoints."""
         checkpoints = self.checkpoints
         if checkpoints is None:

@@ -8,11 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sparserec_np.training.kernels.arrays import Rows
+from sparserec_np.training.kernels.arrays import Embeddings
 from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
 from sparserec_np.training.kernels.selection import NEVER, threshold
 from sparserec_np.training.kernels.sparse_coding import Factor
-from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 
 _NMF_ROOM = 1.5  # entries a row in the factors, in budgets a row: the best of them become the mask
 _NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
@@ -25,8 +25,8 @@ def starting_rows(
     norm: float,
     initial_square: float,
     seed: np.uint64,
-    peers: Peers = ALONE,
-) -> Rows:
+    comm: Communicator = SINGLE_PROCESS,
+) -> Embeddings:
     """Keep the largest entries of a factor, at least one a row, ``budget`` in all.
 
     Where the factor has too few entries, positions drawn at random fill up the shortest rows, with
@@ -40,25 +40,27 @@ def starting_rows(
         norm: Root mean square of the norms of the rows of the result.
         initial_square: Adagrad's sum of every weight.
         seed: Of the positions that fill up.
-        peers: Who has the other rows of the factor.
+        comm: Who has the other rows of the factor.
 
     Returns:
         The table, of exactly ``budget`` weights of all peers. Memory beyond it is ``O(n)``.
     """
     own = factor.counts.size
-    n_rows, first = peers.total(own), peers.before(own)
+    n_rows, first = comm.all_reduce_count(own), comm.exclusive_scan(own)
     best = factor.values.argmax(axis=1)
     best_values = factor.values[np.arange(own), best]
     factor.values[np.arange(own), best] = 0.0
     bits = factor.values.view(np.uint32)
     _hide_unused(bits)
-    n_more = min(budget - n_rows, peers.total(int(np.maximum(factor.counts - 1, 0).sum())))
-    above, ties = threshold(bits.reshape(-1), n_more, True, peers) if n_more else (NEVER, 0)
+    n_more = min(
+        budget - n_rows, comm.all_reduce_count(int(np.maximum(factor.counts - 1, 0).sum()))
+    )
+    above, ties = threshold(bits.reshape(-1), n_more, True, comm) if n_more else (NEVER, 0)
     _hide_rest(bits, above, ties)
     some = np.flatnonzero(factor.counts)
     factor.values[some, best[some]] = best_values[some]
     del best, best_values, some
-    lengths = peers.joined(_count_left(bits))
+    lengths = comm.all_gather_concat(_count_left(bits))
     _level_up(lengths, dim, budget - int(lengths.sum()))
     indptr = np.zeros(own + 1, np.int64)
     np.cumsum(lengths[first : first + own], out=indptr[1:])
@@ -67,10 +69,10 @@ def starting_rows(
     _fill(factor.dims, factor.values, bits, dim, seed, first, indptr, dims, values)
     del factor, bits, lengths  # before there are squares
     power = np.zeros(1)
-    peers.relay(power, lambda total: _add_squares(values, total))
+    comm.ordered_reduce(power, lambda total: _add_squares(values, total))
     if power[0] > 0:
         values *= np.float32(norm / np.sqrt(power[0] / n_rows))
-    return Rows(indptr, dims, values, np.full(here, initial_square, np.float32))
+    return Embeddings(indptr, dims, values, np.full(here, initial_square, np.float32))
 
 
 def factor_width(budget: int, n_rows: int, dim: int) -> int:
@@ -85,10 +87,10 @@ def history_weights(degrees: NDArray[np.int64], exponent: float) -> NDArray[np.f
     return np.asarray(weight / math.sqrt(mean_square), np.float32)
 
 
-def empty_rows(n_rows: int) -> Rows:
+def empty_rows(n_rows: int) -> Embeddings:
     """Return a table that stores nothing."""
     none = np.zeros(0, np.float32)
-    return Rows(np.zeros(n_rows + 1, np.int64), np.zeros(0, np.uint16), none, none.copy())
+    return Embeddings(np.zeros(n_rows + 1, np.int64), np.zeros(0, np.uint16), none, none.copy())
 
 
 @njit(cache=True)

@@ -40,7 +40,7 @@ from sparserec_np.training.kernels.sparse_coding import (
     scratch,
     solve,
 )
-from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 from sparserec_np.utils.csr import blocks_of_rows, indptr_from_counts
 
 _WIDE_SWEEPS = 3  # the last sweeps, which code rows in their whole width
@@ -120,7 +120,7 @@ def _code_items_together(
     users: Factor,
     gram: Gram,
     items: Factor,
-    peers: Peers,
+    comm: Communicator,
 ) -> None:
     """Code all items, the ``b`` of a block of them going from peer to peer, by rank.
 
@@ -131,30 +131,30 @@ def _code_items_together(
         (first, min(first + _RELAYED, item_scale.size))
         for first in range(0, item_scale.size, _RELAYED)
     ]
-    last, dim = peers.size - 1, gram.inverse.size
+    last, dim = comm.world_size - 1, gram.inverse.size
     came: dict[int, bytes] = {}
     for turn in range(len(blocks) + last):
         parcels: dict[int, bytes] = {}
-        at = turn - peers.rank
+        at = turn - comm.rank
         if 0 <= at < len(blocks):
             first, end = blocks[at]
-            parts = _unpacked(came.get(peers.rank - 1, b""), end - first, dim)
+            parts = _unpacked(came.get(comm.rank - 1, b""), end - first, dim)
             _project_items(first, *by_item, item_scale, user_scale, users, *parts)
-            if peers.rank == last:
-                for r, (a, b) in enumerate(_shares(0, end - first, peers.size)):
+            if comm.rank == last:
+                for r, (a, b) in enumerate(_shares(0, end - first, comm.world_size)):
                     parcels[r] = _packed(parts[0][a:b], parts[1][a:b], parts[2][a:b])
             else:
-                parcels[peers.rank + 1] = _packed(*parts)
-        came = peers.exchange(parcels)
+                parcels[comm.rank + 1] = _packed(*parts)
+        came = comm.all_to_all(parcels)
         if turn >= last:
-            a, b = _shares(*blocks[turn - last], peers.size)[peers.rank]
+            a, b = _shares(*blocks[turn - last], comm.world_size)[comm.rank]
             _code_items(a, *_unpacked(came[last], b - a, dim), gram, items)
     coded = [
-        np.concatenate([np.arange(*_shares(*block, peers.size)[r]) for block in blocks])
-        for r in range(peers.size)
+        np.concatenate([np.arange(*_shares(*block, comm.world_size)[r]) for block in blocks])
+        for r in range(comm.world_size)
     ]
     for array in (items.dims, items.values, items.counts):
-        of_all = peers.gather(array[coded[peers.rank]])
+        of_all = comm.all_gather(array[coded[comm.rank]])
         for rows, part in zip(coded, of_all, strict=True):
             array[rows] = part
 
@@ -219,7 +219,7 @@ def factorise(
     item_width: int,
     sweeps: int,
     rng: np.random.Generator,
-    peers: Peers = ALONE,
+    comm: Communicator = SINGLE_PROCESS,
 ) -> tuple[Factor, Factor]:
     """Factorise the degree-normalised interactions.
 
@@ -230,15 +230,15 @@ def factorise(
         item_width: Most entries of an item's row.
         sweeps: How often both factors are coded, the users first.
         rng: Draws the seed items.
-        peers: Who has the other users.
+        comm: Who has the other users.
 
     Returns:
         ``W`` of the users here, and ``H``. A row that shares no dimension with what it touches
         stays empty.
     """
-    degrees = peers.sum(interactions.item_degrees())
+    degrees = comm.all_reduce(interactions.item_degrees())
     dim_of_item = _draw_seeds(degrees, dim, rng)  # its scratch is gone before the rest is there
-    most = _AT_ONCE if peers.size == 1 else max(interactions.nnz, 1)
+    most = _AT_ONCE if comm.world_size == 1 else max(interactions.nnz, 1)
     kept = list(_transposed(interactions, most)) if interactions.nnz <= most else None
     user_scale = _inverse_root(interactions.user_degrees())
     item_scale = _inverse_root(degrees)
@@ -257,20 +257,20 @@ def factorise(
             )
         del items
         items = empty_factor(interactions.n_items, -(-item_width // narrow))
-        _fill_gram(gram, users, peers)
+        _fill_gram(gram, users, comm)
         parts = kept or _transposed(interactions, most)
-        if peers.size == 1:
+        if comm.world_size == 1:
             _code_items_alone(parts, item_scale, user_scale, users, gram, items)
         else:
             ((_, by_item),) = parts
-            _code_items_together(by_item, item_scale, user_scale, users, gram, items, peers)
+            _code_items_together(by_item, item_scale, user_scale, users, gram, items, comm)
     return users, items
 
 
-def _fill_gram(gram: Gram, factor: Factor, peers: Peers = ALONE) -> None:
+def _fill_gram(gram: Gram, factor: Factor, comm: Communicator = SINGLE_PROCESS) -> None:
     """Take over the products of a factor, whose other rows the other peers have."""
     gram.products[:] = 0.0
-    peers.relay(gram.products, lambda total: add_gram(factor, total))
+    comm.ordered_reduce(gram.products, lambda total: add_gram(factor, total))
     invert_diagonal(gram)
 
 

@@ -12,25 +12,27 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sparserec_np.training.kernels.arrays import Growth, Rows
+from sparserec_np.training.kernels.arrays import Embeddings, GradientAccumulator
 from sparserec_np.training.kernels.selection import ABS, NEVER, select
-from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 
 _ONE = np.uint64(1)  # places are unsigned: so compiled code need not look whether they wrap around
 
 
-def no_growth(n_rows: int, dim: int) -> Growth:
+def no_growth(n_rows: int, dim: int) -> GradientAccumulator:
     """Return a growth buffer in which no row is sampled."""
-    return Growth(np.full(n_rows, -1, np.int32), np.zeros((0, dim), np.float32))
+    return GradientAccumulator(np.full(n_rows, -1, np.int32), np.zeros((0, dim), np.float32))
 
 
-def growth_buffer(n_rows: int, dim: int, lines: int) -> Growth:
+def growth_buffer(n_rows: int, dim: int, lines: int) -> GradientAccumulator:
     """Allocate a buffer for ``lines`` rows, at least one and at most all."""
     lines = min(n_rows, max(1, lines))
-    return Growth(np.full(n_rows, -1, np.int32), np.zeros((lines, dim), np.float32))
+    return GradientAccumulator(np.full(n_rows, -1, np.int32), np.zeros((lines, dim), np.float32))
 
 
-def sample_rows(growth: Growth, degrees: NDArray[np.int64], rng: np.random.Generator) -> None:
+def sample_rows(
+    growth: GradientAccumulator, degrees: NDArray[np.int64], rng: np.random.Generator
+) -> None:
     """Choose the rows that explore next, without replacement, by degree; clear their sums.
 
     Args:
@@ -50,8 +52,12 @@ def sample_rows(growth: Growth, degrees: NDArray[np.int64], rng: np.random.Gener
 
 
 def explore(
-    rows: Rows, growth: Growth, share: float, initial_square: float, peers: Peers = ALONE
-) -> tuple[Rows, int]:
+    rows: Embeddings,
+    growth: GradientAccumulator,
+    share: float,
+    initial_square: float,
+    comm: Communicator = SINGLE_PROCESS,
+) -> tuple[Embeddings, int]:
     """Move weights to where the summed gradient asks for them.
 
     Args:
@@ -61,7 +67,7 @@ def explore(
             the smallest of the whole table, but never the largest of a row; grown are positions of
             the sampled rows.
         initial_square: Adagrad's sum of a grown weight, whose value starts at 0.
-        peers: Who has the other rows of the table.
+        comm: Who has the other rows of the table.
 
     Returns:
         The new table, of all peers with exactly as many weights, and the number that moved. It
@@ -70,17 +76,19 @@ def explore(
     _forget_stored(rows.indptr, rows.dims, growth.slot, growth.sums)
     sums = growth.sums.reshape(-1).view(np.uint32)
     n = min(
-        int(share * peers.total(_weights_of_sampled(rows.indptr, growth.slot))),
-        peers.total(rows.values.size - rows.indptr.size + 1),  # all but the largest of each row
-        peers.total(int(np.count_nonzero(growth.sums))),
+        int(share * comm.all_reduce_count(_weights_of_sampled(rows.indptr, growth.slot))),
+        comm.all_reduce_count(
+            rows.values.size - rows.indptr.size + 1
+        ),  # all but the largest of each row
+        comm.all_reduce_count(int(np.count_nonzero(growth.sums))),
     )
     if n <= 0:
         return rows, 0
     bits = rows.values.view(np.uint32)
     largest, kept = _hide_largest(rows.indptr, bits)
-    pruned = select(bits, n, False, peers)
+    pruned = select(bits, n, False, comm)
     _show_largest(bits, largest, kept)
-    grown = select(sums, n, True, peers)
+    grown = select(sums, n, True, comm)
     indptr, dims = rows.indptr.copy(), rows.dims.copy()  # positions may be shared
     for array in (dims, rows.values, rows.squares):
         _take_out(array, pruned)
@@ -90,7 +98,7 @@ def explore(
     dims = _put_in(dims, stay, places, grown % dim)
     values = _put_in(rows.values, stay, places, np.zeros(grown.size))
     squares = _put_in(rows.squares, stay, places, np.full(grown.size, initial_square))
-    return Rows(indptr, dims, values, squares), n
+    return Embeddings(indptr, dims, values, squares), n
 
 
 @njit(cache=True)
@@ -153,7 +161,7 @@ def _find_places(indptr, dims, pruned, slot, grown, dim):
         indptr: That of the old table; changed.
         dims: Positions without what was pruned.
         pruned: Places in the old table, ascending.
-        slot: See :class:`Growth`; ascending but for the rows that are not sampled.
+        slot: See :class:`GradientAccumulator`; ascending but for the rows that are not sampled.
         grown: Places in the flat sums, ascending.
         dim: Columns of the sums.
 

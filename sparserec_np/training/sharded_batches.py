@@ -15,32 +15,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
-from sparserec_np.training.kernels.arrays import GROUPS, Growth, Rows, Step, Workspace
+from sparserec_np.training.kernels.arrays import (
+    GROUPS,
+    Embeddings,
+    GradientAccumulator,
+    Step,
+    Workspace,
+)
 from sparserec_np.training.kernels.bpr import choose_batch, finish_batch
-from sparserec_np.training.state import Tables
-from sparserec_np.utils.communicator import Peers
+from sparserec_np.training.state import Parameters
+from sparserec_np.utils.communicator import Communicator
 from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
 
 
-class Crowd:
+class ShardedBatches:
     """What a peer knows of the users of all.
 
     Args:
-        peers: Everyone.
+        comm: Everyone.
         interactions: Of the users here.
         degrees: Interactions of all users, int64 array.
     """
 
     def __init__(
-        self, peers: Peers, interactions: Interactions, degrees: NDArray[np.int64]
+        self, comm: Communicator, interactions: Interactions, degrees: NDArray[np.int64]
     ) -> None:
-        self._peers = peers
+        self._comm = comm
         self._interactions = interactions
         self._degrees = degrees
-        self._bounds = np.cumsum([0, *peers.counts(interactions.n_users)])
-        self._first = int(self._bounds[peers.rank])
+        self._bounds = np.cumsum([0, *comm.all_gather_count(interactions.n_users)])
+        self._first = int(self._bounds[comm.rank])
 
-    def growth_here(self, growth: Growth) -> Growth:
+    def growth_here(self, growth: GradientAccumulator) -> GradientAccumulator:
         """Cut the lines of the users here out of a buffer for all users."""
         last = self._first + self._interactions.n_users
         return growth._replace(slot=growth.slot[self._first : last])
@@ -51,12 +57,12 @@ class Crowd:
         last: int,
         starts: NDArray[np.int64],
         order: NDArray[np.int64],
-        tables: Tables,
+        tables: Parameters,
         history: bool,
         step: Step,
         scratch: Workspace,
-        item_growth: Growth,
-        user_growth: Growth,
+        item_growth: GradientAccumulator,
+        user_growth: GradientAccumulator,
     ) -> tuple[float, int]:
         """Train on some batches; see :func:`sparserec_np.training.kernels.bpr.run_batches`.
 
@@ -79,16 +85,16 @@ class Crowd:
         order = order[starts[0] : starts[-1]]
         starts = starts - starts[0]
         owners = np.searchsorted(self._bounds, order, side="right") - 1
-        here = order[owners == self._peers.rank] - self._first
+        here = order[owners == self._comm.rank] - self._first
         indptr, items = self._histories(order, owners, here)
         users, rows = tables.users, tables.users
         if not history:
             rows = self._rows(users, order, owners, here)
             slot = np.full(order.size, -1, np.int32)
-            slot[owners == self._peers.rank] = user_growth.slot[here + self._first]
+            slot[owners == self._comm.rank] = user_growth.slot[here + self._first]
             user_growth = user_growth._replace(slot=slot)
         loss, triples = 0.0, 0
-        rank, size = self._peers.rank, self._peers.size
+        rank, size = self._comm.rank, self._comm.world_size
         data = indptr, items, *tables.items, rows, history, step, scratch
         for batch in range(last - first):
             choose_batch(batch, rank, size, starts, order, *data)
@@ -108,26 +114,26 @@ class Crowd:
         """Bring the histories of some users together, in their order."""
         lengths = self._degrees[order]
         own = self._interactions
-        parts = self._peers.gather(own.items[entries_of_rows(own.indptr, here)])
+        parts = self._comm.all_gather(own.items[entries_of_rows(own.indptr, here)])
         return indptr_from_counts(lengths), _merged(parts, np.repeat(owners, lengths))
 
     def _rows(
         self,
-        users: Rows,
+        users: Embeddings,
         order: NDArray[np.int64],
         owners: NDArray[np.int64],
         here: NDArray[np.int64],
-    ) -> Rows:
+    ) -> Embeddings:
         """Bring the rows of some users together; those of others have no use for their squares."""
         entries = entries_of_rows(users.indptr, here)
-        lengths = _merged(self._peers.gather(np.diff(users.indptr)[here]), owners)
+        lengths = _merged(self._comm.all_gather(np.diff(users.indptr)[here]), owners)
         by_entry = np.repeat(owners, lengths)
         squares = np.ones(by_entry.size, np.float32)
-        squares[by_entry == self._peers.rank] = users.squares[entries]
-        return Rows(
+        squares[by_entry == self._comm.rank] = users.squares[entries]
+        return Embeddings(
             indptr_from_counts(lengths),
-            _merged(self._peers.gather(users.dims[entries]), by_entry),
-            _merged(self._peers.gather(users.values[entries]), by_entry),
+            _merged(self._comm.all_gather(users.dims[entries]), by_entry),
+            _merged(self._comm.all_gather(users.values[entries]), by_entry),
             squares,
         )
 
@@ -139,12 +145,12 @@ class Crowd:
         scratch: Workspace,
     ) -> None:
         """Tell the others which negatives were chosen here, and learn what they chose."""
-        rank, size = self._peers.rank, self._peers.size
+        rank, size = self._comm.rank, self._comm.world_size
         bounds = indptr[starts[batch * GROUPS : (batch + 1) * GROUPS + 1]]
         lengths = np.diff(bounds)
         chosen = [scratch.negatives[g, : lengths[g]] for g in range(lengths.size)]
         mine = b"".join(part.tobytes() for part in chosen[rank::size])
-        came = self._peers.exchange({r: mine for r in range(size) if r != rank})
+        came = self._comm.all_to_all({r: mine for r in range(size) if r != rank})
         for r, data in came.items():
             negatives = np.frombuffer(data, np.int32)
             at = 0
@@ -161,7 +167,9 @@ def _merged(parts: list[NDArray[Any]], owners: NDArray[np.int64]) -> NDArray[Any
     return merged
 
 
-def _put_back(users: Rows, here: NDArray[np.int64], rows: Rows, places: NDArray[np.int64]) -> None:
+def _put_back(
+    users: Embeddings, here: NDArray[np.int64], rows: Embeddings, places: NDArray[np.int64]
+) -> None:
     """Take over what training has made of the rows of the users here."""
     to, source = entries_of_rows(users.indptr, here), entries_of_rows(rows.indptr, places)
     users.values[to] = rows.values[source]

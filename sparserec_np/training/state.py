@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sparserec_np.training.kernels.arrays import Items, Rows
+from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
 
 
 @dataclass(frozen=True)
-class EpochRecord:
+class EpochMetrics:
     """What an epoch was like."""
 
     epoch: int
@@ -45,20 +45,20 @@ class Chosen(NamedTuple):
 
 
 @dataclass(eq=False)
-class Tables:
+class Parameters:
     """What is learned. The arrays are changed in place by training."""
 
-    items: Items
-    users: Rows
+    items: ItemParameters
+    users: Embeddings
     dim: int
 
-    def copy(self) -> Tables:
+    def copy(self) -> Parameters:
         """Copy what an epoch changes in place: values, biases, and Adagrad's sums.
 
         Positions are shared: exploration makes new arrays of them.
         """
         items = self.items
-        return Tables(
+        return Parameters(
             items._replace(
                 rows=_copy_rows(items.rows),
                 bias=items.bias.copy(),
@@ -68,11 +68,11 @@ class Tables:
             self.dim,
         )
 
-    def snapshot(self) -> Tables:
+    def snapshot(self) -> Parameters:
         """Copy what a model is made of: as :meth:`copy`, but without Adagrad's sums."""
         none = np.zeros(0, np.float32)
         items = self.items
-        return Tables(
+        return Parameters(
             items._replace(
                 rows=items.rows._replace(values=items.rows.values.copy(), squares=none),
                 bias=items.bias.copy(),
@@ -89,19 +89,19 @@ class Tables:
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class TrainingState:
     """A training between two epochs: all that it takes to go on, and never changed.
 
     Nothing random is in it, because each epoch draws what it needs from the seed and its number.
     """
 
-    tables: Tables
+    tables: Parameters
     """The tables after the last epoch."""
     epoch: int = 0
     """Epochs that are done."""
     rate: float = 1.0
     """What the learning rate is multiplied by: 1, halved at each divergence."""
-    best: Tables | None = None
+    best: Parameters | None = None
     """The tables after the best epoch, without Adagrad's sums; None without validation, before the
     first epoch, and where only the number of the epoch is asked for."""
     best_epoch: int = 0
@@ -109,7 +109,7 @@ class State:
     best_quality: float = -math.inf
     """Its quality."""
 
-    def after(self, tables: Tables, quality: float | None, *, keep_best: bool) -> State:
+    def after(self, tables: Parameters, quality: float | None, *, keep_best: bool) -> TrainingState:
         """Return the state after one more epoch.
 
         Args:
@@ -123,7 +123,7 @@ class State:
         best = tables.snapshot() if keep_best else None
         return replace(done, best=best, best_epoch=done.epoch, best_quality=quality)
 
-    def result(self) -> tuple[Tables, int, float | None]:
+    def result(self) -> tuple[Parameters, int, float | None]:
         """Return the best tables, their epoch and quality; without validation the last ones.
 
         Where the best tables were not kept, the last ones stand in for them.
@@ -133,5 +133,5 @@ class State:
         return self.best or self.tables, self.best_epoch, self.best_quality
 
 
-def _copy_rows(rows: Rows) -> Rows:
+def _copy_rows(rows: Embeddings) -> Embeddings:
     return rows._replace(values=rows.values.copy(), squares=rows.squares.copy())

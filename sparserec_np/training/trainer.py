@@ -24,7 +24,13 @@ from sparserec_np.training.initialization import (
     history_weights,
     starting_rows,
 )
-from sparserec_np.training.kernels.arrays import Growth, Items, Step, Workspace, workspace
+from sparserec_np.training.kernels.arrays import (
+    GradientAccumulator,
+    ItemParameters,
+    Step,
+    Workspace,
+    workspace,
+)
 from sparserec_np.training.kernels.bpr import (
     GROUP_POSITIVES,
     cut_groups,
@@ -34,17 +40,17 @@ from sparserec_np.training.kernels.bpr import (
 )
 from sparserec_np.training.nmf import factorise
 from sparserec_np.training.prune_and_grow import explore, growth_buffer, no_growth, sample_rows
-from sparserec_np.training.sharded_batches import Crowd
-from sparserec_np.training.state import EpochRecord, State, Tables
-from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.training.sharded_batches import ShardedBatches
+from sparserec_np.training.state import EpochMetrics, Parameters, TrainingState
+from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 from sparserec_np.utils.log import logger
 
 __all__ = [
     "DivergedError",
-    "EpochRecord",
+    "EpochMetrics",
+    "Parameters",
     "Run",
-    "State",
-    "Tables",
+    "TrainingState",
     "start",
     "train",
 ]
@@ -64,8 +70,8 @@ def start(
     config: Config,
     dim: int,
     budgets: tuple[int, int],
-    peers: Peers = ALONE,
-) -> Tables:
+    comm: Communicator = SINGLE_PROCESS,
+) -> Parameters:
     """Find the mask and the values that training starts from.
 
     Args:
@@ -73,7 +79,7 @@ def start(
         config: Hyperparameters.
         dim: Columns of the tables.
         budgets: Weights of the item and of the user table; the latter is 0 for the history model.
-        peers: Who has the other users.
+        comm: Who has the other users.
 
     Returns:
         The tables, with exactly the budgeted numbers of weights; that of the users has the rows of
@@ -81,7 +87,7 @@ def start(
     """
     item_budget, user_budget = budgets
     history = config.users == "history"
-    n_users = peers.total(interactions.n_users)
+    n_users = comm.all_reduce_count(interactions.n_users)
     item_width = factor_width(item_budget, interactions.n_items, dim)
     user_width = item_width if history else factor_width(user_budget, n_users, dim)
     factors = factorise(
@@ -91,7 +97,7 @@ def start(
         item_width=item_width,
         sweeps=config.sweeps,
         rng=_generator(config.seed, _SEEDS),
-        peers=peers,
+        comm=comm,
     )
     left = [*reversed(factors)]  # each is handed over, and gone before the next table is there
     del factors
@@ -101,32 +107,32 @@ def start(
     if history:
         left.pop()
     else:
-        users = starting_rows(left.pop(), dim, user_budget, norm, square, fill, peers)
+        users = starting_rows(left.pop(), dim, user_budget, norm, square, fill, comm)
     rows = starting_rows(left.pop(), dim, item_budget, norm, square, fill)
-    degrees = peers.sum(interactions.item_degrees())
-    items = Items(
+    degrees = comm.all_reduce(interactions.item_degrees())
+    items = ItemParameters(
         rows,
         bias=np.zeros(interactions.n_items, np.float32),
         bias_squares=np.full(interactions.n_items, square, np.float32),
         weight=history_weights(degrees, config.degree_exponent),
     )
-    return Tables(items, users, dim)
+    return Parameters(items, users, dim)
 
 
 def train(
-    begin: Tables | State,
+    begin: Parameters | TrainingState,
     interactions: Interactions,
     config: Config,
     *,
     epochs: int,
-    validate: Callable[[Tables], float] | None = None,
-    on_epoch: Callable[[EpochRecord], None] | None = None,
-    on_state: Callable[[State], None] | None = None,
+    validate: Callable[[Parameters], float] | None = None,
+    on_epoch: Callable[[EpochMetrics], None] | None = None,
+    on_state: Callable[[TrainingState], None] | None = None,
     stage: str = "train",
-    afresh: Callable[[], Tables] | None = None,
+    afresh: Callable[[], Parameters] | None = None,
     keep_best: bool = True,
-    make_run: Callable[[Tables, Interactions, Config], Run] | None = None,
-) -> tuple[Tables, int, float | None]:
+    make_run: Callable[[Parameters, Interactions, Config], Run] | None = None,
+) -> tuple[Parameters, int, float | None]:
     """Train, and keep the best epoch if there is something to judge it by.
 
     An epoch that diverges is taken back and done again with half the learning rate. If it diverges
@@ -153,7 +159,7 @@ def train(
     Raises:
         InputError: The training diverged, again and again.
     """
-    state = begin if isinstance(begin, State) else State(begin)
+    state = begin if isinstance(begin, TrainingState) else TrainingState(begin)
     del begin  # the state alone keeps the arrays, and lets go of them
     run = (make_run or Run)(state.tables, interactions, config)
     last_good, diverged = LastGood(), -1
@@ -169,7 +175,7 @@ def train(
         except DivergedError as error:
             rate = slowed(state, config, error)
             if afresh is not None and state.epoch == diverged:
-                state = State(afresh(), rate=rate)
+                state = TrainingState(afresh(), rate=rate)
             else:
                 diverged = state.epoch
                 state = replace(state, tables=last_good.restore(), rate=rate)
@@ -182,7 +188,7 @@ def train(
         del tables
         if on_epoch is not None:
             on_epoch(
-                EpochRecord(
+                EpochMetrics(
                     state.epoch,
                     config.epochs,
                     loss / max(triples, 1),
@@ -198,7 +204,7 @@ def train(
     return state.result()
 
 
-def _out_of_patience(state: State, config: Config) -> bool:
+def _out_of_patience(state: TrainingState, config: Config) -> bool:
     return state.best_epoch > 0 and state.epoch - state.best_epoch >= config.patience
 
 
@@ -206,18 +212,22 @@ class Run:
     """A training on its way: the tables, their growth buffers and scratch memory."""
 
     def __init__(
-        self, tables: Tables, interactions: Interactions, config: Config, peers: Peers = ALONE
+        self,
+        tables: Parameters,
+        interactions: Interactions,
+        config: Config,
+        comm: Communicator = SINGLE_PROCESS,
     ) -> None:
         self._interactions = interactions
         self._config = config
-        self._peers = peers
+        self._comm = comm
         self._history = config.users == "history"
-        self._user_degrees = peers.joined(interactions.user_degrees())
-        self._item_degrees = peers.sum(interactions.item_degrees())
+        self._user_degrees = comm.all_gather_concat(interactions.user_degrees())
+        self._item_degrees = comm.all_reduce(interactions.item_degrees())
         self._item_reg = _item_reg(self._item_degrees, config)
-        self._crowd = None
-        if peers.size > 1:
-            self._crowd = Crowd(peers, interactions, self._user_degrees)
+        self._sharded = None
+        if comm.world_size > 1:
+            self._sharded = ShardedBatches(comm, interactions, self._user_degrees)
         self._still = (
             no_growth(interactions.n_items, tables.dim),
             no_growth(self._user_degrees.size, tables.dim),
@@ -234,7 +244,7 @@ class Run:
         )
         self.go_to(tables)
 
-    def go_to(self, tables: Tables) -> None:
+    def go_to(self, tables: Parameters) -> None:
         """Go on with other tables, whose rows may have other lengths."""
         self.tables = tables
         self._scratch: Workspace | None = None
@@ -278,7 +288,10 @@ class Run:
         return loss, triples, moved
 
     def _pass(
-        self, order: NDArray[np.int64], step: Step, growing: tuple[Growth, Growth]
+        self,
+        order: NDArray[np.int64],
+        step: Step,
+        growing: tuple[GradientAccumulator, GradientAccumulator],
     ) -> tuple[float, int]:
         """Visit all interactions once; return the summed loss and the triples."""
         starts = np.empty(order.size + 1, np.int64)
@@ -288,7 +301,7 @@ class Run:
         loss, triples = 0.0, 0
         for first in range(0, n_batches, _SLICE):
             batches = first, min(first + _SLICE, n_batches), starts, order
-            if self._crowd is None:
+            if self._sharded is None:
                 slice_loss, slice_triples = run_batches(
                     *batches,
                     turns,
@@ -303,7 +316,7 @@ class Run:
                 )
             else:
                 assert self._scratch is not None
-                slice_loss, slice_triples = self._crowd.run_batches(
+                slice_loss, slice_triples = self._sharded.run_batches(
                     *batches, self.tables, self._history, step, self._scratch, *growing
                 )
             if not slice_loss <= _EXPLODED * slice_triples:
@@ -320,16 +333,18 @@ class Run:
         items = self.tables.items
         changed = (items.rows.values, items.bias, self.tables.users.values)
         finite = all(np.isfinite(values).all() for values in changed)
-        return self._peers.total(int(finite)) == self._peers.size
+        return self._comm.all_reduce_count(int(finite)) == self._comm.world_size
 
-    def _explore(self, growing: tuple[Growth, Growth], share: float) -> int:
+    def _explore(
+        self, growing: tuple[GradientAccumulator, GradientAccumulator], share: float
+    ) -> int:
         """Move weights of both tables; return how many moved."""
         tables, square = self.tables, self._config.initial_square
         rows, moved = explore(tables.items.rows, growing[0], share, square)
         tables.items = tables.items._replace(rows=rows)
         if not self._history:
-            own = growing[1] if self._crowd is None else self._crowd.growth_here(growing[1])
-            tables.users, moved_users = explore(tables.users, own, share, square, self._peers)
+            own = growing[1] if self._sharded is None else self._sharded.growth_here(growing[1])
+            tables.users, moved_users = explore(tables.users, own, share, square, self._comm)
             moved += moved_users
         self._make_room()
         return moved
@@ -347,7 +362,7 @@ class Run:
         longest = int(np.diff(rows.indptr).max())
         group_positives = max(GROUP_POSITIVES, int(self._user_degrees.max()))
         group_weights = max(
-            *self._peers.counts(
+            *self._comm.all_gather_count(
                 most_weights(data.indptr, data.items, rows.indptr, GROUP_POSITIVES)
             ),
             GROUP_POSITIVES * longest,

@@ -11,9 +11,9 @@ from sparserec_np.evaluation.evaluate import find_hits, ndcg
 from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, histories, rank_all, top_k
 from sparserec_np.runtime.model import Model
 from sparserec_np.training.config import Config
-from sparserec_np.training.kernels.arrays import Rows
-from sparserec_np.training.trainer import Tables
-from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.training.kernels.arrays import Embeddings
+from sparserec_np.training.trainer import Parameters
+from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
 from sparserec_np.utils.parallel import LANES
 from sparserec_np.vocabulary import RangeIds
@@ -38,7 +38,7 @@ class Validator:
         train: What is learned from: the histories, and what is left out of the rankings.
         held: What is to be predicted; users and items that ``train`` lacks are left out.
         config: Hyperparameters. Its seed draws the users, if there are more than ``MAX_USERS``.
-        peers: Who has the other users. The users that are drawn become known to all.
+        comm: Who has the other users. The users that are drawn become known to all.
 
     Attributes:
         chooses_recency: Whether the recency is there to be chosen.
@@ -53,11 +53,11 @@ class Validator:
         train: Interactions,
         held: Interactions,
         config: Config,
-        peers: Peers = ALONE,
+        comm: Communicator = SINGLE_PROCESS,
     ) -> None:
         relevant = align(held, train.user_ids, train.item_ids).interactions
         users = np.flatnonzero((relevant.user_degrees() > 0) & (train.user_degrees() > 0))
-        served, first = peers.total(users.size), peers.before(users.size)
+        served, first = comm.all_reduce_count(users.size), comm.exclusive_scan(users.size)
         if served == 0:
             raise InputError(
                 "nothing to validate on: no user of the training data has a known item in the "
@@ -68,23 +68,23 @@ class Validator:
             places = np.sort(drawn.choice(served, MAX_USERS, replace=False)) - first
             users = users[places[(places >= 0) & (places < users.size)]]
         self._config = config
-        self._peers = peers
+        self._comm = comm
         self._users = users
-        self._known = _of_all(take_users(train, users), peers)
-        self._relevant = _of_all(take_users(relevant, users), peers)
+        self._known = _of_all(take_users(train, users), comm)
+        self._relevant = _of_all(take_users(relevant, users), comm)
         history = config.users == "history"
-        self.chooses_recency = history and config.recency is None and _tell_apart(train, peers)
+        self.chooses_recency = history and config.recency is None and _tell_apart(train, comm)
         self._recency = config.recency or 0.0
         self._histories: tuple[Vectors | None, ...] = (None,)
         if history:
             judged_by = JUDGED_BY if self.chooses_recency else (self._recency,)
             self._histories = tuple(histories(self._known, recency) for recency in judged_by)
 
-    def __call__(self, tables: Tables) -> float:
+    def __call__(self, tables: Parameters) -> float:
         """Score the tables."""
         return max(self._score(tables, known) for known in self._histories)
 
-    def choose_recency(self, tables: Tables) -> tuple[float, float]:
+    def choose_recency(self, tables: Parameters) -> tuple[float, float]:
         """Find the recency that suits the tables best, if it is there to be chosen.
 
         Returns:
@@ -96,14 +96,14 @@ class Validator:
         best = max(scores, key=lambda recency: scores[recency])
         return best, scores[best]
 
-    def _score(self, tables: Tables, known: Vectors | None) -> float:
-        n, size, rank = self._known.n_users, self._peers.size, self._peers.rank
+    def _score(self, tables: Parameters, known: Vectors | None) -> float:
+        n, size, rank = self._known.n_users, self._comm.world_size, self._comm.rank
         # Whole blocks: what a user is ranked with may change the last bits of the scores.
         blocks = -(-n // LANES)
         first, last = (min(n, blocks * r // size * LANES) for r in (rank, rank + 1))
         relevant = take_users(self._relevant, np.arange(first, last))
         hits = find_hits(self._rank(tables, known, first, last), relevant)
-        return float(self._peers.joined(ndcg(hits, relevant.user_degrees())).mean())
+        return float(self._comm.all_gather_concat(ndcg(hits, relevant.user_degrees())).mean())
 
     def of_file(self, model: Model) -> float:
         """Score a model file of the same users and items: what rounding costs is in it."""
@@ -112,12 +112,12 @@ class Validator:
         return float(ndcg(hits, self._relevant.user_degrees()).mean())
 
     def _rank(
-        self, tables: Tables, known: Vectors | None, first: int, last: int
+        self, tables: Parameters, known: Vectors | None, first: int, last: int
     ) -> NDArray[np.int32]:
         items, config = tables.items, self._config
         shape = config.history_exponent, config.history_power, tables.dim
         scorer = Scorer(*items.rows[:3], items.bias, items.weight, *shape)
-        vectors = known or _vectors_of(tables.users, self._users, self._peers)
+        vectors = known or _vectors_of(tables.users, self._users, self._comm)
         rows = np.arange(first, last)
         excluded = self._known.indptr[first : last + 1], self._known.items
         history = known is not None
@@ -125,31 +125,31 @@ class Validator:
         return ranked
 
 
-def _tell_apart(interactions: Interactions, peers: Peers) -> bool:
+def _tell_apart(interactions: Interactions, comm: Communicator) -> bool:
     """Whether times are known, and are not all the same."""
     times = interactions.times
     ends = np.zeros(0) if times is None or not times.size else np.array([times.min(), times.max()])
-    return len(np.unique(peers.joined(ends))) > 1
+    return len(np.unique(comm.all_gather_concat(ends))) > 1
 
 
-def _of_all(interactions: Interactions, peers: Peers) -> Interactions:
+def _of_all(interactions: Interactions, comm: Communicator) -> Interactions:
     """Put the interactions of everybody's users together."""
-    degrees = peers.joined(interactions.user_degrees())
+    degrees = comm.all_gather_concat(interactions.user_degrees())
     return Interactions(
         indptr_from_counts(degrees),
-        peers.joined(interactions.items),
+        comm.all_gather_concat(interactions.items),
         RangeIds(0, degrees.size),
         interactions.item_ids,
-        None if interactions.times is None else peers.joined(interactions.times),
+        None if interactions.times is None else comm.all_gather_concat(interactions.times),
     )
 
 
-def _vectors_of(rows: Rows, users: NDArray[np.int64], peers: Peers) -> Vectors:
+def _vectors_of(rows: Embeddings, users: NDArray[np.int64], comm: Communicator) -> Vectors:
     """Take the rows of everybody's drawn users."""
     lengths = np.diff(rows.indptr)[users]
     entries = entries_of_rows(rows.indptr, users)
     return Vectors(
-        indptr_from_counts(peers.joined(lengths)),
-        peers.joined(rows.dims[entries]).astype(np.int32),
-        peers.joined(rows.values[entries]),
+        indptr_from_counts(comm.all_gather_concat(lengths)),
+        comm.all_gather_concat(rows.dims[entries]).astype(np.int32),
+        comm.all_gather_concat(rows.values[entries]),
     )

@@ -19,8 +19,8 @@ from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.reader import open_model
 from sparserec_np.training.config import Config
 from sparserec_np.training.initialization import empty_rows
-from sparserec_np.training.kernels.arrays import Items, Rows
-from sparserec_np.training.state import Tables
+from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
+from sparserec_np.training.state import Parameters
 from sparserec_np.utils.csr import indptr_from_counts
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def widen(interactions: Interactions, old: ModelArrays) -> Interactions:
 
 def continue_from(
     old: ModelArrays, interactions: Interactions, config: Config, budgets: tuple[int, int]
-) -> Tables:
+) -> Parameters:
     """Make the tables that training starts from out of those of a model.
 
     A new row is the sum of the rows that it interacted with, cut to its largest entries. The
@@ -133,7 +133,7 @@ def continue_from(
     bias = np.full(n_items, np.median(old.item_bias), np.float32)
     bias[at] = old.item_bias
     squares = _squares(interactions.item_degrees(), at, config)
-    return Tables(Items(_rows(items, squares), bias, squares, weight), users, old.dim)
+    return Parameters(ItemParameters(_rows(items, squares), bias, squares, weight), users, old.dim)
 
 
 class _Entries(NamedTuple):
@@ -256,11 +256,11 @@ def _squares(
     return squares
 
 
-def _rows(entries: _Entries, squares: NDArray[np.float32]) -> Rows:
+def _rows(entries: _Entries, squares: NDArray[np.float32]) -> Embeddings:
     """Sort weights into rows; ``squares`` has Adagrad's sum for each row."""
     order = np.lexsort((entries.dims, entries.rows))
     lengths = np.bincount(entries.rows, minlength=squares.size)
-    return Rows(
+    return Embeddings(
         indptr_from_counts(lengths),
         entries.dims[order].astype(np.uint16),
         entries.values[order].astype(np.float32),

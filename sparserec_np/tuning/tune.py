@@ -24,7 +24,7 @@ from sparserec_np.training.checkpoint import identity
 from sparserec_np.training.config import MAX_DIM, Config
 from sparserec_np.training.defaults import config_for
 from sparserec_np.training.fit import HELD_OUT
-from sparserec_np.training.state import EpochRecord, Tables
+from sparserec_np.training.state import EpochMetrics, Parameters
 from sparserec_np.training.trainer import start, train
 from sparserec_np.training.validation import Validator
 from sparserec_np.tuning.trials import (
@@ -112,7 +112,7 @@ def tune(
     try_first: Mapping[str, Any] | None = None,
     seed: int = 0,
     threads: int | None = None,
-    on_epoch: Callable[[EpochRecord], None] | None = None,
+    on_epoch: Callable[[EpochMetrics], None] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
     **fixed: Any,
 ) -> Tuned:
@@ -189,7 +189,7 @@ class _Job:
         sparsity: float | None,
         max_size: int | str | None,
         texts: list[str] | None,
-        on_epoch: Callable[[EpochRecord], None] | None,
+        on_epoch: Callable[[EpochMetrics], None] | None,
     ) -> None:
         self._interactions = interactions
         self._learned = interactions
@@ -225,7 +225,7 @@ class _Job:
         """
         pruned, learned, last = import_optuna().TrialPruned, self._learned, 0
 
-        def report(record: EpochRecord) -> None:
+        def report(record: EpochMetrics) -> None:
             nonlocal last
             if (
                 record.ndcg is not None and record.epoch > last
@@ -240,7 +240,7 @@ class _Job:
         config = replace(self._config, **rounded(trial.params))
         plan, validator = self._plan(config), self._validator(config)
 
-        def begin() -> Tables:
+        def begin() -> Parameters:
             return start(learned, config, plan.dim, plan.weights)
 
         tables, epochs, ndcg = train(

@@ -1,11 +1,11 @@
-"""Several who train one model together, each with the users of its own; here: one alone.
+"""Collective operations between the workers of one training; here: those of a single process.
 
-Functions of the training take the interactions of the users that are here, and a :class:`Peers`
-through which they learn what they need of the others: counts, and sums whose parts are added in the
-order of the users, so that they have the same bits as on one machine. With one alone nothing is
-passed around, and the functions are those of one machine.
+Functions of the training take the interactions of the users that this worker holds, and a
+:class:`Communicator` for what they need of the other workers: counts, and sums whose parts are
+added in the order of the users, so that they have the same bits as on one machine. In a single
+process nothing is sent.
 
-Users are held in consecutive ranges: those of peer 0 come first.
+Workers hold consecutive ranges of users: those of rank 0 come first.
 """
 
 from __future__ import annotations
@@ -16,88 +16,91 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Parcels = Mapping[int, "bytes | memoryview"]
+Messages = Mapping[int, "bytes | memoryview"]
+"""Bytes for some workers, by their ranks."""
 
 
-class Peers:
-    """One alone. Every method is called by all peers at once, in the same order.
+class Communicator:
+    """The communicator of a single process.
+
+    All workers call the same methods in the same order.
 
     Attributes:
-        rank: Which of the peers this one is, from 0.
-        size: How many there are.
+        rank: Number of this worker, from 0.
+        world_size: Number of workers.
     """
 
     rank = 0
-    size = 1
+    world_size = 1
 
-    def exchange(self, parcels: Parcels) -> dict[int, bytes]:
-        """Send bytes to some peers, and receive what all have sent here, by their ranks."""
-        return {rank: bytes(parcel) for rank, parcel in parcels.items()}
+    def all_to_all(self, messages: Messages) -> dict[int, bytes]:
+        """Send bytes to some workers; return what each worker has sent to this one, by rank."""
+        return {rank: bytes(message) for rank, message in messages.items()}
 
-    def gather(self, array: NDArray[Any]) -> list[NDArray[Any]]:
-        """Give everybody's arrays, by rank; their lengths may differ, their types may not."""
+    def all_gather(self, array: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return the arrays of all workers, by rank; only their lengths may differ."""
         array = np.ascontiguousarray(array)
-        if self.size == 1:
+        if self.world_size == 1:
             return [array]
         data = as_bytes(array)
-        others = self.exchange({r: data for r in range(self.size) if r != self.rank})
+        received = self.all_to_all({r: data for r in range(self.world_size) if r != self.rank})
         row = array.shape[1:]
         return [
-            array if r == self.rank else np.frombuffer(others[r], array.dtype).reshape(-1, *row)
-            for r in range(self.size)
+            array if r == self.rank else np.frombuffer(received[r], array.dtype).reshape(-1, *row)
+            for r in range(self.world_size)
         ]
 
-    def each(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Give everybody's arrays, by rank, only one of them in memory at a time."""
-        for turn in range(self.size):
-            yield self.gather(array if self.rank == turn else array[:0])[turn]
+    def all_gather_concat(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the arrays of all workers, one after the other."""
+        return array if self.world_size == 1 else np.concatenate(self.all_gather(array))
 
-    def joined(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Everybody's arrays, one after the other."""
-        return array if self.size == 1 else np.concatenate(self.gather(array))
+    def all_gather_count(self, count: int) -> list[int]:
+        """Return the counts of all workers, by rank."""
+        return [int(part[0]) for part in self.all_gather(np.array([count], np.int64))]
 
-    def sum(self, counts: NDArray[Any]) -> NDArray[Any]:
-        """Sum of everybody's counts, of any shape: whole numbers, which have no order of adding."""
-        if self.size == 1:
+    def broadcast_in_turn(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Yield the arrays of all workers, by rank, only one of them in memory at a time."""
+        for rank in range(self.world_size):
+            yield self.all_gather(array if self.rank == rank else array[:0])[rank]
+
+    def all_reduce(self, counts: NDArray[Any]) -> NDArray[Any]:
+        """Sum arrays of counts of one shape: integers, whose order of adding does not matter."""
+        if self.world_size == 1:
             return counts
-        total: NDArray[Any] = np.sum([part for part in self.gather(counts)], axis=0)
+        total: NDArray[Any] = np.sum(self.all_gather(counts), axis=0)
         return total.astype(counts.dtype)
 
-    def counts(self, count: int) -> list[int]:
-        """Everybody's count, by rank."""
-        return [int(part[0]) for part in self.gather(np.array([count], np.int64))]
+    def all_reduce_count(self, count: int) -> int:
+        """Sum the counts of all workers."""
+        return sum(self.all_gather_count(count))
 
-    def total(self, count: int) -> int:
-        """Sum of everybody's count."""
-        return sum(self.counts(count))
+    def exclusive_scan(self, count: int) -> int:
+        """Sum the counts of the workers of lower rank."""
+        return sum(self.all_gather_count(count)[: self.rank])
 
-    def before(self, count: int) -> int:
-        """Sum of the counts of those with a lower rank."""
-        return sum(self.counts(count)[: self.rank])
-
-    def relay(self, total: NDArray[Any], add: Callable[[NDArray[Any]], None]) -> None:
-        """Let one after the other add to ``total``, by rank; at the end all have the whole.
+    def ordered_reduce(self, total: NDArray[Any], add: Callable[[NDArray[Any]], None]) -> None:
+        """Let the workers add to ``total`` one after the other, by rank; all get the result.
 
         Args:
-            total: Changed in place; what it holds before counts on peer 0 alone.
-            add: Adds this peer's part, in place.
+            total: Changed in place; what it holds before counts on rank 0 alone.
+            add: Adds the part of this worker, in place.
         """
-        for turn in range(self.size):
+        for turn in range(self.world_size):
             mine = turn == self.rank
             if mine:
                 add(total)
-            if self.size == 1:
+            if self.world_size == 1:
                 return
-            whole = turn == self.size - 1
-            to = (r for r in range(self.size) if r != turn and (whole or r == turn + 1))
-            came = self.exchange({r: as_bytes(total) for r in to} if mine else {})
-            if turn in came and not mine:
-                total[...] = np.frombuffer(came[turn], total.dtype).reshape(total.shape)
+            complete = turn == self.world_size - 1
+            to = (r for r in range(self.world_size) if r != turn and (complete or r == turn + 1))
+            received = self.all_to_all({r: as_bytes(total) for r in to} if mine else {})
+            if turn in received and not mine:
+                total[...] = np.frombuffer(received[turn], total.dtype).reshape(total.shape)
 
 
-ALONE = Peers()
+SINGLE_PROCESS = Communicator()
 
 
 def as_bytes(array: NDArray[Any]) -> memoryview:
-    """Look at the bytes of an array without a copy."""
+    """Return the bytes of an array without a copy."""
     return array.reshape(-1).view(np.uint8).data

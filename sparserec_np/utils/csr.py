@@ -40,7 +40,9 @@ def entries_of_rows(
     """
     lengths = indptr[rows + 1] - indptr[rows]
     before = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum()) + np.repeat(indptr[rows] - before, lengths)
+    entries: npt.NDArray[np.int64] = np.arange(lengths.sum())
+    entries += np.repeat(indptr[rows] - before, lengths)
+    return entries
 
 
 def blocks_of_rows(indptr: npt.NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:

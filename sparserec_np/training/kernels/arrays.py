@@ -18,7 +18,7 @@ GROUPS = 8  # groups in a batch; part of the algorithm, so it does not follow th
 PARTS = 16  # parts of the item rows; any number gives the same result
 
 
-class Rows(NamedTuple):
+class Embeddings(NamedTuple):
     """A sparse table in training, CSR.
 
     Attributes:
@@ -34,7 +34,7 @@ class Rows(NamedTuple):
     squares: NDArray[np.float32]
 
 
-class Items(NamedTuple):
+class ItemParameters(NamedTuple):
     """The item side.
 
     Attributes:
@@ -44,13 +44,13 @@ class Items(NamedTuple):
         weight: Weight of an item within a history, float32 array of shape [n_items].
     """
 
-    rows: Rows
+    rows: Embeddings
     bias: NDArray[np.float32]
     bias_squares: NDArray[np.float32]
     weight: NDArray[np.float32]
 
 
-class Growth(NamedTuple):
+class GradientAccumulator(NamedTuple):
     """Gradient of sampled rows at all dimensions, summed between two exploration steps.
 
     Attributes:

@@ -36,7 +36,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from sparserec_np.retrieval.signed_power import bend, slope
-from sparserec_np.training.kernels.arrays import GROUPS, PARTS, Items
+from sparserec_np.training.kernels.arrays import GROUPS, PARTS, ItemParameters
 from sparserec_np.training.kernels.gradients import apply_part, lay_out, record, span
 from sparserec_np.training.kernels.intrinsics import SEATS, step_row, take, task_of
 from sparserec_np.training.kernels.negatives import ONE, add, choose_group, compose_group, scale_of
@@ -171,7 +171,7 @@ def _visit_group(
     g, group, indptr, interactions, rows, bias, bias_squares, weight, users, history, step, w,
     growth,
 ):  # fmt: skip
-    items = Items(rows, bias, bias_squares, weight)
+    items = ItemParameters(rows, bias, bias_squares, weight)
     lay_out(g, group, indptr, interactions, rows, bias, history, w)
     w.dx[g, : group.size] = 0.0
     sum_of_losses, n_triples = 0.0, 0
@@ -216,7 +216,7 @@ def run_batches(
         indptr: int64 array of shape [n_users + 1].
         interactions: Items of the users, int32 array.
         rows: The item table; it is changed.
-        bias: See :class:`Items`, as the two that follow; it is changed.
+        bias: See :class:`ItemParameters`, as the two that follow; it is changed.
         bias_squares: It is changed.
         weight: Weight of an item within a history.
         users: The user table, empty for the history model; it is changed.

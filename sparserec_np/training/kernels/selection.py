@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sparserec_np.utils.communicator import ALONE, Peers
+from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 
 ABS = np.uint32(0x7FFFFFFF)
 """All bits of a float32 but its sign."""
@@ -21,7 +21,7 @@ NEVER = np.uint32(0xFFFFFFFF)
 
 
 def threshold(
-    bits: NDArray[np.uint32], n: int, largest: bool, peers: Peers = ALONE
+    bits: NDArray[np.uint32], n: int, largest: bool, comm: Communicator = SINGLE_PROCESS
 ) -> tuple[np.uint32, int]:
     """Find the n-th smallest or largest magnitude.
 
@@ -29,31 +29,31 @@ def threshold(
         bits: float32 values as uint32, of any sign, or ``NEVER``; those that are here.
         n: How many are selected: at least 1, at most those of all peers that are not ``NEVER``.
         largest: Whether the largest are selected.
-        peers: Who has the other values.
+        comm: Who has the other values.
 
     Returns:
         The n-th magnitude as uint32, and how many of the values here that equal it are selected.
     """
     prefix = np.uint32(0)
     for level in range(2):
-        counts = peers.sum(_histogram(bits, level, prefix))
+        counts = comm.all_reduce(_histogram(bits, level, prefix))
         bucket, n = _bucket(counts, n, largest)
         prefix = np.uint32((int(prefix) << 16) | bucket)
-    if peers.size > 1:
+    if comm.world_size > 1:
         equal = int(np.count_nonzero(bits & ABS == prefix))
-        n = min(max(n - peers.before(equal), 0), equal)
+        n = min(max(n - comm.exclusive_scan(equal), 0), equal)
     return prefix, int(n)
 
 
 def select(
-    bits: NDArray[np.uint32], n: int, largest: bool, peers: Peers = ALONE
+    bits: NDArray[np.uint32], n: int, largest: bool, comm: Communicator = SINGLE_PROCESS
 ) -> NDArray[np.int64]:
     """Find the n smallest or largest magnitudes; see :func:`threshold`.
 
     Returns:
         The places of those that are here, ascending.
     """
-    key, ties = threshold(bits, n, largest, peers)
+    key, ties = threshold(bits, n, largest, comm)
     places = np.empty(min(n, bits.size), np.int64)
     return places[: _places(bits, key, ties, largest, places)]
 
