@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse
-import twins
+from reference import twins
 from sklearn.base import clone
 
 import sparserec_np

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 import scipy.sparse
 import scipy.stats
-import twins
+from reference import twins
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline

@@ -36,7 +36,7 @@ SHIPPED = ("errors", "vocabulary", "modelfile", "runtime", "runtime_stdlib", "we
 LAZY = "__init__"
 """Offers public names of all packages, but imports them when they are first used."""
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def modules() -> dict[str, Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import fails, run, run_json
+from support.command_line import fails, run, run_json
 
 QUICK = ["--dim", "16", "--sparsity", "0.5", "--epochs", "8", "--seed", "1"]
 

@@ -18,8 +18,8 @@ from sparserec_np.vocabulary import from_values
 from sparserec_np.web.export import export_web
 
 Make = Callable[..., ModelArrays]
-DATA = Path(__file__).parent / "data"
-WEB = Path(__file__).resolve().parent.parent / "sparserec_np" / "web"
+DATA = Path(__file__).parents[1] / "modelfile" / "frozen"
+WEB = Path(__file__).resolve().parents[2] / "sparserec_np" / "web"
 
 READ = """
 async (encoded) => {

@@ -13,9 +13,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-import twins
 from distributed import Client, LocalCluster
-from workers import cluster
+from reference import twins
+from support.workers import cluster
 
 from sparserec_np import ClusterError, InputError, SparseRec, _version
 from sparserec_np.cli.app import run

@@ -6,9 +6,9 @@ from itertools import chain
 
 import numpy as np
 import pytest
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import twins
 
 from sparserec_np.training.initialization import empty_rows
 from sparserec_np.training.kernels import bpr

@@ -17,9 +17,9 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pytest
-import twins
 from distributed import Client
-from workers import Workers, cluster
+from reference import twins
+from support.workers import Workers, cluster
 
 from sparserec_np import ClusterError, SparseRec
 from sparserec_np.cli.app import run

@@ -7,7 +7,7 @@ import tracemalloc
 import numba
 import numpy as np
 import pytest
-import twins
+from reference import twins
 
 from sparserec_np.errors import InputError
 from sparserec_np.training.config import Config

@@ -1,4 +1,4 @@
-"""Write the frozen models:  python tests/data/make_frozen_models.py FOLDER
+"""Write the frozen models:  python tests/modelfile/frozen/make_frozen_models.py FOLDER
 
 The files in this folder were made by this command and are never made again: what is tested is that
 files written once can be read for ever. A new format version gets new files beside them.

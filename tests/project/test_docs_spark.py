@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import twins
+from reference import twins
 
 import sparserec_np
 from sparserec_np import SparseRec

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
+from reference import twins
 
 from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
 

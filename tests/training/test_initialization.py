@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import twins
 
 from sparserec_np.training.initialization import empty_rows, starting_rows
 from sparserec_np.training.kernels.sparse_coding import Factor

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import twins
+from reference import twins
 
 from sparserec_np import SparseRec
 from sparserec_np.data import from_pairs
@@ -50,8 +50,8 @@ def of_another_process(tmp_path_factory) -> list[str]:
         "    for threads in t.THREADS:\n"
         "        print(t.digest(Path(argv[1]), users, threads=threads))\n"
     )
-    tests = Path(__file__).parent
-    paths = os.pathsep.join([str(tests), str(tests.parent)])
+    here = Path(__file__).parent
+    paths = os.pathsep.join(str(folder) for folder in (here, *here.parents[:2]))
     path = tmp_path_factory.mktemp("threads") / "model.srec"
     done = subprocess.run(
         [sys.executable, "-c", script, path],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import twins
 
 from sparserec_np.training.kernels.arrays import Embeddings, GradientAccumulator
 from sparserec_np.training.prune_and_grow import explore, growth_buffer, no_growth, sample_rows

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import twins
+from reference import twins
 
 from sparserec_np import InputError
 from sparserec_np.data import drop_rare, read

@@ -9,9 +9,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from command_line import fails, run, run_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.command_line import fails, run, run_json
 
 import sparserec_np
 from sparserec_np import InputError, SparseRec, runtime_stdlib

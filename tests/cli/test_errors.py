@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from command_line import fails, run
+from support.command_line import fails, run
 
 from sparserec_np.errors import InputError
 

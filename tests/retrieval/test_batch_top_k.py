@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import twins
 
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.retrieval import batch_top_k

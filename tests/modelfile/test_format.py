@@ -22,7 +22,7 @@ from sparserec_np.modelfile.reader import open_model
 from sparserec_np.modelfile.writer import ModelArrays, encode
 
 Make = Callable[..., ModelArrays]
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "frozen"
 
 
 class ByTheBook:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import twins
+from reference import twins
 from sklearn.decomposition import NMF
 
 from sparserec_np.training import nmf

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import twins
 
 from sparserec_np import SparseRec
 from sparserec_np.errors import InputError

@@ -20,7 +20,7 @@ import sparserec_np
 from sparserec_np.cli.app import app
 from sparserec_np.data.synthetic import generate
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 USERS = 600
 LOADED = {"script": "src", "img": "src", "iframe": "src", "link": "href"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import twins
+from reference import twins
 
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import InputError
