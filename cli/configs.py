@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sparserec_np.errors import InputError
+from sparserec_np.training.config import HYPERPARAMETERS, Config
 
 _BUDGET = {"max_size", "sparsity"}
 
@@ -24,8 +25,6 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file is no JSON object, or a name or a value in it cannot be.
     """
-    from sparserec_np.estimator import SparseRec
-
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -33,7 +32,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read as JSON ({reason})") from error
     if not isinstance(config, dict):
         raise InputError(f"{path}: is no JSON object of hyperparameters, as tune writes it")
-    known = [name for name in SparseRec().get_params() if name != "threads"]
+    known = [*HYPERPARAMETERS, "sparsity", "max_size"]
     for name in config:
         if name not in known:
             raise InputError(f"{path}: unknown name {name!r}; there are: {', '.join(known)}")
@@ -61,17 +60,9 @@ def check_ranges(hyperparameters: dict[str, Any]) -> None:
     Raises:
         InputError: The first one that is.
     """
-    import dataclasses
+    from sparserec_np.training.budget import SizeLimit
 
-    from sparserec_np.training.config import Config
-    from sparserec_np.utils.sizes import parse_size
-
-    if hyperparameters.keys() >= _BUDGET:
-        raise InputError("give either sparsity or max_size, not both: each sets the budget")
-    if "max_size" in hyperparameters:
-        parse_size(hyperparameters["max_size"])
-    sparsity = hyperparameters.get("sparsity", 0.0)
-    if not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
-        raise InputError(f"sparsity must be a number from 0 to below 1, not {sparsity!r}")
-    known = {field.name for field in dataclasses.fields(Config)}
-    Config(**{name: value for name, value in hyperparameters.items() if name in known})
+    SizeLimit.parse(
+        sparsity=hyperparameters.get("sparsity"), max_size=hyperparameters.get("max_size")
+    )
+    Config(**{name: value for name, value in hyperparameters.items() if name in HYPERPARAMETERS})

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .configs import check_ranges, merged, read_config
+from .configs import merged, read_config
 from .labels import labels_by_id, read_labels
 from .options import (
     FILE,
@@ -19,6 +19,7 @@ from .options import (
     dask_option,
     filter_options,
     hush_dask,
+    hyperparameter_options,
     json_option,
     print_json,
     read_files,
@@ -38,12 +39,7 @@ from .tables import kilobytes
     metavar="FILE",
     help="Hyperparameters, as tune writes them; options given here win.",
 )
-@click.option(
-    "--users",
-    type=click.Choice(["history", "embedding"]),
-    help="What stands for a user: the items they had, or a row of their own.",
-)
-@click.option("--dim", type=int, metavar="N", help="Columns of the embedding tables.")
+@hyperparameter_options
 @click.option(
     "--sparsity",
     type=click.FloatRange(0, 1, max_open=True),
@@ -51,29 +47,18 @@ from .tables import kilobytes
     help="Share of the entries not stored.",
 )
 @click.option("--max-size", metavar="SIZE", help="Bytes of the file at most, like 500KB or 1MiB.")
-@click.option("--epochs", type=int, metavar="N", help="Passes over the data; else found by itself.")
 @click.option(
     "--valid",
     type=FILE,
     metavar="FILE",
     help="Keep the epoch with the best NDCG@20 on this file.",
 )
-@click.option("--seed", type=int, metavar="N", help="Same seed, same file.")
 @click.option(
     "--threads",
     type=click.IntRange(min=1),
     metavar="N",
     help="Threads; the file does not depend on it.",
 )
-@click.option("--candidates", type=int, metavar="N", help="Negatives to choose the hardest from.")
-@click.option("--learning-rate", type=float, metavar="X", help="Step size of Adagrad.")
-@click.option(
-    "--recency",
-    type=click.FloatRange(0, 1),
-    metavar="E",
-    help="How much what is recent counts for more, 0 to 1; else chosen where times are known.",
-)
-@click.option("--reg", type=float, metavar="X", help="L2 penalty on the weights.")
 @click.option(
     "--warm-start",
     type=MODEL,
@@ -120,60 +105,67 @@ def fit(
     A file is CSV, TSV, Parquet or JSON lines, also compressed; several are read as one. The columns
     are found by their usual names, or named by the options below.
     """
-    from sparserec_np.estimator import SparseRec
-    from sparserec_np.modelfile.writer import check_writable
-    from sparserec_np.runtime.model import load
-    from sparserec_np.training.checkpoint import clear
+    from sparserec_np.distributed import backend_for
+    from sparserec_np.runtime import load
+    from sparserec_np.training.budget import SizeLimit
+    from sparserec_np.training.checkpoint import Checkpointing, clear
+    from sparserec_np.training.config import Config
     from sparserec_np.training.epoch_log import write_log
+    from sparserec_np.training.fit import fit as fit_model
+    from sparserec_np.utils.atomic_write import check_writable, write
 
     started = time.perf_counter()
-    reading, hyperparameters = apart(options)
+    reading, given = apart(options)
     for path in (output, log):
         if path is not None:
             check_writable(path)
     if config is not None:
-        hyperparameters = merged(read_config(config), hyperparameters)
-    check_ranges(hyperparameters)
-    _check_checkpoints(checkpoint, checkpoint_every, resume)
+        given = merged(read_config(config), given)
+    limit = SizeLimit.parse(
+        sparsity=given.pop("sparsity", None), max_size=given.pop("max_size", None)
+    )
+    threads = given.pop("threads", None)
+    Config(**given)  # so that a value out of range is found before the reading
+    checkpointing = Checkpointing.parse(checkpoint, every=checkpoint_every, resume=resume)
     if warm_start is not None:
-        hyperparameters.setdefault("users", load(warm_start).users)
+        load(warm_start)
     titles = read_labels(labels) if labels else []
     held = read_files([valid], **{**reading, **NO_FILTER}) if valid else None
     reading["with_times"] = None
-    data = read_files(files, **reading) if dask is None else _spread(files, reading)
-    with show_epochs() as on_epoch:
-        estimator = SparseRec(**hyperparameters).fit(
+    data = read_files(files, **reading) if dask is None else _read_by_workers(files, reading)
+    with show_epochs() as on_epoch, backend_for(dask, threads) as backend:
+        result = fit_model(
             data,
+            given,
+            limit=limit,
             valid=held,
             labels=labels_by_id(titles),
-            on_epoch=on_epoch,
-            checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
-            resume=resume,
             warm_start=warm_start,
-            dask=dask,
+            checkpointing=checkpointing,
+            threads=threads,
+            on_epoch=on_epoch,
+            backend=backend,
         )
-    interactions = estimator.interactions_
     if dask is not None:
-        tell_report(interactions)
-    estimator.save(output)
+        tell_report(result.interactions)
+    write(output, result.file)
     if log is not None:
-        write_log(log, estimator.epoch_metrics_)
-    if checkpoint is not None:
-        clear(checkpoint)
-    facts = estimator.model_.info()
+        write_log(log, result.metrics)
+    if checkpointing is not None:
+        clear(checkpointing.folder)
+    facts = load(result.file).info()
     summary = {
         "model": str(output),
-        "bytes": output.stat().st_size,
+        "bytes": facts["bytes"],
         "weights": facts["weights"],
         "users": facts["users"],
         "dim": facts["dim"],
-        "n_users": interactions.n_users,
-        "n_items": interactions.n_items,
-        "interactions": interactions.nnz,
-        "epochs": estimator.best_epoch_,
-        "ndcg": estimator.best_ndcg_,
-        "recency": estimator.recency_,
+        "n_users": result.interactions.n_users,
+        "n_items": result.interactions.n_items,
+        "interactions": result.interactions.nnz,
+        "epochs": result.chosen.epochs,
+        "ndcg": result.chosen.ndcg,
+        "recency": result.chosen.recency,
         "seconds": round(time.perf_counter() - started, 3),
     }
     if as_json:
@@ -182,23 +174,12 @@ def fit(
         click.echo(_closing_line(summary))
 
 
-def _spread(files: tuple[str, ...], reading: dict[str, Any]) -> Any:
+def _read_by_workers(files: tuple[str, ...], reading: dict[str, Any]) -> Any:
     """Leave the reading to the workers."""
     from sparserec_np.distributed import Files
 
     hush_dask()
     return Files(files, **reading)
-
-
-def _check_checkpoints(folder: str | None, every: str, resume: bool) -> None:
-    """Find out now whether checkpoints can be kept, not after the reading."""
-    from sparserec_np.training.checkpoint import check_folder, parse_every
-
-    parse_every(every)
-    if folder is not None:
-        check_folder(folder, resume=resume)
-    elif resume:
-        raise click.UsageError("--resume needs the folder of the checkpoints: --checkpoint DIR")
 
 
 def _closing_line(summary: dict[str, Any]) -> str:

@@ -161,9 +161,9 @@ def _caches() -> tuple[dict[str, Any], str | None]:
     if _module("numba") is None:
         return {"numba": None}, None
     try:
-        from sparserec_np.training.kernels.bpr import run_batches
+        from sparserec_np.training.kernels.batches import train_batches
 
-        folder = Path(str(run_batches.stats.cache_path))
+        folder = Path(str(train_batches.stats.cache_path))
     except (ImportError, RuntimeError, AttributeError) as error:
         return {"numba": None}, (
             f"compiled code cannot be kept ({error}), so each start takes half a minute longer: "

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sparserec_np.training.config import HYPERPARAMETERS
+
 if TYPE_CHECKING:
     from sparserec_np.data import Interactions
     from sparserec_np.runtime.model import Model
@@ -59,6 +61,22 @@ def reading_options(command: Command) -> Command:
     """Add the options that say how to read interactions, in the words of ``interactions.read``."""
     for option in reversed(_READING):
         command = option(command)
+    return command
+
+
+def hyperparameter_options(command: Command) -> Command:
+    """Add an option for each hyperparameter that says so in its metadata."""
+    for name, field in reversed(list(HYPERPARAMETERS.items())):
+        text = field.metadata.get("option")
+        if text is not None:
+            whole = isinstance(field.default, int)
+            kind: Any = click.Choice(["history", "embedding"]) if name == "users" else float
+            command = click.option(
+                "--" + name.replace("_", "-"),
+                type=int if whole else kind,
+                metavar=None if name == "users" else "N" if whole else "X",
+                help=text,
+            )(command)
     return command
 
 

@@ -14,7 +14,7 @@ from .options import quiet
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from sparserec_np.training.trainer import EpochMetrics
+    from sparserec_np.training.state import EpochMetrics
     from sparserec_np.tuning.tune import Trial
 
 _WIDE = 110  # columns of a terminal where figures have room for full words

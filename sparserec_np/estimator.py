@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparserec_np.data import from_any
+from sparserec_np.distributed import backend_for
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation.evaluate import ranking_scorer
-from sparserec_np.modelfile import writer
-from sparserec_np.modelfile.arrays import ModelArrays
 from sparserec_np.runtime import load
 from sparserec_np.runtime.model import Recommendation
-from sparserec_np.training import warm_start as warm
-from sparserec_np.training.budget import plan_budget
-from sparserec_np.training.checkpoint import Checkpoints, check_folder, parse_every
-from sparserec_np.training.config import Config
-from sparserec_np.training.defaults import config_for
-from sparserec_np.training.fit import Backend, Fit
-from sparserec_np.training.trainer import EpochMetrics
-from sparserec_np.utils.parallel import thread_count
+from sparserec_np.training.budget import SizeLimit
+from sparserec_np.training.checkpoint import Checkpointing
+from sparserec_np.training.config import HYPERPARAMETERS, described
+from sparserec_np.training.fit import fit
+from sparserec_np.training.state import EpochMetrics
+from sparserec_np.utils import atomic_write
 from sparserec_np.vocabulary import Id, IdSequence
+
+_ALWAYS = ("users", "seed")  # hyperparameters that are never left to the data
+_DOCS = {
+    "sparsity": "        sparsity: Share of the embeddings' entries that is not stored, in [0, 1).",
+    "max_size": """\
+        max_size: Bytes of the saved file at most: a number, or a text like ``"500KB"``. At most one
+            of ``sparsity`` and ``max_size`` is given; without both, the data decides.""",
+    **{name: described(name, " " * 8) for name in HYPERPARAMETERS},
+    "threads": """\
+        threads: Number of threads; None for all cores. The file does not depend on it.""",
+}
+_ARGUMENTS: dict[str, Any] = {
+    name: HYPERPARAMETERS[name].default if name in _ALWAYS else None
+    for name in dict.fromkeys(("users", "dim", *_DOCS))
+}
+"""Arguments of the estimator and their defaults."""
 
 
 class SparseRec:
@@ -34,87 +44,33 @@ class SparseRec:
 
     Source: SparseRec, arXiv 2411.12205.
 
+    Hyperparameters that are None are chosen: ``epochs`` by validation, on ``valid`` if it is given
+    to :meth:`fit`, else on a tenth of each user's interactions, and the model is then trained anew
+    on everything; the others follow from the data.
+
     Args:
-        users: ``"history"``: a user is the items it had, so anyone is served and nothing personal
-            is in the file. ``"embedding"``: each user has a row of weights of its own.
-        dim: Columns of the embedding tables, 1 to 4,096; None: chosen from the data.
-        sparsity: Share of the tables' entries that is not stored, in [0, 1).
-        max_size: Bytes of the saved file at most: a number, or a text like ``"500KB"``. At most
-            one of ``sparsity`` and ``max_size`` is given; without both, the data decides.
-        epochs: Passes over the data. None: chosen by validation, on ``valid`` if it is given to
-            :meth:`fit`, else on a tenth of each user's interactions; the model is then trained
-            anew on everything.
-        learning_rate: See :class:`sparserec_np.training.config.Config`, as for all that follow.
-        reg: L2 penalty.
-        candidates: Items that a negative is the best scored of.
-        history_exponent: Scales a history of ``|H|`` items by ``|H|^-history_exponent``.
-        history_power: Bends each dimension ``y`` of a summed history to ``sign(y) |y|^power``, so
-            that many items that say the same count for less; a multiple of 1/8.
-        recency: Weighs an item of a history that ``age`` others came after by
-            ``(age + 1)^-recency``, a multiple of 1/8 from 0 to 1. None: chosen on what is held out
-            where times are known, else 0.
-        degree_exponent: Weighs an item of a history by ``degree^-degree_exponent``.
-        initial_norm: Norm of the rows that training starts from.
-        sweeps: Sweeps of the sparse NMF.
-        exploration: Share of weights that the first exploration step moves.
-        value_bits: Bits of a weight in the file, 1 to 8.
-        seed: Same data, same arguments, same seed: same bytes of the file.
-        threads: Number of threads; None for all cores. The file does not depend on it.
+    {arguments}
 
     Attributes:
         model_: The fitted model, :class:`sparserec_np.Model`, read back from the bytes of the file.
-        epoch_metrics_: One :class:`sparserec_np.training.trainer.EpochMetrics` an epoch, of all stages.
+        epoch_metrics_: One :class:`sparserec_np.training.state.EpochMetrics` an epoch, of all
+            stages.
         best_epoch_: Number of epochs that the model was trained for.
         recency_: Recency of the model, chosen or given.
         best_ndcg_: NDCG@20 on the validation part at that epoch, or None.
         interactions_: What was learned from.
     """
 
-    def __init__(
-        self,
-        *,
-        users: str = "history",
-        dim: int | None = None,
-        sparsity: float | None = None,
-        max_size: int | str | None = None,
-        epochs: int | None = None,
-        learning_rate: float | None = None,
-        reg: float | None = None,
-        candidates: int | None = None,
-        history_exponent: float | None = None,
-        history_power: float | None = None,
-        recency: float | None = None,
-        degree_exponent: float | None = None,
-        initial_norm: float | None = None,
-        sweeps: int | None = None,
-        exploration: float | None = None,
-        value_bits: int | None = None,
-        seed: int = 0,
-        threads: int | None = None,
-    ) -> None:
-        self.users = users
-        self.dim = dim
-        self.sparsity = sparsity
-        self.max_size = max_size
-        self.epochs = epochs
-        self.learning_rate = learning_rate
-        self.reg = reg
-        self.candidates = candidates
-        self.history_exponent = history_exponent
-        self.history_power = history_power
-        self.recency = recency
-        self.degree_exponent = degree_exponent
-        self.initial_norm = initial_norm
-        self.sweeps = sweeps
-        self.exploration = exploration
-        self.value_bits = value_bits
-        self.seed = seed
-        self.threads = threads
+    def __init__(self, **arguments: Any) -> None:
+        for name in arguments:
+            if name not in _ARGUMENTS:
+                raise TypeError(f"SparseRec() got an unexpected keyword argument {name!r}")
+        for name, default in _ARGUMENTS.items():
+            setattr(self, name, arguments.get(name, default))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the arguments by name; ``deep`` is there for scikit-learn and changes nothing."""
-        names = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _ARGUMENTS}
 
     def set_params(self, **params: Any) -> SparseRec:
         """Change arguments.
@@ -181,92 +137,38 @@ class SparseRec:
             KeyboardInterrupt: As it came; the last state is in the folder of checkpoints.
             ClusterError: The cluster is lost; the last state is there as well.
         """
-        if dask is None:
-            engine: AbstractContextManager[Backend] = nullcontext(Backend())
-        else:
-            from sparserec_np.distributed.training import training_on
-
-            engine = training_on(dask, threads=_plain(self.threads))
-        keep = checkpoint, checkpoint_every, resume
-        with engine as there:
-            return self._fit(there, X, valid, labels, on_epoch, keep, warm_start)
-
-    def _fit(
-        self,
-        engine: Backend,
-        X: Any,
-        valid: Any,
-        labels: Mapping[Any, str] | None,
-        on_epoch: Callable[[EpochMetrics], None] | None,
-        keep: tuple[str | Path | None, int | str, bool],
-        warm_start: str | Path | None,
-    ) -> SparseRec:
-        checkpoint, checkpoint_every, resume = keep
-        if resume and checkpoint is None:
-            raise InputError("resume needs the folder of the checkpoints: give checkpoint as well")
-        every = parse_every(checkpoint_every)
-        folder = None if checkpoint is None else check_folder(checkpoint, resume=resume)
-        if warm_start is not None and type(engine) is not Backend:
-            raise InputError(
-                "a warm start runs on one machine, in a fraction of a fit's time: leave out --dask "
-                "(dask= in Python), or leave out --warm-start (warm_start=) and fit anew"
+        given = {name: _plain(value) for name, value in self.get_params().items()}
+        limit = SizeLimit.parse(sparsity=given.pop("sparsity"), max_size=given.pop("max_size"))
+        threads = given.pop("threads")
+        checkpointing = Checkpointing.parse(checkpoint, every=checkpoint_every, resume=resume)
+        with backend_for(dask, threads) as backend:
+            result = fit(
+                X,
+                {name: value for name, value in given.items() if value is not None},
+                limit=limit,
+                valid=valid,
+                labels=labels,
+                warm_start=warm_start,
+                checkpointing=checkpointing,
+                threads=threads,
+                on_epoch=on_epoch,
+                backend=backend,
             )
-        old = None if warm_start is None else self._read_old(warm_start)
-        given = self._given(old)
-        Config(**given)  # so that a value out of range is found before the data is read
-        interactions = engine.take(X)
-        if interactions.nnz == 0:
-            raise InputError("nothing to learn from: there is no interaction in the data")
-        if old is not None:
-            interactions = warm.widen(interactions, old)
-        held = None if valid is None else from_any(valid)
-        config = config_for(interactions, given)
-        texts = warm.texts_of(labels, interactions, old)
-        sparsity, max_size = _plain(self.sparsity), _plain(self.max_size)
-        if old is not None and sparsity is None and max_size is None:
-            sparsity = warm.sparsity_of(old)
-        plan = plan_budget(interactions, config, sparsity=sparsity, max_size=max_size, labels=texts)
-        choose = held is None and self.epochs is None and old is None
-        checkpoints = None
-        if folder is not None:
-            what = plan.identity(interactions, held, choose, warm_start)
-            checkpoints = Checkpoints(folder, every, what)
-        job = Fit(
-            config,
-            begin=(
-                (lambda data: engine.start(data, config, plan.dim, plan.weights))
-                if old is None
-                else (lambda data: warm.continue_from(old, data, config, plan.weights))
-            ),
-            on_epoch=on_epoch,
-            checkpoints=checkpoints,
-            progress=checkpoints.load() if checkpoints is not None and resume else None,
-            engine=engine,
-        )
-        self.epoch_metrics_ = job.records
-        with thread_count(_plain(self.threads)):
-            tables, chosen = job.run(interactions, held, choose=choose)
-        self.interactions_ = interactions
-        self.best_epoch_, self.best_ndcg_, self.recency_ = chosen
-        facts = plan.facts(interactions, chosen.epochs, chosen.ndcg)
-        arrays = plan.arrays(tables, interactions, texts, facts, chosen.recency)
-        del tables  # and so Adagrad's sums, which the file does without
-        self._bytes = writer.encode(arrays)
-        self.model_ = load(self._bytes)
+        self._file = result.file
+        self.model_ = load(self._file)
+        self.interactions_ = result.interactions
+        self.epoch_metrics_ = result.metrics
+        self.best_epoch_, self.best_ndcg_, self.recency_ = result.chosen
         return self
 
-    def _read_old(self, path: str | Path) -> ModelArrays:
-        return warm.read_old(path, users=self.users, dim=self.dim)
+    def to_bytes(self) -> bytes:
+        """Return the bytes of the model file.
 
-    def _given(self, old: ModelArrays | None) -> dict[str, Any]:
-        """Hyperparameters that are set: as arguments, or by the model to continue from."""
-        names = {field.name for field in fields(Config)}
-        given = {
-            name: _plain(value)
-            for name, value in self.get_params().items()
-            if name in names and value is not None
-        }
-        return {**(warm.hyperparameters(old) if old is not None else {}), **given}
+        Raises:
+            InputError: The estimator is not fitted.
+        """
+        self._check_fitted()
+        return self._file
 
     def save(self, path: str | Path) -> None:
         """Write the model file, at once or not at all.
@@ -277,8 +179,7 @@ class SparseRec:
         Raises:
             InputError: The path cannot be written, or the estimator is not fitted.
         """
-        self._check_fitted()
-        writer.write(path, self._bytes)
+        atomic_write.write(path, self.to_bytes())
 
     def recommend(
         self,
@@ -381,17 +282,42 @@ class SparseRec:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        if "_bytes" in state:
-            self.model_ = load(self._bytes)
+        if "_file" in state:
+            self.model_ = load(self._file)
 
     def __repr__(self) -> str:
-        defaults = inspect.signature(type(self).__init__).parameters
         changed = [
             f"{name}={value!r}"
             for name, value in self.get_params().items()
-            if value != defaults[name].default
+            if value != _ARGUMENTS[name]
         ]
         return f"SparseRec({', '.join(changed)})"
+
+
+def _signature() -> inspect.Signature:
+    """Return the signature of ``SparseRec()``, as help and editors show it."""
+
+    def annotation(name: str) -> str:
+        kind = HYPERPARAMETERS[name].type if name in HYPERPARAMETERS else _TYPES[name]
+        return str(kind) if name in _ALWAYS or "None" in str(kind) else f"{kind} | None"
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Signature(
+        [
+            inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+            *(
+                inspect.Parameter(name, keyword, default=default, annotation=annotation(name))
+                for name, default in _ARGUMENTS.items()
+            ),
+        ]
+    )
+
+
+_TYPES = {"sparsity": "float", "max_size": "int | str", "threads": "int"}
+SparseRec.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
+SparseRec.__doc__ = str(SparseRec.__doc__).format(
+    arguments="\n".join(_DOCS[name] for name in _ARGUMENTS)
+)
 
 
 def _plain(value: Any) -> Any:

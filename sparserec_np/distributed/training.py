@@ -21,12 +21,12 @@ from sparserec_np.distributed.sharding import (
 )
 from sparserec_np.distributed.team import WorkerGroup
 from sparserec_np.distributed.worker import Facts, Part
+from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.fit import Backend, EpochValidator
-from sparserec_np.training.initialization import empty_rows
 from sparserec_np.training.kernels.arrays import Embeddings
-from sparserec_np.training.state import Parameters
-from sparserec_np.training.trainer import Run
+from sparserec_np.training.parameters import Parameters, empty_embeddings
+from sparserec_np.training.trainer import EpochResult, EpochTrainer
 from sparserec_np.utils.csr import indptr_from_counts
 from sparserec_np.vocabulary import concatenated
 
@@ -40,31 +40,32 @@ def training_on(dask: Any, *, threads: int | None = None) -> Iterator[Backend]:
         threads: Threads of a worker; None: as many as Dask gives it.
 
     Yields:
-        What does the stages of a fit there.
+        The backend that runs the stages of a fit there.
 
     Raises:
         InputError: No scheduler answers, there is no worker, or a worker has other versions.
         ClusterError: The cluster is lost on the way.
     """
     with connected(dask) as client:
-        team = WorkerGroup(client, threads)
+        group = WorkerGroup(client, threads)
         try:
-            yield DaskBackend(team)
+            yield DaskBackend(group)
         finally:
-            team.disband()
+            group.disband()
 
 
 class DaskBackend(Backend):
-    """Does the stages on a team of workers.
+    """Runs the stages of a fit on a group of workers.
 
     Args:
-        team: The workers.
+        group: The workers.
     """
 
-    def __init__(self, team: WorkerGroup) -> None:
-        self._team = team
-        self._tables: Parameters | None = None  # those that the workers have as well
-        self.make_run = self._make_run
+    runs_here = False
+
+    def __init__(self, group: WorkerGroup) -> None:
+        self._group = group
+        self._parameters: Parameters | None = None  # those that the workers have as well
 
     def take(self, X: Any) -> Interactions:
         """Let the workers read files, or send them the interactions of their users."""
@@ -78,8 +79,8 @@ class DaskBackend(Backend):
             def share(rank: int, size: int) -> tuple[list[str], dict[str, Any]]:
                 return [files.paths[file] for file in files.shares(size)[rank]], files.options
 
-            facts = self._team.call("read", share, step="load")
-            whole = self._spread("whole", facts)
+            facts = self._group.call("read", share, step="load")
+            whole = self._sharded("whole", facts)
             order = [file for share in files.shares(len(facts)) for file in share]
             reports = [fact.report for fact in facts if fact.report is not None]
             return replace(whole, report=merged_report(reports, order))
@@ -89,92 +90,89 @@ class DaskBackend(Backend):
             bounds = cuts(data.user_degrees(), size)
             return (part_of(data, int(bounds[rank]), int(bounds[rank + 1])),)
 
-        whole = self._spread("whole", self._team.call("take", part, step="load"))
+        whole = self._sharded("whole", self._group.call("take", part, step="load"))
         return replace(whole, report=data.report)
 
     def hold_out(
         self, data: Interactions, fraction: float, seed: int
     ) -> tuple[Interactions, Interactions]:
         """Hold out a part of each user's interactions, where they are."""
-        pairs = self._team.call("hold_out", lambda rank, size: (fraction, seed), step="hold_out")
+        pairs = self._group.call("hold_out", lambda rank, size: (fraction, seed), step="hold_out")
         learned, held = zip(*pairs, strict=True)
-        return self._spread("learned", list(learned), data), self._spread("held", list(held), data)
+        return self._sharded("learned", list(learned), data), self._sharded(
+            "held", list(held), data
+        )
 
-    def start(
-        self, data: Interactions, config: Config, dim: int, weights: tuple[int, int]
-    ) -> Parameters:
-        """Make the tables that training starts from; only then is a held-out part forgotten."""
+    def initialize(self, data: Interactions, config: Config, budget: Budget) -> Parameters:
+        """Find the parameters to start from; only then is a held-out part forgotten."""
         name = _name(data)
-        for step in ("tables", "run"):
-            self._team.steps.pop(step, None)
-        if name == "whole" and "hold_out" in self._team.steps:
+        for step in ("parameters", "trainer"):
+            self._group.steps.pop(step, None)
+        if name == "whole" and "hold_out" in self._group.steps:
             for step in ("hold_out", "validator"):
-                self._team.steps.pop(step, None)
-            self._team.call("forget", lambda rank, size: ())
-        parts = self._team.call("start", lambda rank, size: (name, config, dim, weights))
-        self._tables = _joined(parts, data.n_users, dim)
-        self._team.steps["tables"] = ("go_to", self._share_of_tables)
-        return self._tables
+                self._group.steps.pop(step, None)
+            self._group.call("forget", lambda rank, size: ())
+        parts = self._group.call("initialize", lambda rank, size: (name, config, budget))
+        self._parameters = _joined(parts, data.n_users, config.dim)
+        self._group.steps["parameters"] = ("go_to", self._own_parameters)
+        return self._parameters
 
     def validator(self, data: Interactions, held: Interactions, config: Config) -> EpochValidator:
-        """Make what says how good the tables of the workers are."""
+        """Make a validator on a held-out part of the workers, or on interactions from here."""
         given = None if isinstance(held, ShardedInteractions) else held
         name = _name(data)
-        chooses = self._team.call(
+        chooses = self._group.call(
             "make_validator", lambda rank, size: (name, given, config), step="validator"
         )
         return _RemoteValidator(self, chooses_recency=chooses[0])
 
-    def judge(self, method: str, tables: Parameters) -> Any:
-        """Call a method of the workers' validators for some tables."""
-        self._bring(tables)
-        return self._team.call(method, lambda rank, size: ())[0]
+    def validate(self, method: str, parameters: Parameters) -> Any:
+        """Call a method of the workers' validators for some parameters."""
+        self._send(parameters)
+        return self._group.call(method, lambda rank, size: ())[0]
 
-    def epoch(self, epoch: int, rate: float) -> tuple[tuple[float, int, int], Parameters]:
-        """Do one epoch; return what it was like, and the tables after it."""
-        before = self._tables
+    def epoch(self, epoch: int, rate: float) -> tuple[EpochResult, Parameters]:
+        """Train for one epoch; return its sums, and the parameters after it."""
+        before = self._parameters
         assert before is not None
-        done = self._team.call("epoch", lambda rank, size: (epoch, rate))
+        done = self._group.call("epoch", lambda rank, size: (epoch, rate))
         n_users = before.users.indptr.size - 1
-        self._tables = _joined([part for _, part in done], n_users, before.dim)
-        return done[0][0], self._tables
+        self._parameters = _joined([part for _, part in done], n_users, before.dim)
+        return done[0][0], self._parameters
 
-    def prepare(self, tables: Parameters, data: Interactions, config: Config) -> None:
-        """Get ready to train from some tables."""
-        self._team.steps.pop("run", None)
-        self._bring(tables)
+    def prepare(self, parameters: Parameters, data: Interactions, config: Config) -> None:
+        """Make the workers' trainers of some parameters."""
+        self._group.steps.pop("trainer", None)
+        self._send(parameters)
         name = _name(data)
-        self._team.call("make_run", lambda rank, size: (name, config), step="run")
+        self._group.call("make_trainer", lambda rank, size: (name, config), step="trainer")
 
-    def bytes_sent(self) -> list[int]:
-        """Count what each worker has sent to the others so far."""
-        return [int(n) for n in self._team.call("sent", lambda rank, size: ())]
+    def trainer(self, parameters: Parameters, data: Interactions, config: Config) -> EpochTrainer:
+        """Make a trainer that stands for those of the workers."""
+        return _RemoteTrainer(self, parameters, data, config)
 
-    def _make_run(self, tables: Parameters, data: Interactions, config: Config) -> Run:
-        return _RemoteRun(self, tables, data, config)
+    def _send(self, parameters: Parameters) -> None:
+        """Send parameters to the workers, unless they have them."""
+        if parameters is not self._parameters:
+            self._parameters = parameters
+            self._group.call("go_to", self._own_parameters, step="parameters")
 
-    def _bring(self, tables: Parameters) -> None:
-        """Give the workers tables, unless they have them."""
-        if tables is not self._tables:
-            self._tables = tables
-            self._team.call("go_to", self._share_of_tables, step="tables")
-
-    def _share_of_tables(self, rank: int, size: int) -> tuple[Any, ...]:
-        tables = self._tables
-        assert tables is not None
-        if not tables.users.values.size:
-            return tables.items, None, tables.dim
-        counts = [fact.user_degrees.size for fact in self._team.latest["load"]]
+    def _own_parameters(self, rank: int, size: int) -> tuple[Any, ...]:
+        parameters = self._parameters
+        assert parameters is not None
+        if not parameters.users.values.size:
+            return parameters.items, None, parameters.dim
+        counts = [fact.user_degrees.size for fact in self._group.latest["load"]]
         first = sum(counts[:rank])
-        users = tables.users
+        users = parameters.users
         indptr = users.indptr[first : first + counts[rank] + 1]
         some = slice(indptr[0], indptr[-1])
         own = Embeddings(
             indptr - indptr[0], users.dims[some], users.values[some], users.squares[some]
         )
-        return tables.items, own, tables.dim
+        return parameters.items, own, parameters.dim
 
-    def _spread(
+    def _sharded(
         self, name: str, facts: list[Facts], whole: Interactions | None = None
     ) -> ShardedInteractions:
         degrees = np.concatenate([fact.user_degrees for fact in facts])
@@ -184,7 +182,7 @@ class DaskBackend(Backend):
             else concatenated([fact.user_ids for fact in facts if fact.user_ids is not None])
         )
         item_ids = facts[0].item_ids
-        assert item_ids is not None  # peer 0 says it
+        assert item_ids is not None  # worker 0 reports it
         return ShardedInteractions(
             indptr_from_counts(degrees),
             np.zeros(0, np.int32),
@@ -200,50 +198,50 @@ class DaskBackend(Backend):
 class _RemoteValidator:
     """Stands here for the validators of the workers."""
 
-    def __init__(self, engine: DaskBackend, *, chooses_recency: bool) -> None:
-        self._engine = engine
+    def __init__(self, backend: DaskBackend, *, chooses_recency: bool) -> None:
+        self._backend = backend
         self.chooses_recency = chooses_recency
 
-    def __call__(self, tables: Parameters) -> float:
-        return float(self._engine.judge("validate", tables))
+    def __call__(self, parameters: Parameters) -> float:
+        return float(self._backend.validate("validate", parameters))
 
-    def choose_recency(self, tables: Parameters) -> tuple[float, float]:
-        recency, score = self._engine.judge("choose_recency", tables)
+    def choose_recency(self, parameters: Parameters) -> tuple[float, float]:
+        recency, score = self._backend.validate("choose_recency", parameters)
         return recency, score
 
 
-class _RemoteRun(Run):
-    """Stands here for the runs of the workers."""
+class _RemoteTrainer:
+    """Stands here for the trainers of the workers."""
 
     def __init__(
-        self, engine: DaskBackend, tables: Parameters, data: Interactions, config: Config
+        self, backend: DaskBackend, parameters: Parameters, data: Interactions, config: Config
     ) -> None:
-        # Not that of the base class: everything is elsewhere, but for the tables.
-        self._engine = engine
-        self._prepare = lambda tables: engine.prepare(tables, data, config)
-        self.go_to(tables)
+        self.config = config
+        self._backend = backend
+        self._data = data
+        self.go_to(parameters)
 
-    def go_to(self, tables: Parameters) -> None:
-        self.tables = tables
-        self._prepare(tables)
+    def go_to(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        self._backend.prepare(parameters, self._data, self.config)
 
-    def epoch(self, epoch: int, rate: float) -> tuple[float, int, int]:
-        done, self.tables = self._engine.epoch(epoch, rate)
-        return done
+    def epoch(self, epoch: int, rate: float) -> EpochResult:
+        result, self.parameters = self._backend.epoch(epoch, rate)
+        return result
 
 
 def _name(data: Interactions) -> str:
-    assert isinstance(data, ShardedInteractions)  # all that the engine hands out is
+    assert isinstance(data, ShardedInteractions)  # all that the backend hands out is
     return data.name
 
 
 def _joined(parts: list[Part], n_users: int, dim: int) -> Parameters:
-    """Put the tables of all peers together."""
+    """Put the parameters of all workers together."""
     items = parts[0][0]
-    assert items is not None  # peer 0 has them
+    assert items is not None  # worker 0 has them
     own = [users for _, users in parts if users is not None]
     if not own:
-        return Parameters(items, empty_rows(n_users), dim)
+        return Parameters(items, empty_embeddings(n_users), dim)
     lengths = np.concatenate([np.diff(rows.indptr) for rows in own])
     users = Embeddings(
         indptr_from_counts(lengths),

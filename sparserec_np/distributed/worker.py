@@ -1,4 +1,4 @@
-"""The part of a training that runs in a worker: its users, its copy of the item table."""
+"""The part of a training that runs in a worker: its users, its copy of the item embeddings."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from sparserec_np.data import Interactions, ReadReport
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.distributed.communicator import Listener, TcpCommunicator
 from sparserec_np.distributed.sharding import read_together
+from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
-from sparserec_np.training.initialization import empty_rows
+from sparserec_np.training.divergence import DivergedError
+from sparserec_np.training.initialization import initialize
 from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
-from sparserec_np.training.state import Parameters
-from sparserec_np.training.trainer import DivergedError, Run, start
+from sparserec_np.training.parameters import Parameters, empty_embeddings
+from sparserec_np.training.trainer import EpochResult, Trainer
 from sparserec_np.training.validation import Validator
 from sparserec_np.utils.parallel import thread_count
 from sparserec_np.vocabulary import Ids
@@ -26,26 +28,26 @@ from sparserec_np.vocabulary import Ids
 
 @dataclass
 class Facts:
-    """What a peer says of its interactions."""
+    """What a worker reports of its interactions."""
 
     user_degrees: NDArray[np.int64]
     fingerprint: int
     timed: bool
     user_ids: Ids | None = None
     item_degrees: NDArray[np.int64] | None = None
-    """Of all users; peer 0 alone says it."""
+    """Of all users; reported by worker 0 alone."""
     item_ids: Ids | None = None
     """The same."""
     report: ReadReport | None = None
 
 
 Part = tuple["ItemParameters | None", "Embeddings | None"]
-"""What a peer hands over of the tables: the items, by peer 0 alone; the rows of its users, if there
-are any."""
+"""A worker's part of the parameters: those of the items, from worker 0 alone; the embeddings of its
+users, if there are any."""
 
 
 class TrainingWorker:
-    """One of the peers. Lives in the memory of a worker, as long as the client holds on to it.
+    """A worker of a training. Lives in a Dask worker, as long as the client holds on to it.
 
     Args:
         threads: Threads of compiled code; None: as many as Dask gives the worker.
@@ -57,25 +59,25 @@ class TrainingWorker:
         self._listener = Listener(get_address_host(worker.address))
         self._data: dict[str, Interactions] = {}
         self._validator: Validator | None = None
-        self._run: Run | None = None
+        self._trainer: Trainer | None = None
 
     def __reduce__(self) -> Any:
-        raise TypeError("a member of a training stays in its worker")
+        raise TypeError("a worker of a training stays where it is")
 
     def address(self) -> tuple[str, int]:
-        """Say where the others can reach this one."""
+        """Return the address under which the others reach this worker."""
         return self._listener.address
 
     def join(self, rank: int, addresses: list[tuple[str, int]], token: bytes) -> None:
-        """Connect with the others."""
+        """Connect with the other workers."""
         self._comm = TcpCommunicator(rank, self._listener, addresses, token)
 
     def call(self, name: str, *args: Any) -> Any:
-        """Call a method that all call at once; if it fails, the others are not left waiting."""
+        """Call a method that all workers call at once; if it fails, the others do not wait for it."""
         try:
             with thread_count(self._threads):
                 return getattr(self, name)(*args)
-        except DivergedError:  # of all at once
+        except DivergedError:  # on all workers at once
             raise
         except BaseException:
             self._comm.close()
@@ -103,38 +105,38 @@ class TrainingWorker:
         return self._facts("learned", learned, None), self._facts("held", held, None)
 
     def forget(self) -> None:
-        """Let go of what choosing the epoch has needed."""
-        self._run = self._validator = None
+        """Free what choosing the epoch has needed."""
+        self._trainer = self._validator = None
         self._data = {"whole": self._data["whole"]}
 
-    def start(self, name: str, config: Config, dim: int, weights: tuple[int, int]) -> Part:
-        """Find the tables to start from."""
-        self._run = None
-        self._tables = start(self._data[name], config, dim, weights, self._comm)
+    def initialize(self, name: str, config: Config, budget: Budget) -> Part:
+        """Find the parameters to start from."""
+        self._trainer = None
+        self._parameters = initialize(self._data[name], config, budget, self._comm)
         return self._part()
 
     def go_to(self, items: ItemParameters, users: Embeddings | None, dim: int) -> None:
-        """Take over tables."""
-        self._run = None
+        """Take over parameters."""
+        self._trainer = None
         items = ItemParameters(_own_rows(items.rows), *map(np.array, items[1:]))
         n_users = self._data["whole"].n_users
-        users = empty_rows(n_users) if users is None else _own_rows(users)
-        self._tables = Parameters(items, users, dim)
+        users = empty_embeddings(n_users) if users is None else _own_rows(users)
+        self._parameters = Parameters(items, users, dim)
 
-    def make_run(self, name: str, config: Config) -> None:
-        """Get ready to train."""
-        self._run = None
-        self._run = Run(self._tables, self._data[name], config, self._comm)
+    def make_trainer(self, name: str, config: Config) -> None:
+        """Make a trainer of the parameters."""
+        self._trainer = None
+        self._trainer = Trainer(self._parameters, self._data[name], config, self._comm)
 
-    def epoch(self, epoch: int, rate: float) -> tuple[tuple[float, int, int], Part]:
-        """Do one epoch; see :meth:`sparserec_np.training.trainer.Run.epoch`."""
-        assert self._run is not None
-        done = self._run.epoch(epoch, rate)
-        self._tables = self._run.tables
-        return done, self._part()
+    def epoch(self, epoch: int, rate: float) -> tuple[EpochResult, Part]:
+        """Train for one epoch; see :meth:`sparserec_np.training.trainer.Trainer.epoch`."""
+        assert self._trainer is not None
+        result = self._trainer.epoch(epoch, rate)
+        self._parameters = self._trainer.parameters
+        return result, self._part()
 
     def make_validator(self, name: str, held: Interactions | None, config: Config) -> bool:
-        """Get ready to validate, on what was held out or what is given.
+        """Make a validator on the held-out part, or on interactions that are given.
 
         Returns:
             Whether there is a recency to choose.
@@ -145,23 +147,19 @@ class TrainingWorker:
         return self._validator.chooses_recency
 
     def validate(self) -> float:
-        """Say how good the tables are."""
+        """Score the parameters."""
         assert self._validator is not None
-        return self._validator(self._tables)
+        return self._validator(self._parameters)
 
     def choose_recency(self) -> tuple[float, float]:
-        """Find the recency that suits the tables best, and how good they are with it."""
+        """Find the recency that suits the parameters best, and the score with it."""
         assert self._validator is not None
-        return self._validator.choose_recency(self._tables)
-
-    def sent(self) -> int:
-        """Count the bytes that were sent to the others so far."""
-        return self._comm.sent
+        return self._validator.choose_recency(self._parameters)
 
     def _part(self) -> Part:
-        tables = self._tables.copy()  # a client in this process would see them change
-        rows = tables.users if tables.users.values.size else None
-        return (tables.items if self._comm.rank == 0 else None), rows
+        parameters = self._parameters.copy()  # a client in this process would see them change
+        rows = parameters.users if parameters.users.values.size else None
+        return (parameters.items if self._comm.rank == 0 else None), rows
 
     def _facts(self, name: str, own: Interactions, report: ReadReport | None) -> Facts:
         self._data[name] = own

@@ -24,7 +24,8 @@ from sparserec_np.evaluation.evaluate import (
     score,
 )
 from sparserec_np.training.config import Config
-from sparserec_np.training.trainer import start
+from sparserec_np.training.budget import Budget
+from sparserec_np.training.initialization import initialize
 from sparserec_np.utils.log import logger
 from sparserec_np.utils.parallel import thread_count
 
@@ -227,7 +228,7 @@ def _mask(
     budgets = (len(items.dims), 0 if users is None else len(users.dims))
     _log.info("finding the start of the training again, to see what exploration moved")
     with thread_count(threads):
-        began = start(train, config, model.dim, budgets)
+        began = initialize(train, config, Budget(*budgets))
     moved = _moved(items, began.items.rows.indptr, began.items.rows.dims)
     total = int(moved.sum())
     if users is not None:

@@ -1,21 +1,15 @@
-"""How many weights a model may store, and the file that they go into."""
+"""The budget: how many weights a model may store, fixed before training and never exceeded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparserec_np.data import Interactions
 from sparserec_np.errors import InputError
-from sparserec_np.modelfile import writer
-from sparserec_np.modelfile.arrays import ModelArrays, Table
-from sparserec_np.modelfile.writer import SizePlan
-from sparserec_np.training.checkpoint import file_checksum, identity
+from sparserec_np.modelfile.writer import SizePlan, text_bytes
 from sparserec_np.training.config import Config
-from sparserec_np.training.kernels.arrays import Embeddings
-from sparserec_np.training.trainer import Parameters
+from sparserec_np.training.model_arrays import has_history_weights, model_facts
 from sparserec_np.utils.log import logger
 from sparserec_np.utils.sizes import parse_size
 
@@ -29,161 +23,112 @@ MOST_DENSE = 0.25
 beyond that a table is not sparse, and more weights no longer help."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """A dimension and numbers of weights, fixed before training."""
+class SizeLimit(NamedTuple):
+    """How large a model may be; without both values the data decides."""
 
-    config: Config
-    dim: int
-    """Columns of the tables."""
-    weights: tuple[int, int]
-    """Weights of the item and of the user table; never exceeded."""
+    sparsity: float | None = None
+    """Share of the entries that are not stored, from 0 to below 1."""
+    max_bytes: int | None = None
+    """Most bytes of the file."""
+    given: str = f"the default of {WEIGHTS_A_ROW} weights a row"
+    """The limit in the words in which it was given."""
 
-    def facts(self, interactions: Interactions, epochs: int, ndcg: float | None) -> dict[str, Any]:
-        """What the file says about data and result; no ids and no interactions are in it."""
-        return {
-            "users": interactions.n_users,
-            "items": interactions.n_items,
-            "interactions": interactions.nnz,
-            "epochs": epochs,
-            "validation_ndcg@20": None if ndcg is None else round(ndcg, 6),
-        }
+    @classmethod
+    def parse(cls, *, sparsity: Any = None, max_size: Any = None) -> SizeLimit:
+        """Check a limit as a person gives it.
 
-    def identity(
-        self,
-        interactions: Interactions,
-        held: Interactions | None,
-        choose: bool,
-        warm_start: str | Path | None,
-    ) -> dict[str, Any]:
-        """What a checkpoint must be of, to go on from; see :mod:`sparserec_np.training.checkpoint`."""
-        old = None if warm_start is None else file_checksum(warm_start)
-        named = {
-            **self.config.to_dict(),
-            "dim": self.dim,
-            "item weights": self.weights[0],
-            "user weights": self.weights[1],
-            "epochs found by validation": choose,
-            "checksum of the model to continue": old,
-        }
-        return identity(named, interactions, held)
+        Args:
+            sparsity: Share of the entries that are not stored, or None.
+            max_size: Bytes of the file at most: a number, or a text like ``"500KB"``; or None.
 
-    def arrays(
-        self,
-        tables: Parameters,
-        interactions: Interactions,
-        labels: Sequence[str] | None,
-        facts: dict[str, Any],
-        recency: float = 0.0,
-    ) -> ModelArrays:
-        """Bring trained tables into the form that is encoded."""
-        history = self.config.users == "history"
-        return ModelArrays(
-            users=self.config.users,
-            dim=self.dim,
-            item_ids=interactions.item_ids,
-            items=_table(tables.items.rows, self.dim),
-            item_bias=tables.items.bias,
-            history_weights=tables.items.weight if _weighs(self.config) else None,
-            history_exponent=self.config.history_exponent if history else 0.0,
-            history_power=self.config.history_power if history else 1.0,
-            history_recency=recency if history else 0.0,
-            user_ids=None if history else interactions.user_ids,
-            user_rows=None if history else _table(tables.users, self.dim),
-            labels=labels,
-            value_bits=self.config.value_bits,
-            config=self.config.to_dict(),
-            facts=facts,
-        )
+        Raises:
+            InputError: Both are given, or one is out of range.
+        """
+        if sparsity is not None and max_size is not None:
+            raise InputError("give either sparsity or max_size, not both: each sets the budget")
+        if sparsity is not None:
+            number = isinstance(sparsity, (int, float)) and not isinstance(sparsity, bool)
+            if not number or not 0 <= sparsity < 1:
+                raise InputError(f"sparsity must be a number from 0 to below 1, not {sparsity!r}")
+            return cls(sparsity=sparsity, given=f"sparsity {sparsity:g}")
+        if max_size is not None:
+            size = f"{max_size:,} bytes" if isinstance(max_size, int) else max_size
+            return cls(max_bytes=parse_size(max_size), given=f"a file of {size}")
+        return cls()
+
+
+class Budget(NamedTuple):
+    """Numbers of weights; never exceeded."""
+
+    item_nnz: int
+    """Weights of the item embeddings."""
+    user_nnz: int
+    """Weights of the user embeddings; 0 for the history model."""
 
 
 def plan_budget(
     interactions: Interactions,
     config: Config,
-    *,
-    sparsity: float | None,
-    max_size: int | str | None,
-    labels: Sequence[str] | None,
+    limit: SizeLimit,
+    labels: Sequence[str] | None = None,
 ) -> Budget:
     """Turn a size or a sparsity into numbers of weights.
 
     Args:
-        interactions: What is learned from.
+        interactions: Interactions to learn from.
         config: Hyperparameters.
-        sparsity: Share of the entries not stored, or None.
-        max_size: Bytes of the file at most, or None.
+        limit: How large the model may be.
         labels: Texts that the file will hold, or None.
 
-    Returns:
-        The budget.
-
     Raises:
-        InputError: Both are given, one is out of range, or there are fewer weights than rows.
+        InputError: There are fewer weights than rows.
     """
-    history = config.users == "history"
-    n_items, n_users = (
-        interactions.n_items,
-        0 if config.users == "history" else interactions.n_users,
-    )
-    rows = n_items + n_users
+    n_items = interactions.n_items
+    n_rows = n_items + (0 if config.users == "history" else interactions.n_users)
     dim = config.dim
-    most = max(rows, int(MOST_DENSE * rows * dim))
-    if sparsity is not None and max_size is not None:
-        raise InputError("give either sparsity or max_size, not both: each sets the budget")
-    if sparsity is not None:
-        if not 0 <= sparsity < 1:
-            raise InputError(f"sparsity must be at least 0 and below 1, not {sparsity:g}")
-        total = round((1.0 - sparsity) * rows * dim)
-        asked = f"sparsity {sparsity:g} of {rows:,} rows x {dim} columns"
-    elif max_size is not None:
-        empty = Budget(config, dim, (0, 0))
-        longest = empty.facts(interactions, 10_000, 0.123456)
-        plan = SizePlan(
-            users=config.users,
-            dim=dim,
-            item_ids=interactions.item_ids,
-            user_ids=None if history else interactions.user_ids,
-            labels=labels,
-            history_exponent=config.history_exponent if history else 0.0,
-            history_power=config.history_power if history else 1.0,
-            history_recency=_longest_recency(interactions, config),
-            has_history_weights=_weighs(config),
-            value_bits=config.value_bits,
-            text_room=writer.text_bytes(config.to_dict(), longest),
-        )
-        total = min(plan.budget_for(parse_size(max_size)), most)
-        asked = (
-            f"a file of {max_size:,} bytes"
-            if isinstance(max_size, int)
-            else f"a file of {max_size}"
-        )
+    most = max(n_rows, int(MOST_DENSE * n_rows * dim))
+    given = limit.given
+    if limit.sparsity is not None:
+        total = round((1.0 - limit.sparsity) * n_rows * dim)
+        given += f" of {n_rows:,} rows x {dim} columns"
+    elif limit.max_bytes is not None:
+        plan = _size_plan(interactions, config, labels)
+        total = min(plan.budget_for(limit.max_bytes), most)
     else:
-        total = min(WEIGHTS_A_ROW * rows, most)
-        asked = f"the default of {WEIGHTS_A_ROW} weights a row"
-    total = min(total, rows * dim)
-    if total < rows:
+        total = min(WEIGHTS_A_ROW * n_rows, most)
+    total = min(total, n_rows * dim)
+    if total < n_rows:
         raise InputError(
-            f"{asked} leaves {total:,} weights for {rows:,} rows, and each row needs one: "
+            f"{given} leaves {total:,} weights for {n_rows:,} rows, and each row needs one: "
             "allow more, or leave out rare users and items with --min-user-interactions and "
             "--min-item-interactions"
         )
-    item_weights = -(-total * n_items // rows)
+    item_nnz = -(-total * n_items // n_rows)
     _log.debug(
-        "budget: %s: %s weights in %s rows x %d columns", asked, f"{total:,}", f"{rows:,}", dim
+        "budget: %s: %s weights in %s rows x %d columns", given, f"{total:,}", f"{n_rows:,}", dim
     )
-    return Budget(config, dim, (item_weights, total - item_weights))
+    return Budget(item_nnz, total - item_nnz)
 
 
-def _longest_recency(interactions: Interactions, config: Config) -> float:
-    """A recency that takes as many bytes as the one that will be, or more."""
-    if config.users == "embedding":
-        return 0.0
-    return float(interactions.has_times) if config.recency is None else config.recency
-
-
-def _weighs(config: Config) -> bool:
-    return config.users == "history" and config.degree_exponent > 0
-
-
-def _table(rows: Embeddings, dim: int) -> Table:
-    return Table(rows.indptr, rows.dims, rows.values, dim)
+def _size_plan(
+    interactions: Interactions, config: Config, labels: Sequence[str] | None
+) -> SizePlan:
+    """Plan the largest file that a model of these hyperparameters can become."""
+    history = config.users == "history"
+    longest_facts = model_facts(interactions, 10_000, 0.123456)
+    recency = config.recency
+    if recency is None:  # whatever is chosen takes no more bytes than 1
+        recency = float(interactions.has_times)
+    return SizePlan(
+        users=config.users,
+        dim=config.dim,
+        item_ids=interactions.item_ids,
+        user_ids=None if history else interactions.user_ids,
+        labels=labels,
+        history_exponent=config.history_exponent if history else 0.0,
+        history_power=config.history_power if history else 1.0,
+        history_recency=recency if history else 0.0,
+        has_history_weights=has_history_weights(config),
+        value_bits=config.value_bits,
+        text_room=text_bytes(config.to_dict(), longest_facts),
+    )

@@ -1,17 +1,16 @@
-"""When a training diverges: the last good tables to go back to, and the rate to go on with."""
+"""Divergence: the last good parameters to roll back to, and the rate to go on with."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparserec_np.errors import InputError
 from sparserec_np.training.config import Config
-from sparserec_np.training.state import Parameters, TrainingState
+from sparserec_np.training.parameters import Parameters
+from sparserec_np.training.state import TrainingState
 from sparserec_np.utils.log import logger
 
 _log = logger(__name__)
@@ -20,14 +19,14 @@ _HALVINGS = 10  # how often the learning rate is halved before giving up
 
 
 class DivergedError(Exception):
-    """An epoch went wrong; its text says how."""
+    """An epoch diverged; the text says how."""
 
 
-def slowed(state: TrainingState, config: Config, error: DivergedError) -> float:
-    """Halve the learning rate: return what it is multiplied by from now on.
+def halved_rate(state: TrainingState, config: Config, error: DivergedError) -> float:
+    """Return half the factor of the learning rate, after a divergence.
 
     Raises:
-        InputError: That was done often enough.
+        InputError: It was halved often enough.
     """
     epoch, rate = state.epoch + 1, 0.5 * state.rate
     if rate < 0.5**_HALVINGS:
@@ -46,7 +45,7 @@ def slowed(state: TrainingState, config: Config, error: DivergedError) -> float:
 
 
 class LastGood:
-    """Keeps a copy of tables in an unnamed temporary file, so that it takes no memory.
+    """A copy of parameters in an unnamed temporary file, so that it takes no memory.
 
     Where there is no room on the disk, the copy is in memory after all: O(weights).
     """
@@ -55,46 +54,28 @@ class LastGood:
         self._file: Any = None  # as tempfile.TemporaryFile gives it
         self._copy: Parameters | None = None
 
-    def keep(self, tables: Parameters) -> None:
-        """Copy the tables over what was kept before."""
+    def keep(self, parameters: Parameters) -> None:
+        """Copy the parameters over what was kept before."""
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115, it lives as long as this
             self._file.seek(0)
-            for array in _changing(tables):
+            for array in parameters.changing():
                 self._file.write(array.data)
             self._file.flush()
-            # What does not change within an epoch is shared.
-            self._copy = tables
+            self._copy = parameters  # what does not change within an epoch is shared
         except OSError:
             self._file = None
-            self._copy = tables.copy()
+            self._copy = parameters.copy()
 
     def restore(self) -> Parameters:
         """Return what was kept, as it was then; the caller's own."""
         assert self._copy is not None
         if self._file is None:
             return self._copy.copy()
-        arrays = [np.empty_like(array) for array in _changing(self._copy)]
+        arrays = [np.empty_like(array) for array in self._copy.changing()]
         self._file.seek(0)
         for array in arrays:
             if self._file.readinto(array.data) < array.nbytes:
-                raise OSError("the temporary file with the last good tables was cut short")
-        return _with(self._copy, arrays)
-
-
-def _changing(tables: Parameters) -> list[NDArray[np.float32]]:
-    """Arrays that an epoch changes in place; exploration makes new ones of the others."""
-    items, users = tables.items, tables.users
-    return [
-        items.rows.values, items.rows.squares, items.bias, items.bias_squares,
-        users.values, users.squares,
-    ]  # fmt: skip
-
-
-def _with(tables: Parameters, arrays: list[NDArray[np.float32]]) -> Parameters:
-    values, squares, bias, bias_squares, user_values, user_squares = arrays
-    rows = tables.items.rows._replace(values=values, squares=squares)
-    items = tables.items._replace(rows=rows, bias=bias, bias_squares=bias_squares)
-    users = tables.users._replace(values=user_values, squares=user_squares)
-    return replace(tables, items=items, users=users)
+                raise OSError("the temporary file with the last good parameters was cut short")
+        return self._copy.with_changing(arrays)

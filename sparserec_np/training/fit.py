@@ -1,21 +1,38 @@
-"""The stages of a fit: choose the number of epochs, then train; stopped and resumed anywhere."""
+"""The fit: interactions and hyperparameters in, the bytes of a model file out.
+
+A fit has one stage or two. Where nothing says when to stop, the stage ``choose`` learns from all
+but a held-out part and finds the best number of epochs (and the recency); the stage ``train`` then
+learns from everything. A fit can be stopped and resumed anywhere. The estimator and the command
+line are two faces of :func:`fit`.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from sparserec_np.data import Interactions, from_any
 from sparserec_np.data.splitting import hold_out
-from sparserec_np.errors import ClusterError
-from sparserec_np.training.checkpoint import Checkpoints, Progress
+from sparserec_np.errors import ClusterError, InputError
+from sparserec_np.modelfile.arrays import ModelArrays
+from sparserec_np.modelfile.writer import encode
+from sparserec_np.training import warm_start as warm
+from sparserec_np.training.budget import Budget, SizeLimit, plan_budget
+from sparserec_np.training.checkpoint import Checkpointing, Checkpoints, Progress
 from sparserec_np.training.config import Config
-from sparserec_np.training.state import Chosen, EpochMetrics, Parameters, TrainingState
-from sparserec_np.training.trainer import Run, start, train
+from sparserec_np.training.defaults import config_for
+from sparserec_np.training.fingerprint import file_checksum, fingerprint
+from sparserec_np.training.initialization import initialize
+from sparserec_np.training.model_arrays import model_arrays
+from sparserec_np.training.parameters import Parameters
+from sparserec_np.training.state import Chosen, EpochMetrics, TrainingState
+from sparserec_np.training.trainer import EpochTrainer, Observer, Trainer, train
 from sparserec_np.training.validation import Validator
 from sparserec_np.utils.log import logger
+from sparserec_np.utils.parallel import thread_count
 
 _log = logger(__name__)
 
@@ -23,39 +40,47 @@ HELD_OUT = 0.1
 """Share of each user's interactions held out to choose the epoch, where nothing else is given."""
 
 
-class Result(NamedTuple):
-    """What a stage, or all of them, ends with."""
+class FitResult(NamedTuple):
+    """A model file, and how it came about."""
 
-    tables: Parameters
+    file: bytes
+    """The bytes of the model file."""
+    interactions: Interactions
+    """What was learned from; with a cluster without the histories."""
     chosen: Chosen
+    """Epochs that the model was trained for, their NDCG@20 on the held-out part, the recency."""
+    metrics: list[EpochMetrics]
+    """Of each epoch, of all stages."""
 
 
 class EpochValidator(Protocol):
-    """What says how good tables are; see :class:`sparserec_np.training.validation.Validator`."""
+    """Scores parameters; see :class:`sparserec_np.training.validation.Validator`."""
 
     chooses_recency: bool
 
-    def __call__(self, tables: Parameters) -> float:
-        """Score the tables."""
+    def __call__(self, parameters: Parameters) -> float:
+        """Score the parameters."""
 
-    def choose_recency(self, tables: Parameters) -> tuple[float, float]:
-        """Find the recency that suits the tables best, and the score with it."""
+    def choose_recency(self, parameters: Parameters) -> tuple[float, float]:
+        """Find the recency that suits the parameters best, and the score with it."""
 
 
 class Backend:
-    """Who does the work of the stages: here this process; see :mod:`sparserec_np.distributed`."""
+    """Runs the stages of a fit, here in this process; see :mod:`sparserec_np.distributed`."""
 
-    make_run: Callable[[Parameters, Interactions, Config], Run] = Run
+    runs_here = True
 
     def take(self, X: Any) -> Interactions:
-        """Take over what is to be learned from; see :func:`from_any`."""
+        """Take over the interactions to learn from; see :func:`sparserec_np.data.from_any`."""
         return from_any(X)
 
-    def start(
-        self, data: Interactions, config: Config, dim: int, weights: tuple[int, int]
-    ) -> Parameters:
-        """Make the tables that training starts from; see :func:`sparserec_np.training.trainer.start`."""
-        return start(data, config, dim, weights)
+    def initialize(self, data: Interactions, config: Config, budget: Budget) -> Parameters:
+        """Find the parameters that training starts from."""
+        return initialize(data, config, budget)
+
+    def trainer(self, parameters: Parameters, data: Interactions, config: Config) -> EpochTrainer:
+        """Make a trainer of some parameters."""
+        return Trainer(parameters, data, config)
 
     def hold_out(
         self, data: Interactions, fraction: float, seed: int
@@ -64,69 +89,152 @@ class Backend:
         return hold_out(data, fraction=fraction, seed=seed, latest=None)
 
     def validator(self, data: Interactions, held: Interactions, config: Config) -> EpochValidator:
-        """Make what says how good tables are."""
+        """Make a validator on a held-out part."""
         return Validator(data, held, config)
 
 
-@dataclass(eq=False)
-class Fit:
-    """A fit on its way.
+def fit(
+    X: Any,
+    hyperparameters: Mapping[str, Any],
+    *,
+    limit: SizeLimit | None = None,
+    valid: Any = None,
+    labels: Mapping[Any, str] | None = None,
+    warm_start: str | Path | None = None,
+    checkpointing: Checkpointing | None = None,
+    threads: int | None = None,
+    on_epoch: Callable[[EpochMetrics], None] | None = None,
+    backend: Backend | None = None,
+) -> FitResult:
+    """Learn from interactions.
 
-    Attributes:
-        config: Hyperparameters.
-        begin: Makes the tables that training on some interactions starts from.
+    Args:
+        X: Interactions, of any kind that :func:`sparserec_np.data.from_any` takes.
+        hyperparameters: Fields of :class:`Config` that are given; the others follow from the data.
+        limit: How large the model may be; None: the data decides.
+        valid: Interactions to choose the best epoch by, of the same kinds as ``X``; without it and
+            ``epochs``, a tenth of each user's is held out, the latest where times are known.
+        labels: Titles or other texts to store with the items, by item id.
+        warm_start: A model file to continue from. Its ids stay, its hyperparameters hold where
+            nothing else is given, and few epochs do.
+        checkpointing: Where and how often to write checkpoints, and whether to go on from one.
+        threads: Number of threads; None for all cores. The file does not depend on it.
         on_epoch: Called after each epoch.
-        checkpoints: Where to write how far it is, or None.
-        progress: How far an earlier run came, or None.
-        engine: Who does the work.
-        records: One for each epoch up to now.
+        backend: Runs the stages; None: this process.
+
+    Raises:
+        InputError: Data or arguments cannot be used, or the training diverged; the message says
+            why.
+        KeyboardInterrupt: As it came; the last state is in the folder of checkpoints.
+        ClusterError: The cluster is lost; the last state is there as well.
     """
+    backend, limit = backend or Backend(), limit or SizeLimit()
+    given = dict(hyperparameters)
+    old = None
+    if warm_start is not None:
+        old, given = _to_continue(warm_start, given, backend)
+        if limit.sparsity is None and limit.max_bytes is None:
+            limit = SizeLimit.parse(sparsity=warm.sparsity_of(old))
+    Config(**given)  # so that a value out of range is found before the data is read
+    interactions = backend.take(X)
+    if interactions.nnz == 0:
+        raise InputError("nothing to learn from: there is no interaction in the data")
+    if old is not None:
+        interactions = warm.widen(interactions, old)
+    held = None if valid is None else from_any(valid)
+    config = config_for(interactions, given)
+    texts = warm.texts_of(labels, interactions, old)
+    budget = plan_budget(interactions, config, limit, texts)
+    chooses = held is None and old is None and "epochs" not in given
+    checkpoints = None
+    if checkpointing is not None:
+        checkpoints = Checkpoints(
+            checkpointing,
+            fingerprint(
+                config.to_dict(),
+                interactions,
+                held,
+                **budget._asdict(),
+                chooses_epochs=chooses,
+                warm_start=None if warm_start is None else file_checksum(warm_start),
+            ),
+        )
+    stages = _Stages(
+        config,
+        backend,
+        (lambda data: backend.initialize(data, config, budget))
+        if old is None
+        else (lambda data: warm.continue_from(old, data, config, budget)),
+        checkpoints,
+        checkpoints.load() if checkpoints and checkpointing and checkpointing.resume else None,
+        on_epoch,
+    )
+    with thread_count(threads):
+        parameters, chosen = stages.run(interactions, held, chooses=chooses)
+    arrays = model_arrays(parameters, interactions, config, chosen, texts)
+    del parameters  # and so Adagrad's sums, which the file does without
+    return FitResult(encode(arrays), interactions, chosen, stages.metrics)
+
+
+def _to_continue(
+    path: str | Path, given: dict[str, Any], backend: Backend
+) -> tuple[ModelArrays, dict[str, Any]]:
+    """Read the model to continue from, and complete the hyperparameters by its own."""
+    if not backend.runs_here:
+        raise InputError(
+            "a warm start runs on one machine, in a fraction of a fit's time: leave out --dask "
+            "(dask= in Python), or leave out --warm-start (warm_start=) and fit anew"
+        )
+    old = warm.read_old(path, users=given.get("users"), dim=given.get("dim"))
+    return old, {**warm.hyperparameters(old), **given}
+
+
+@dataclass(eq=False)
+class _Stages:
+    """The stages of a fit on their way."""
 
     config: Config
-    begin: Callable[[Interactions], Parameters]
-    on_epoch: Callable[[EpochMetrics], None] | None = None
-    checkpoints: Checkpoints | None = None
-    progress: Progress | None = None
-    engine: Backend = field(default_factory=Backend)
-    records: list[EpochMetrics] = field(init=False)
+    backend: Backend
+    initialize: Callable[[Interactions], Parameters]
+    checkpoints: Checkpoints | None
+    progress: Progress | None
+    """Of an earlier run, until its stage is resumed."""
+    on_epoch: Callable[[EpochMetrics], None] | None
 
     def __post_init__(self) -> None:
-        self.records = [] if self.progress is None else list(self.progress.records)
+        self.metrics = [] if self.progress is None else list(self.progress.metrics)
 
-    def run(self, interactions: Interactions, held: Interactions | None, *, choose: bool) -> Result:
-        """Do all stages.
+    def run(
+        self, interactions: Interactions, held: Interactions | None, *, chooses: bool
+    ) -> tuple[Parameters, Chosen]:
+        """Run all stages.
 
         Args:
             interactions: What to learn from.
             held: What to choose the best epoch by, or None.
-            choose: Without ``held``, whether to hold out a part, choose the number of epochs by it,
-                and then train anew on everything.
-
-        Raises:
-            InputError: The training diverged, or there is nothing to validate on.
-            KeyboardInterrupt: As it came; the last state is written to ``checkpoints`` before.
-            ClusterError: The same.
+            chooses: Without ``held``, whether to hold out a part, choose the number of epochs by
+                it, and then train anew on everything.
         """
         try:
-            return self._stages(interactions, held, choose)
+            return self._run(interactions, held, chooses)
         except (KeyboardInterrupt, ClusterError):
             if self.checkpoints is not None:
                 self.checkpoints.interrupted()
             raise
 
-    def _stages(
-        self, interactions: Interactions, held: Interactions | None, choose: bool
-    ) -> Result:
-        if held is not None or not choose:
+    def _run(
+        self, interactions: Interactions, held: Interactions | None, chooses: bool
+    ) -> tuple[Parameters, Chosen]:
+        if held is not None or not chooses:
             return self._stage("train", interactions, held)
         chosen = None if self.progress is None else self.progress.chosen
         if chosen is None:
-            learned, held = self.engine.hold_out(interactions, HELD_OUT, self.config.seed)
+            learned, held = self.backend.hold_out(interactions, HELD_OUT, self.config.seed)
             if held.nnz == 0:  # every user has a single item: nothing can be held out
                 return self._stage("train", interactions, None)
-            chosen = self._stage("choose", learned, held).chosen
+            chosen = self._stage("choose", learned, held)[1]
             del learned, held
-        return Result(self._stage("train", interactions, None, chosen).tables, chosen)
+        return self._stage("train", interactions, None, chosen)[0], chosen
 
     def _stage(
         self,
@@ -134,50 +242,62 @@ class Fit:
         interactions: Interactions,
         held: Interactions | None,
         chosen: Chosen | None = None,
-    ) -> Result:
+    ) -> tuple[Parameters, Chosen]:
         config = self.config
         _log.debug("stage '%s': %s interactions", name, f"{interactions.nnz:,}")
         began = time.perf_counter()
-        validate = None
+        validator = None
         if held is not None:
-            validate = self.engine.validator(interactions, held, config)
-        recent = validate is not None and validate.chooses_recency
-        tables, epochs, ndcg = train(
-            self._state(name) or self.begin(interactions),
-            interactions,
-            config,
+            validator = self.backend.validator(interactions, held, config)
+        chooses_recency = validator is not None and validator.chooses_recency
+        state = self._resumed(name) or TrainingState(self.initialize(interactions))
+        trainer = self.backend.trainer(state.parameters, interactions, config)
+        left = [state]
+        del state  # handed over: the training frees what it no longer needs
+        parameters, epochs, ndcg = train(
+            trainer,
+            left.pop(),
             epochs=chosen.epochs if chosen else config.epochs,
-            validate=validate,
-            on_epoch=self._record,
-            on_state=self._noting(name, chosen),
-            keep_best=name == "train" or recent,
             stage=name,
-            afresh=lambda: self.begin(interactions),
-            make_run=self.engine.make_run,
-        )
+            validate=validator,
+            keep_best=name == "train" or chooses_recency,
+            observer=_StageObserver(self, name, chosen),
+            restart=lambda: self.initialize(interactions),
+        ).result()
         recency = config.recency or 0.0
-        if validate is not None and recent:
-            recency, ndcg = validate.choose_recency(tables)
-        kept = f"{epochs} epochs" + ("" if ndcg is None else f", the best by NDCG@20 {ndcg:.4f}")
-        kept += f", recency {recency:g}" if recent else ""
-        _log.debug("stage '%s' done: %s, %.1f s", name, kept, time.perf_counter() - began)
-        return Result(tables, Chosen(epochs, ndcg, recency))
+        if validator is not None and chooses_recency:
+            recency, ndcg = validator.choose_recency(parameters)
+        found = f"{epochs} epochs" + ("" if ndcg is None else f", the best by NDCG@20 {ndcg:.4f}")
+        found += f", recency {recency:g}" if chooses_recency else ""
+        _log.debug("stage '%s' done: %s, %.1f s", name, found, time.perf_counter() - began)
+        return parameters, Chosen(epochs, ndcg, recency)
 
-    def _state(self, stage: str) -> TrainingState | None:
+    def _resumed(self, stage: str) -> TrainingState | None:
         """Take over the state that an earlier run left in this stage, once."""
         if self.progress is None or self.progress.stage != stage:
             return None
         state, self.progress = self.progress.state, None
         return state
 
-    def _record(self, record: EpochMetrics) -> None:
-        self.records.append(record)
-        if self.on_epoch is not None:
-            self.on_epoch(record)
 
-    def _noting(self, stage: str, chosen: Chosen | None) -> Callable[[TrainingState], None] | None:
-        """Make what hands states to the checkpoints; None without checkpoints."""
-        checkpoints = self.checkpoints
-        if checkpoints is None:
-            return None
-        return lambda state: checkpoints.note(Progress(stage, chosen, state, tuple(self.records)))
+class _StageObserver(Observer):
+    """Collects the metrics of a stage, and hands its states to the checkpoints."""
+
+    def __init__(self, stages: _Stages, name: str, chosen: Chosen | None) -> None:
+        self._stages = stages
+        self._name = name
+        self._chosen = chosen
+        self.keeps_states = stages.checkpoints is not None
+
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Collect metrics."""
+        self._stages.metrics.append(metrics)
+        if self._stages.on_epoch is not None:
+            self._stages.on_epoch(metrics)
+
+    def on_state(self, state: TrainingState) -> None:
+        """Hand a state to the checkpoints."""
+        stages = self._stages
+        if stages.checkpoints is not None:
+            metrics = tuple(stages.metrics)
+            stages.checkpoints.note(Progress(self._name, self._chosen, state, metrics))

@@ -1,4 +1,4 @@
-"""From the factors of the NMF to the tables that training starts from."""
+"""Initialization: the mask and the values that training starts from, by a sparse NMF."""
 
 from __future__ import annotations
 
@@ -8,14 +8,68 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sparserec_np.training.kernels.arrays import Embeddings
+from sparserec_np.data import Interactions
+from sparserec_np.training.budget import Budget
+from sparserec_np.training.config import Config
+from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
 from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
 from sparserec_np.training.kernels.selection import NEVER, threshold
 from sparserec_np.training.kernels.sparse_coding import Factor
+from sparserec_np.training.nmf import factorize
+from sparserec_np.training.parameters import Parameters, empty_embeddings
+from sparserec_np.training.random_streams import Purpose, generator, random_bits
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 
 _NMF_ROOM = 1.5  # entries a row in the factors, in budgets a row: the best of them become the mask
 _NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
+
+
+def initialize(
+    interactions: Interactions, config: Config, budget: Budget, comm: Communicator = SINGLE_PROCESS
+) -> Parameters:
+    """Find the mask and the values that training starts from.
+
+    Args:
+        interactions: Interactions to learn from.
+        config: Hyperparameters.
+        budget: Numbers of weights.
+        comm: Reaches the workers that hold the other users.
+
+    Returns:
+        The parameters, with exactly the budgeted numbers of weights; the user embeddings are those
+        of the users of this worker.
+    """
+    history, dim = config.users == "history", config.dim
+    n_users = comm.all_reduce_count(interactions.n_users)
+    item_width = factor_width(budget.item_nnz, interactions.n_items, dim)
+    user_width = item_width if history else factor_width(budget.user_nnz, n_users, dim)
+    factors = factorize(
+        interactions,
+        dim,
+        user_width=user_width,
+        item_width=item_width,
+        sweeps=config.sweeps,
+        rng=generator(config.seed, Purpose.SEED_ITEMS),
+        comm=comm,
+    )
+    left = [*reversed(factors)]  # each is handed over, and gone before the next table is there
+    del factors
+    fill = random_bits(config.seed, Purpose.FILL)
+    norm, square = config.initial_norm, config.initial_square
+    users = empty_embeddings(interactions.n_users)
+    if history:
+        left.pop()
+    else:
+        users = starting_rows(left.pop(), dim, budget.user_nnz, norm, square, fill, comm)
+    rows = starting_rows(left.pop(), dim, budget.item_nnz, norm, square, fill)
+    degrees = comm.all_reduce(interactions.item_degrees())
+    items = ItemParameters(
+        rows,
+        bias=np.zeros(interactions.n_items, np.float32),
+        bias_squares=np.full(interactions.n_items, square, np.float32),
+        weight=history_weights(degrees, config.degree_exponent),
+    )
+    return Parameters(items, users, dim)
 
 
 def starting_rows(
@@ -33,17 +87,18 @@ def starting_rows(
     value 0: exploration moves them to where they are of use.
 
     Args:
-        factor: One of the two factors; its values are lost. If nobody else keeps it, it is let go
-            of on the way.
+        factor: One of the two factors; its values are overwritten, and its memory is freed on the
+            way if the caller keeps no reference.
         dim: Number of dimensions.
-        budget: How many positions all peers keep: at least one a row, at most ``n * dim``.
+        budget: Positions that all workers keep: at least one a row, at most ``n_rows * dim``.
         norm: Root mean square of the norms of the rows of the result.
         initial_square: Adagrad's sum of every weight.
         seed: Of the positions that fill up.
-        comm: Who has the other rows of the factor.
+        comm: Reaches the workers that hold the other rows of the factor.
 
     Returns:
-        The table, of exactly ``budget`` weights of all peers. Memory beyond it is ``O(n)``.
+        The embeddings, with exactly ``budget`` weights on all workers. Memory beyond them is
+        ``O(n_rows)``.
     """
     own = factor.counts.size
     n_rows, first = comm.all_reduce_count(own), comm.exclusive_scan(own)
@@ -81,16 +136,10 @@ def factor_width(budget: int, n_rows: int, dim: int) -> int:
 
 
 def history_weights(degrees: NDArray[np.int64], exponent: float) -> NDArray[np.float32]:
-    """``degree^-exponent``, scaled such that its mean square over all interactions is 1."""
+    """Return ``degree^-exponent``, scaled to a mean square of 1 over all interactions."""
     weight = np.maximum(degrees, 1).astype(np.float64) ** -exponent
     mean_square = float((weight * weight * degrees).sum()) / max(int(degrees.sum()), 1)
     return np.asarray(weight / math.sqrt(mean_square), np.float32)
-
-
-def empty_rows(n_rows: int) -> Embeddings:
-    """Return a table that stores nothing."""
-    none = np.zeros(0, np.float32)
-    return Embeddings(np.zeros(n_rows + 1, np.int64), np.zeros(0, np.uint16), none, none.copy())
 
 
 @njit(cache=True)
@@ -103,7 +152,7 @@ def _hide_unused(bits):
 
 @njit(cache=True)
 def _hide_rest(bits, above, ties):
-    """Put what is not chosen out of reach: all below a magnitude, and of its equals but the first.
+    """Replace by ``NEVER`` all below a magnitude, and of its equals all but the first ``ties``.
 
     With ``NEVER`` for the magnitude, that is everything.
     """
@@ -140,7 +189,7 @@ def _level_up(lengths, dim, missing):
 
 @njit(cache=True)
 def _fill(factor_dims, factor_values, left, dim, seed, first, indptr, dims, values):
-    """Fill the table in with what is not ``NEVER``; ``first`` is the number of its first row."""
+    """Fill in the entries that are not ``NEVER``; ``first`` is the number of the first row."""
     taken = np.zeros(dim, np.bool_)
     value_at = np.zeros(dim, np.float32)
     for row in range(indptr.size - 1):

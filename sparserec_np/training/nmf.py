@@ -11,29 +11,32 @@ run in parallel and give the same bits for any number of threads. The start is `
 drawn by their number of users: a user has dimension c if it had the c-th seed. What the first
 sweeps find is overwritten by the last ones, so they make do with half the width, in half the time.
 
-With several peers each codes the users that it holds; the sums over users, ``G`` and the ``b`` of
-the items, are added up by one peer after the other, which keeps their bits.
+With several workers each codes the users that it holds; the sums over users, ``G`` and the ``b`` of
+the items, are added up by one worker after the other, which keeps their bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
+from sparserec_np.training.kernels.intrinsics import claim, task_at
 from sparserec_np.training.kernels.sparse_coding import (
     ROWS_PER_TASK,
     Factor,
     Gram,
+    Matrix,
     add_gram,
     choose_support,
     empty_factor,
     empty_gram,
+    free_tasks,
     half_sweep,
     invert_diagonal,
     project,
@@ -42,113 +45,96 @@ from sparserec_np.training.kernels.sparse_coding import (
 )
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 from sparserec_np.utils.csr import blocks_of_rows, indptr_from_counts
+from sparserec_np.utils.parallel import run_parallel
 
 _WIDE_SWEEPS = 3  # the last sweeps, which code rows in their whole width
-_RELAYED = 512  # items whose sums go from peer to peer at once
+_BLOCK_ITEMS = 512  # items whose sums go from worker to worker at once
 _AT_ONCE = 8_000_000  # interactions that are transposed at a time: 32 MB
 
 _Part: TypeAlias = "tuple[slice, tuple[NDArray[np.int64], NDArray[np.int32]]]"
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _unpack_row(dims, sums, n, b, touched):
-    """Fill ``b`` with what others have added.
-
-    Not to be moved into the parallel loops: Numba drops what they write to the arrays of a tuple.
-    """
-    for t in range(n):
-        touched[t] = dims[t]
-        b[touched[t]] = sums[t]
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _pack_row(b, touched, n, dims, sums):
-    for t in range(n):
-        dims[t] = touched[t]
-        sums[t] = b[touched[t]]
-        b[touched[t]] = 0.0
-
-
-@njit(error_model="numpy", cache=True, parallel=True)
-def _project_items(first, indptr, users, item_scale, user_scale, factor, counts, dims, sums):
-    """Add the users here to the ``b`` of some items; row r of the last three is item first + r.
+def _project_items(seat, n_seats, taken, first, matrix, factor, counts, dims, sums):
+    """Add the users of this worker to the ``b`` of some items; each thread calls it.
 
     Each ``b`` is kept as its touched dimensions, in the order in which they were touched, and its
-    sums there: the order settles ties.
+    sums there: the order settles ties. Row r of the last three arguments is item ``first + r``.
     """
-    for task in prange((counts.size + ROWS_PER_TASK - 1) // ROWS_PER_TASK):
-        work = scratch(dims.shape[1], 1)
+    work = scratch(dims.shape[1], 1)
+    b, touched = work.b, work.touched
+    for turn in range(taken.size):
+        task = task_at(turn, seat, n_seats, taken.size)
+        if taken[task] != 0 or not claim(taken, task):
+            continue
         for r in range(task * ROWS_PER_TASK, min(counts.size, (task + 1) * ROWS_PER_TASK)):
-            _unpack_row(dims[r], sums[r], counts[r], work.b, work.touched)
+            for t in range(counts[r]):
+                touched[t] = dims[r, t]
+                b[touched[t]] = sums[r, t]
             item = first + r
-            columns = users[indptr[item] : indptr[item + 1]]
-            scale = item_scale[item]
-            n = project(columns, user_scale, scale, factor, work.b, work.touched, counts[r])
-            _pack_row(work.b, work.touched, n, dims[r], sums[r])
+            columns = matrix.columns[matrix.indptr[item] : matrix.indptr[item + 1]]
+            n = project(
+                columns, matrix.column_scale, matrix.row_scale[item], factor, b, touched, counts[r]
+            )
+            for t in range(n):
+                dims[r, t] = touched[t]
+                sums[r, t] = b[touched[t]]
+                b[touched[t]] = 0.0
             counts[r] = n
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def _code_items(first, counts, dims, sums, gram, out):
-    """Code items by their whole ``b``."""
-    for task in prange((counts.size + ROWS_PER_TASK - 1) // ROWS_PER_TASK):
-        work = scratch(dims.shape[1], out.dims.shape[1])
+@njit(error_model="numpy", cache=True, nogil=True)
+def _code_items(seat, n_seats, taken, first, counts, dims, sums, gram, out):
+    """Code items by their complete ``b``; each thread calls it."""
+    work = scratch(dims.shape[1], out.dims.shape[1])
+    for turn in range(taken.size):
+        task = task_at(turn, seat, n_seats, taken.size)
+        if taken[task] != 0 or not claim(taken, task):
+            continue
         for r in range(task * ROWS_PER_TASK, min(counts.size, (task + 1) * ROWS_PER_TASK)):
-            _unpack_row(dims[r], sums[r], counts[r], work.b, work.touched)
+            for t in range(counts[r]):
+                work.touched[t] = dims[r, t]
+                work.b[work.touched[t]] = sums[r, t]
             keep = choose_support(0, counts[r], gram, work)
             solve(0, keep, gram, work, out, first + r)
 
 
-def _code_items_alone(
-    parts: Iterable[_Part],
-    item_scale: NDArray[np.float32],
-    user_scale: NDArray[np.float32],
-    users: Factor,
-    gram: Gram,
-    items: Factor,
-) -> None:
-    """Code all items, one part of them after the other."""
-    for some, by_item in parts:
-        out = Factor(items.dims[some], items.values[some], items.counts[some])
-        half_sweep(*by_item, item_scale[some], user_scale, users, gram, out)
+def _code(matrix: Matrix, factor: Factor, gram: Gram, out: Factor) -> None:
+    """Code all rows of a matrix against a factor."""
+    run_parallel(half_sweep, free_tasks(matrix.indptr.size - 1), matrix, factor, gram, out)
 
 
 def _code_items_together(
-    by_item: tuple[NDArray[np.int64], NDArray[np.int32]],
-    item_scale: NDArray[np.float32],
-    user_scale: NDArray[np.float32],
-    users: Factor,
-    gram: Gram,
-    items: Factor,
-    comm: Communicator,
+    matrix: Matrix, users: Factor, gram: Gram, items: Factor, comm: Communicator
 ) -> None:
-    """Code all items, the ``b`` of a block of them going from peer to peer, by rank.
+    """Code all items, the ``b`` of a block of them going from worker to worker, by rank.
 
-    As in a pipeline: in each turn every peer works on another block, and what the last one has
+    As in a pipeline: in each turn every worker works on another block, and what the last one has
     finished is coded by all, some items each.
     """
+    n_items = matrix.row_scale.size
     blocks = [
-        (first, min(first + _RELAYED, item_scale.size))
-        for first in range(0, item_scale.size, _RELAYED)
+        (first, min(first + _BLOCK_ITEMS, n_items)) for first in range(0, n_items, _BLOCK_ITEMS)
     ]
     last, dim = comm.world_size - 1, gram.inverse.size
-    came: dict[int, bytes] = {}
+    received: dict[int, bytes] = {}
     for turn in range(len(blocks) + last):
-        parcels: dict[int, bytes] = {}
+        messages: dict[int, bytes] = {}
         at = turn - comm.rank
         if 0 <= at < len(blocks):
             first, end = blocks[at]
-            parts = _unpacked(came.get(comm.rank - 1, b""), end - first, dim)
-            _project_items(first, *by_item, item_scale, user_scale, users, *parts)
+            parts = _unpacked(received.get(comm.rank - 1, b""), end - first, dim)
+            run_parallel(_project_items, free_tasks(end - first), first, matrix, users, *parts)
             if comm.rank == last:
                 for r, (a, b) in enumerate(_shares(0, end - first, comm.world_size)):
-                    parcels[r] = _packed(parts[0][a:b], parts[1][a:b], parts[2][a:b])
+                    messages[r] = _packed(parts[0][a:b], parts[1][a:b], parts[2][a:b])
             else:
-                parcels[comm.rank + 1] = _packed(*parts)
-        came = comm.all_to_all(parcels)
+                messages[comm.rank + 1] = _packed(*parts)
+        received = comm.all_to_all(messages)
         if turn >= last:
             a, b = _shares(*blocks[turn - last], comm.world_size)[comm.rank]
-            _code_items(a, *_unpacked(came[last], b - a, dim), gram, items)
+            parts = _unpacked(received[last], b - a, dim)
+            run_parallel(_code_items, free_tasks(b - a), a, *parts, gram, items)
     coded = [
         np.concatenate([np.arange(*_shares(*block, comm.world_size)[r]) for block in blocks])
         for r in range(comm.world_size)
@@ -160,7 +146,7 @@ def _code_items_together(
 
 
 def _shares(first: int, end: int, size: int) -> list[tuple[int, int]]:
-    """Cut a range into one for each peer."""
+    """Cut a range into one for each worker."""
     cuts = [first + (end - first) * r // size for r in range(size + 1)]
     return list(pairwise(cuts))
 
@@ -211,7 +197,7 @@ def _seed_users(indptr, items, dim_of_item, item_scale, factor):
         factor.counts[user] = n
 
 
-def factorise(
+def factorize(
     interactions: Interactions,
     dim: int,
     *,
@@ -252,25 +238,29 @@ def factorise(
             _seed_users(interactions.indptr, interactions.items, dim_of_item, item_scale, users)
         else:
             _fill_gram(gram, items)
-            half_sweep(
-                interactions.indptr, interactions.items, user_scale, item_scale, items, gram, users
+            _code(
+                Matrix(interactions.indptr, interactions.items, user_scale, item_scale),
+                items,
+                gram,
+                users,
             )
         del items
         items = empty_factor(interactions.n_items, -(-item_width // narrow))
         _fill_gram(gram, users, comm)
-        parts = kept or _transposed(interactions, most)
-        if comm.world_size == 1:
-            _code_items_alone(parts, item_scale, user_scale, users, gram, items)
-        else:
-            ((_, by_item),) = parts
-            _code_items_together(by_item, item_scale, user_scale, users, gram, items, comm)
+        for some, (indptr, of_items) in kept or _transposed(interactions, most):
+            by_item = Matrix(indptr, of_items, item_scale[some], user_scale)
+            if comm.world_size == 1:
+                out = Factor(items.dims[some], items.values[some], items.counts[some])
+                _code(by_item, users, gram, out)
+            else:  # then all items are one part
+                _code_items_together(by_item, users, gram, items, comm)
     return users, items
 
 
 def _fill_gram(gram: Gram, factor: Factor, comm: Communicator = SINGLE_PROCESS) -> None:
     """Take over the products of a factor, whose other rows the other peers have."""
     gram.products[:] = 0.0
-    comm.ordered_reduce(gram.products, lambda total: add_gram(factor, total))
+    comm.ordered_reduce(gram.products, lambda total: run_parallel(add_gram, factor, total))
     invert_diagonal(gram)
 
 

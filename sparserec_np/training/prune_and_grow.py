@@ -19,24 +19,24 @@ from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 _ONE = np.uint64(1)  # places are unsigned: so compiled code need not look whether they wrap around
 
 
-def no_growth(n_rows: int, dim: int) -> GradientAccumulator:
-    """Return a growth buffer in which no row is sampled."""
+def empty_accumulator(n_rows: int, dim: int) -> GradientAccumulator:
+    """Return a gradient accumulator in which no row is sampled."""
     return GradientAccumulator(np.full(n_rows, -1, np.int32), np.zeros((0, dim), np.float32))
 
 
-def growth_buffer(n_rows: int, dim: int, lines: int) -> GradientAccumulator:
-    """Allocate a buffer for ``lines`` rows, at least one and at most all."""
+def new_accumulator(n_rows: int, dim: int, lines: int) -> GradientAccumulator:
+    """Allocate a gradient accumulator for ``lines`` rows, at least one and at most all."""
     lines = min(n_rows, max(1, lines))
     return GradientAccumulator(np.full(n_rows, -1, np.int32), np.zeros((lines, dim), np.float32))
 
 
 def sample_rows(
-    growth: GradientAccumulator, degrees: NDArray[np.int64], rng: np.random.Generator
+    accumulator: GradientAccumulator, degrees: NDArray[np.int64], rng: np.random.Generator
 ) -> None:
     """Choose the rows that explore next, without replacement, by degree; clear their sums.
 
     Args:
-        growth: Changed: sampled rows get their lines in ascending order, all sums are zero.
+        accumulator: Changed: sampled rows get their lines in ascending order, all sums are zero.
         degrees: Interactions of each row, int64 array of shape [n]; rows with none stay out.
         rng: Source of randomness.
     """
@@ -44,16 +44,16 @@ def sample_rows(
     arrival = rng.standard_exponential(degrees.size, np.float32)
     with np.errstate(divide="ignore"):
         arrival /= degrees.astype(np.float32)
-    n = min(growth.sums.shape[0], int(np.count_nonzero(degrees)))
+    n = min(accumulator.sums.shape[0], int(np.count_nonzero(degrees)))
     chosen = np.sort(np.argpartition(arrival, n - 1)[:n]) if n else np.zeros(0, np.int64)
-    growth.slot[:] = -1
-    growth.slot[chosen] = np.arange(n, dtype=np.int32)
-    growth.sums[:] = 0.0
+    accumulator.slot[:] = -1
+    accumulator.slot[chosen] = np.arange(n, dtype=np.int32)
+    accumulator.sums[:] = 0.0
 
 
 def explore(
     rows: Embeddings,
-    growth: GradientAccumulator,
+    accumulator: GradientAccumulator,
     share: float,
     initial_square: float,
     comm: Communicator = SINGLE_PROCESS,
@@ -62,25 +62,26 @@ def explore(
 
     Args:
         rows: The table, without an empty row.
-        growth: Gradients summed since its rows were sampled; its sums at stored positions are lost.
+        accumulator: Gradients summed since its rows were sampled; its sums at stored positions are lost.
         share: How many weights to move, as a share of those that the sampled rows store. Pruned are
             the smallest of the whole table, but never the largest of a row; grown are positions of
             the sampled rows.
         initial_square: Adagrad's sum of a grown weight, whose value starts at 0.
-        comm: Who has the other rows of the table.
+        comm: Reaches the workers that hold the other rows.
 
     Returns:
-        The new table, of all peers with exactly as many weights, and the number that moved. It
-        takes over the arrays of values and of Adagrad's sums, but leaves the old positions alone.
+        The new embeddings, on all workers together with exactly as many weights, and the number
+        that moved. They take over the arrays of values and of Adagrad's sums, but leave the old
+        positions alone.
     """
-    _forget_stored(rows.indptr, rows.dims, growth.slot, growth.sums)
-    sums = growth.sums.reshape(-1).view(np.uint32)
+    _forget_stored(rows.indptr, rows.dims, accumulator.slot, accumulator.sums)
+    sums = accumulator.sums.reshape(-1).view(np.uint32)
     n = min(
-        int(share * comm.all_reduce_count(_weights_of_sampled(rows.indptr, growth.slot))),
+        int(share * comm.all_reduce_count(_weights_of_sampled(rows.indptr, accumulator.slot))),
         comm.all_reduce_count(
             rows.values.size - rows.indptr.size + 1
         ),  # all but the largest of each row
-        comm.all_reduce_count(int(np.count_nonzero(growth.sums))),
+        comm.all_reduce_count(int(np.count_nonzero(accumulator.sums))),
     )
     if n <= 0:
         return rows, 0
@@ -92,8 +93,8 @@ def explore(
     indptr, dims = rows.indptr.copy(), rows.dims.copy()  # positions may be shared
     for array in (dims, rows.values, rows.squares):
         _take_out(array, pruned)
-    dim = growth.sums.shape[1]
-    places = _find_places(indptr, dims, pruned, growth.slot, grown, dim)
+    dim = accumulator.sums.shape[1]
+    places = _find_places(indptr, dims, pruned, accumulator.slot, grown, dim)
     stay = dims.size - pruned.size
     dims = _put_in(dims, stay, places, grown % dim)
     values = _put_in(rows.values, stay, places, np.zeros(grown.size))
@@ -120,7 +121,7 @@ def _weights_of_sampled(indptr, slot):
 
 @njit(cache=True)
 def _hide_largest(indptr, bits):
-    """Put the first largest weight of each row out of reach; return where it is and what it was."""
+    """Replace the first largest weight of each row by ``NEVER``; return places and values."""
     largest = indptr[:-1].copy()
     kept = np.empty(largest.size, np.uint32)
     for row in range(largest.size):
@@ -187,7 +188,7 @@ def _find_places(indptr, dims, pruned, slot, grown, dim):
 def _put_in(
     array: NDArray[Any], stay: int, places: NDArray[np.int64], elements: NDArray[Any]
 ) -> NDArray[Any]:
-    """Put elements in among the first ``stay``; in place, unless there is no room among peers."""
+    """Put elements in among the first ``stay``; in place, unless this worker's part grows."""
     size = stay + places.size
     if size > array.size:
         array = np.resize(array, size)

@@ -1,10 +1,10 @@
-"""Batches that several peers train on together, each with the histories of its own users.
+"""Batches that several workers train on together, each with the histories of its own users.
 
-For a stretch of batches everyone learns the histories of its users (in the embedding model their
-rows as well): they depend on nothing that the stretch changes. For each batch the peers share out
-the groups, choose the negatives of their own, tell them to the others, and make all steps of the
-item table alike. A stored interaction so moves as eight bytes an epoch: the item, and what was
-chosen against it; no gradient does.
+For some batches at a time every worker receives the histories of their users (in the embedding
+model their rows as well): they depend on nothing that these batches change. For each batch the
+workers share out the groups, choose the negatives of their own groups, send them to the others, and
+make all steps of the item rows alike. A stored interaction is sent as eight bytes an epoch: the
+item, and the negative chosen for it; no gradient is sent.
 """
 
 from __future__ import annotations
@@ -17,23 +17,26 @@ from numpy.typing import NDArray
 from sparserec_np.data import Interactions
 from sparserec_np.training.kernels.arrays import (
     GROUPS,
+    Batches,
     Embeddings,
     GradientAccumulator,
+    Histories,
     Step,
     Workspace,
 )
-from sparserec_np.training.kernels.bpr import choose_batch, finish_batch
-from sparserec_np.training.state import Parameters
+from sparserec_np.training.kernels.batches import choose_batch, finish_batch
+from sparserec_np.training.parameters import Parameters
 from sparserec_np.utils.communicator import Communicator
 from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
+from sparserec_np.utils.parallel import run_parallel
 
 
 class ShardedBatches:
-    """What a peer knows of the users of all.
+    """A worker's part in batches over the users of all workers.
 
     Args:
-        comm: Everyone.
-        interactions: Of the users here.
+        comm: Reaches all workers.
+        interactions: Of the users of this worker.
         degrees: Interactions of all users, int64 array.
     """
 
@@ -46,76 +49,72 @@ class ShardedBatches:
         self._bounds = np.cumsum([0, *comm.all_gather_count(interactions.n_users)])
         self._first = int(self._bounds[comm.rank])
 
-    def growth_here(self, growth: GradientAccumulator) -> GradientAccumulator:
-        """Cut the lines of the users here out of a buffer for all users."""
+    def own_part(self, accumulator: GradientAccumulator) -> GradientAccumulator:
+        """Cut the lines of the users of this worker out of an accumulator for all users."""
         last = self._first + self._interactions.n_users
-        return growth._replace(slot=growth.slot[self._first : last])
+        return accumulator._replace(slot=accumulator.slot[self._first : last])
 
-    def run_batches(
+    def train_batches(
         self,
         first: int,
         last: int,
-        starts: NDArray[np.int64],
-        order: NDArray[np.int64],
-        tables: Parameters,
-        history: bool,
+        batches: Batches,
+        parameters: Parameters,
         step: Step,
-        scratch: Workspace,
-        item_growth: GradientAccumulator,
-        user_growth: GradientAccumulator,
+        w: Workspace,
+        item_sums: GradientAccumulator,
+        user_sums: GradientAccumulator | None,
     ) -> tuple[float, int]:
-        """Train on some batches; see :func:`sparserec_np.training.kernels.bpr.run_batches`.
+        """Train on some batches; see :func:`sparserec_np.training.kernels.batches.train_batches`.
 
         Args:
             first: First batch.
             last: One past the last batch.
-            starts: Where each group begins in ``order``.
-            order: Users, by their numbers among all.
-            tables: Changed; that of the users has the rows of those here.
-            history: Whether users are composed from their histories.
+            batches: Batches over all users, by their numbers among all.
+            parameters: Changed; the user embeddings have the rows of the users of this worker.
             step: Scalars.
-            scratch: Scratch memory.
-            item_growth: See there.
-            user_growth: For all users; only lines of those here are changed.
+            w: Scratch memory.
+            item_sums: See there.
+            user_sums: For all users; only lines of those of this worker are changed. None in the
+                history model.
 
         Returns:
             Sum of the losses, and number of triples.
         """
-        starts = starts[first * GROUPS : last * GROUPS + 1]
-        order = order[starts[0] : starts[-1]]
-        starts = starts - starts[0]
+        starts = batches.starts[first * GROUPS : last * GROUPS + 1]
+        order = batches.order[starts[0] : starts[-1]]
+        some = Batches(order, starts - starts[0], batches.turns[first:last])
         owners = np.searchsorted(self._bounds, order, side="right") - 1
         here = order[owners == self._comm.rank] - self._first
-        indptr, items = self._histories(order, owners, here)
-        users, rows = tables.users, tables.users
-        if not history:
-            rows = self._rows(users, order, owners, here)
+        histories = self._histories(order, owners, here)
+        users = None
+        if user_sums is not None:
+            users = self._rows(parameters.users, order, owners, here)
             slot = np.full(order.size, -1, np.int32)
-            slot[owners == self._comm.rank] = user_growth.slot[here + self._first]
-            user_growth = user_growth._replace(slot=slot)
+            slot[owners == self._comm.rank] = user_sums.slot[here + self._first]
+            user_sums = user_sums._replace(slot=slot)
         loss, triples = 0.0, 0
         rank, size = self._comm.rank, self._comm.world_size
-        data = indptr, items, *tables.items, rows, history, step, scratch
         for batch in range(last - first):
-            choose_batch(batch, rank, size, starts, order, *data)
-            self._tell(batch, starts, indptr, scratch)
-            batch_loss, batch_triples = finish_batch(
-                batch, rank, size, starts, *data, item_growth, user_growth
-            )
-            loss += batch_loss
-            triples += batch_triples
-        if not history:
-            _put_back(users, here, rows, np.flatnonzero(owners == rank))
+            data = batch, rank, size, some, histories, parameters.items, users, step, w
+            run_parallel(choose_batch, *data)
+            self._exchange_negatives(batch, some.starts, histories, w)
+            w.arrivals[0] = 0
+            run_parallel(finish_batch, *data, item_sums, user_sums)
+            loss += float(w.total_loss[0])
+            triples += int(w.total_triples[0])
+        if users is not None:
+            _put_back(parameters.users, here, users, np.flatnonzero(owners == rank))
         return loss, triples
 
     def _histories(
         self, order: NDArray[np.int64], owners: NDArray[np.int64], here: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Bring the histories of some users together, in their order."""
+    ) -> Histories:
+        """Gather the histories of some users, in their order."""
         lengths = self._degrees[order]
         own = self._interactions
         parts = self._comm.all_gather(own.items[entries_of_rows(own.indptr, here)])
-        return indptr_from_counts(lengths), _merged(parts, np.repeat(owners, lengths))
+        return Histories(indptr_from_counts(lengths), _merged(parts, np.repeat(owners, lengths)))
 
     def _rows(
         self,
@@ -124,7 +123,7 @@ class ShardedBatches:
         owners: NDArray[np.int64],
         here: NDArray[np.int64],
     ) -> Embeddings:
-        """Bring the rows of some users together; those of others have no use for their squares."""
+        """Gather the rows of some users; those of other workers need no squares."""
         entries = entries_of_rows(users.indptr, here)
         lengths = _merged(self._comm.all_gather(np.diff(users.indptr)[here]), owners)
         by_entry = np.repeat(owners, lengths)
@@ -137,21 +136,17 @@ class ShardedBatches:
             squares,
         )
 
-    def _tell(
-        self,
-        batch: int,
-        starts: NDArray[np.int64],
-        indptr: NDArray[np.int64],
-        scratch: Workspace,
+    def _exchange_negatives(
+        self, batch: int, starts: NDArray[np.int64], histories: Histories, w: Workspace
     ) -> None:
-        """Tell the others which negatives were chosen here, and learn what they chose."""
+        """Send the negatives that were chosen here to the others, and receive theirs."""
         rank, size = self._comm.rank, self._comm.world_size
-        bounds = indptr[starts[batch * GROUPS : (batch + 1) * GROUPS + 1]]
+        bounds = histories.indptr[starts[batch * GROUPS : (batch + 1) * GROUPS + 1]]
         lengths = np.diff(bounds)
-        chosen = [scratch.negatives[g, : lengths[g]] for g in range(lengths.size)]
-        mine = b"".join(part.tobytes() for part in chosen[rank::size])
-        came = self._comm.all_to_all({r: mine for r in range(size) if r != rank})
-        for r, data in came.items():
+        chosen = [w.negatives[g, : lengths[g]] for g in range(lengths.size)]
+        own = b"".join(part.tobytes() for part in chosen[rank::size])
+        received = self._comm.all_to_all({r: own for r in range(size) if r != rank})
+        for r, data in received.items():
             negatives = np.frombuffer(data, np.int32)
             at = 0
             for part in chosen[r::size]:
@@ -160,7 +155,7 @@ class ShardedBatches:
 
 
 def _merged(parts: list[NDArray[Any]], owners: NDArray[np.int64]) -> NDArray[Any]:
-    """Put arrays into one, whose entry t is the next one of the array ``owners[t]``."""
+    """Merge arrays into one, whose entry t is the next one of the array ``owners[t]``."""
     merged = np.empty(owners.size, parts[0].dtype)
     for rank, part in enumerate(parts):
         merged[owners == rank] = part
@@ -170,7 +165,7 @@ def _merged(parts: list[NDArray[Any]], owners: NDArray[np.int64]) -> NDArray[Any
 def _put_back(
     users: Embeddings, here: NDArray[np.int64], rows: Embeddings, places: NDArray[np.int64]
 ) -> None:
-    """Take over what training has made of the rows of the users here."""
+    """Copy the trained rows of the users of this worker back."""
     to, source = entries_of_rows(users.indptr, here), entries_of_rows(rows.indptr, places)
     users.values[to] = rows.values[source]
     users.squares[to] = rows.squares[source]

@@ -1,9 +1,4 @@
-"""Training: epochs, schedule, exploration, validation by callback.
-
-Everything random is drawn from ``(seed, purpose, epoch)``, never from a generator that is carried
-along, so an epoch can be done again from the state before it: after a crash, after an interrupt, or
-with a smaller step when it diverged.
-"""
+"""The trainer: epochs with schedule, exploration, rollback after a divergence, and validation."""
 
 from __future__ import annotations
 
@@ -11,215 +6,179 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
 from sparserec_np.training.config import Config
-from sparserec_np.training.divergence import DivergedError, LastGood, slowed
-from sparserec_np.training.initialization import (
-    empty_rows,
-    factor_width,
-    history_weights,
-    starting_rows,
-)
+from sparserec_np.training.divergence import DivergedError, LastGood, halved_rate
 from sparserec_np.training.kernels.arrays import (
     GradientAccumulator,
-    ItemParameters,
+    Histories,
     Step,
     Workspace,
     workspace,
 )
-from sparserec_np.training.kernels.bpr import (
+from sparserec_np.training.kernels.batches import (
     GROUP_POSITIVES,
-    cut_groups,
+    cut_batches,
     most_weights,
-    run_batches,
-    take_turns,
+    train_batches,
 )
-from sparserec_np.training.nmf import factorise
-from sparserec_np.training.prune_and_grow import explore, growth_buffer, no_growth, sample_rows
+from sparserec_np.training.parameters import Parameters
+from sparserec_np.training.prune_and_grow import (
+    empty_accumulator,
+    explore,
+    new_accumulator,
+    sample_rows,
+)
+from sparserec_np.training.random_streams import Purpose, generator, random_bits
 from sparserec_np.training.sharded_batches import ShardedBatches
-from sparserec_np.training.state import EpochMetrics, Parameters, TrainingState
+from sparserec_np.training.state import EpochMetrics, TrainingState
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
-from sparserec_np.utils.log import logger
-
-__all__ = [
-    "DivergedError",
-    "EpochMetrics",
-    "Parameters",
-    "Run",
-    "TrainingState",
-    "start",
-    "train",
-]
-
-_log = logger(__name__)
-
-# Purposes of random numbers; each has streams of its own.
-_SEEDS, _FILL, _ORDER, _NEGATIVES, _SAMPLE = range(5)
+from sparserec_np.utils.parallel import run_parallel
 
 _SLICE = 32  # batches between two looks at the loss; compiled code cannot be interrupted within
 # Healthy training begins near ln 2 and stays below 1.5: mean losses that no slice and no epoch has.
 _EXPLODED, _SICK = 3.0, 1.5
 
 
-def start(
-    interactions: Interactions,
-    config: Config,
-    dim: int,
-    budgets: tuple[int, int],
-    comm: Communicator = SINGLE_PROCESS,
-) -> Parameters:
-    """Find the mask and the values that training starts from.
+class EpochResult(NamedTuple):
+    """Sums over an epoch."""
 
-    Args:
-        interactions: What to learn from.
-        config: Hyperparameters.
-        dim: Columns of the tables.
-        budgets: Weights of the item and of the user table; the latter is 0 for the history model.
-        comm: Who has the other users.
+    loss: float
+    triples: int
+    moved: int
+    """Weights that exploration pruned and grew elsewhere."""
 
-    Returns:
-        The tables, with exactly the budgeted numbers of weights; that of the users has the rows of
-        those that are here.
-    """
-    item_budget, user_budget = budgets
-    history = config.users == "history"
-    n_users = comm.all_reduce_count(interactions.n_users)
-    item_width = factor_width(item_budget, interactions.n_items, dim)
-    user_width = item_width if history else factor_width(user_budget, n_users, dim)
-    factors = factorise(
-        interactions,
-        dim,
-        user_width=user_width,
-        item_width=item_width,
-        sweeps=config.sweeps,
-        rng=_generator(config.seed, _SEEDS),
-        comm=comm,
-    )
-    left = [*reversed(factors)]  # each is handed over, and gone before the next table is there
-    del factors
-    fill = _bits(config.seed, _FILL)
-    norm, square = config.initial_norm, config.initial_square
-    users = empty_rows(interactions.n_users)
-    if history:
-        left.pop()
-    else:
-        users = starting_rows(left.pop(), dim, user_budget, norm, square, fill, comm)
-    rows = starting_rows(left.pop(), dim, item_budget, norm, square, fill)
-    degrees = comm.all_reduce(interactions.item_degrees())
-    items = ItemParameters(
-        rows,
-        bias=np.zeros(interactions.n_items, np.float32),
-        bias_squares=np.full(interactions.n_items, square, np.float32),
-        weight=history_weights(degrees, config.degree_exponent),
-    )
-    return Parameters(items, users, dim)
+
+class EpochTrainer(Protocol):
+    """Trains epoch by epoch: :class:`Trainer`, or one that stands for the workers of a cluster."""
+
+    config: Config
+    parameters: Parameters
+
+    def go_to(self, parameters: Parameters) -> None:
+        """Go on with other parameters."""
+
+    def epoch(self, epoch: int, rate: float) -> EpochResult:
+        """Train for one epoch; see :meth:`Trainer.epoch`."""
+
+
+class Observer:
+    """Is told of the course of a training; does nothing by itself."""
+
+    keeps_states = False
+    """Whether states are kept, which then must never change: parameters are copied for it."""
+
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Take note of an epoch."""
+
+    def on_state(self, state: TrainingState) -> None:
+        """Take note of the state before the first epoch and after each one."""
 
 
 def train(
-    begin: Parameters | TrainingState,
-    interactions: Interactions,
-    config: Config,
+    trainer: EpochTrainer,
+    state: TrainingState,
     *,
     epochs: int,
-    validate: Callable[[Parameters], float] | None = None,
-    on_epoch: Callable[[EpochMetrics], None] | None = None,
-    on_state: Callable[[TrainingState], None] | None = None,
     stage: str = "train",
-    afresh: Callable[[], Parameters] | None = None,
+    validate: Callable[[Parameters], float] | None = None,
     keep_best: bool = True,
-    make_run: Callable[[Parameters, Interactions, Config], Run] | None = None,
-) -> tuple[Parameters, int, float | None]:
-    """Train, and keep the best epoch if there is something to judge it by.
+    observer: Observer | None = None,
+    restart: Callable[[], Parameters] | None = None,
+) -> TrainingState:
+    """Train up to a number of epochs, or until validation has run out of patience.
 
-    An epoch that diverges is taken back and done again with half the learning rate. If it diverges
-    once more, what it begins with is no good either: the training starts again.
+    An epoch that diverges is rolled back and done again with half the learning rate. If it diverges
+    once more, the parameters that it begins with are no good either: the training restarts.
 
     Args:
-        begin: Where to start, or to go on; changed.
-        interactions: What to learn from.
-        config: Hyperparameters; ``config.epochs`` is what the schedule is laid out for.
-        epochs: Epochs to do at most.
-        validate: Gives the quality of the tables after an epoch, larger is better.
-        on_epoch: Called after each epoch.
-        on_state: Called with the state before the first epoch and after each one; what it is given
-            never changes.
-        stage: Name of what is done, for the records.
-        afresh: Makes the tables to start again from; None: the last good ones have to do.
-        keep_best: Whether the tables of the best epoch are wanted; False: its number is enough.
-        make_run: Makes what does the epochs; None: :class:`Run`.
+        trainer: Trains an epoch; its parameters are those of ``state``.
+        state: State to go on from.
+        epochs: Epochs to do at most, those of ``state`` included; ``trainer.config.epochs`` is what
+            the schedule is laid out for.
+        stage: Purpose of the epochs, for their metrics.
+        validate: Returns the quality of the parameters after an epoch, larger is better.
+        keep_best: Whether the parameters of the best epoch are wanted; False: its number is enough.
+        observer: Is told of each epoch and state.
+        restart: Makes new parameters to start from; None: the last good ones have to do.
 
     Returns:
-        The tables after the best epoch, its number and its quality; without ``validate``, after
-        the last one, and None.
+        The last state.
 
     Raises:
         InputError: The training diverged, again and again.
     """
-    state = begin if isinstance(begin, TrainingState) else TrainingState(begin)
-    del begin  # the state alone keeps the arrays, and lets go of them
-    run = (make_run or Run)(state.tables, interactions, config)
+    observer, config = observer or Observer(), trainer.config
     last_good, diverged = LastGood(), -1
-    if on_state is not None:
-        state = replace(state, tables=state.tables.copy())
-        on_state(state)
+    if observer.keeps_states:
+        state = replace(state, parameters=state.parameters.copy())
+    observer.on_state(state)
     began = time.perf_counter()
     while state.epoch < epochs and not _out_of_patience(state, config):
         before = time.perf_counter()
-        last_good.keep(run.tables)
+        last_good.keep(trainer.parameters)
         try:
-            loss, triples, moved = run.epoch(state.epoch, state.rate)
+            result = trainer.epoch(state.epoch, state.rate)
         except DivergedError as error:
-            rate = slowed(state, config, error)
-            if afresh is not None and state.epoch == diverged:
-                state = TrainingState(afresh(), rate=rate)
+            rate = halved_rate(state, config, error)
+            if restart is not None and state.epoch == diverged:
+                state = TrainingState(restart(), rate=rate)
             else:
                 diverged = state.epoch
-                state = replace(state, tables=last_good.restore(), rate=rate)
-            run.go_to(state.tables if on_state is None else state.tables.copy())
+                state = replace(state, parameters=last_good.restore(), rate=rate)
+            trainer.go_to(state.parameters.copy() if observer.keeps_states else state.parameters)
             continue
         seconds = time.perf_counter() - before
-        quality = None if validate is None else validate(run.tables)
-        tables = run.tables if on_state is None else run.tables.copy()
-        state = state.after(tables, quality, keep_best=keep_best)
-        del tables
-        if on_epoch is not None:
-            on_epoch(
-                EpochMetrics(
-                    state.epoch,
-                    config.epochs,
-                    loss / max(triples, 1),
-                    quality,
-                    triples / max(seconds, 1e-9),
-                    moved,
-                    time.perf_counter() - began,
-                    stage,
-                )
+        quality = None if validate is None else validate(trainer.parameters)
+        parameters = trainer.parameters
+        if observer.keeps_states:
+            parameters = parameters.copy()
+        state = state.after(parameters, quality, keep_best=keep_best)
+        del parameters
+        observer.on_epoch(
+            EpochMetrics(
+                epoch=state.epoch,
+                epochs=config.epochs,
+                loss=result.loss / max(result.triples, 1),
+                ndcg=quality,
+                triples_per_second=result.triples / max(seconds, 1e-9),
+                moved=result.moved,
+                seconds=time.perf_counter() - began,
+                stage=stage,
             )
-        if on_state is not None:
-            on_state(state)
-    return state.result()
+        )
+        observer.on_state(state)
+    return state
 
 
 def _out_of_patience(state: TrainingState, config: Config) -> bool:
     return state.best_epoch > 0 and state.epoch - state.best_epoch >= config.patience
 
 
-class Run:
-    """A training on its way: the tables, their growth buffers and scratch memory."""
+class Trainer:
+    """Trains parameters epoch by epoch, with their gradient accumulators and scratch memory.
+
+    Args:
+        parameters: Changed.
+        interactions: Interactions to learn from, of the users of this worker.
+        config: Hyperparameters.
+        comm: Reaches the workers that hold the other users.
+    """
 
     def __init__(
         self,
-        tables: Parameters,
+        parameters: Parameters,
         interactions: Interactions,
         config: Config,
         comm: Communicator = SINGLE_PROCESS,
     ) -> None:
-        self._interactions = interactions
-        self._config = config
+        self.config = config
+        self._histories = Histories(interactions.indptr, interactions.items)
         self._comm = comm
         self._history = config.users == "history"
         self._user_degrees = comm.all_gather_concat(interactions.user_degrees())
@@ -228,52 +187,44 @@ class Run:
         self._sharded = None
         if comm.world_size > 1:
             self._sharded = ShardedBatches(comm, interactions, self._user_degrees)
-        self._still = (
-            no_growth(interactions.n_items, tables.dim),
-            no_growth(self._user_degrees.size, tables.dim),
-        )
-        n_items = interactions.n_items
+        n_items, dim = interactions.n_items, parameters.dim
         n_users = 0 if self._history else self._user_degrees.size
-        lines = min(config.buffer_rows, config.buffer_bytes // (4 * tables.dim))
+        lines = min(config.buffer_rows, config.buffer_bytes // (4 * dim))
         item_lines = -(-lines * n_items // (n_items + n_users))
-        self._growing = (
-            growth_buffer(n_items, tables.dim, item_lines),
-            no_growth(self._user_degrees.size, tables.dim)
-            if self._history
-            else growth_buffer(n_users, tables.dim, lines - item_lines),
-        )
-        self.go_to(tables)
+        self._resting = _Accumulators(empty_accumulator(n_items, dim), None)
+        self._exploring = _Accumulators(new_accumulator(n_items, dim, item_lines), None)
+        if not self._history:
+            self._resting = self._resting._replace(users=empty_accumulator(n_users, dim))
+            users = new_accumulator(n_users, dim, lines - item_lines)
+            self._exploring = self._exploring._replace(users=users)
+        self.go_to(parameters)
 
-    def go_to(self, tables: Parameters) -> None:
-        """Go on with other tables, whose rows may have other lengths."""
-        self.tables = tables
-        self._scratch: Workspace | None = None
-        self._make_room()
+    def go_to(self, parameters: Parameters) -> None:
+        """Go on with other parameters, whose rows may have other lengths."""
+        self.parameters = parameters
+        self._workspace: Workspace | None = None
 
-    def epoch(self, epoch: int, rate: float) -> tuple[float, int, int]:
-        """Do one epoch.
+    def epoch(self, epoch: int, rate: float) -> EpochResult:
+        """Train for one epoch.
 
         Args:
             epoch: Its number, from 0.
-            rate: What the learning rate is multiplied by.
-
-        Returns:
-            The summed loss, the triples and the weights moved.
+            rate: Factor of the learning rate.
 
         Raises:
-            DivergedError: The tables are of no use any more.
+            DivergedError: The parameters are of no use any more.
         """
-        config, seed = self._config, self._config.seed
+        config, seed = self.config, self.config.seed
         progress = epoch / config.epochs
-        share = self._share(progress)
-        growing = self._growing if share > 0 else self._still
+        share = self._exploring_share(progress)
+        sums = self._exploring if share > 0 else self._resting
         if share > 0:
-            rng = _generator(seed, _SAMPLE, epoch)
-            sample_rows(growing[0], self._item_degrees, rng)
-            if not self._history:
-                sample_rows(growing[1], self._user_degrees, rng)
+            rng = generator(seed, Purpose.SAMPLE, epoch)
+            sample_rows(sums.items, self._item_degrees, rng)
+            if sums.users is not None:
+                sample_rows(sums.users, self._user_degrees, rng)
         order = np.flatnonzero(self._user_degrees)
-        _generator(seed, _ORDER, epoch).shuffle(order)
+        generator(seed, Purpose.ORDER, epoch).shuffle(order)
         step = Step(
             np.float32(config.learning_rate * rate * (1.0 - progress)),
             np.float32(config.reg),
@@ -281,43 +232,26 @@ class Run:
             np.int64(8 * config.history_power),
             np.int64(config.candidates),
             np.float32(config.choice_bias),
-            _bits(seed, _NEGATIVES, epoch),
+            random_bits(seed, Purpose.NEGATIVES, epoch),
         )
-        loss, triples = self._pass(order, step, growing)
-        moved = self._explore(growing, share) if share > 0 else 0
-        return loss, triples, moved
+        loss, triples = self._pass(order, step, sums)
+        return EpochResult(loss, triples, self._explore(sums, share) if share > 0 else 0)
 
-    def _pass(
-        self,
-        order: NDArray[np.int64],
-        step: Step,
-        growing: tuple[GradientAccumulator, GradientAccumulator],
-    ) -> tuple[float, int]:
+    def _pass(self, order: NDArray[np.int64], step: Step, sums: _Accumulators) -> tuple[float, int]:
         """Visit all interactions once; return the summed loss and the triples."""
-        starts = np.empty(order.size + 1, np.int64)
-        starts = starts[: cut_groups(order, self._user_degrees, starts) + 1]
-        turns = take_turns(starts, self._user_degrees[order])
-        n_batches = len(turns)
+        batches, w = cut_batches(order, self._user_degrees), self._room()
         loss, triples = 0.0, 0
-        for first in range(0, n_batches, _SLICE):
-            batches = first, min(first + _SLICE, n_batches), starts, order
+        for first in range(0, len(batches.turns), _SLICE):
+            last = min(first + _SLICE, len(batches.turns))
             if self._sharded is None:
-                slice_loss, slice_triples = run_batches(
-                    *batches,
-                    turns,
-                    self._interactions.indptr,
-                    self._interactions.items,
-                    *self.tables.items,
-                    self.tables.users,
-                    self._history,
-                    step,
-                    self._scratch,
-                    *growing,
-                )
+                users = None if self._history else self.parameters.users
+                data = batches, self._histories, self.parameters.items, users, step, w
+                w.arrivals[0] = 0
+                run_parallel(train_batches, first, last, *data, *sums)
+                slice_loss, slice_triples = float(w.total_loss[0]), int(w.total_triples[0])
             else:
-                assert self._scratch is not None
-                slice_loss, slice_triples = self._sharded.run_batches(
-                    *batches, self.tables, self._history, step, self._scratch, *growing
+                slice_loss, slice_triples = self._sharded.train_batches(
+                    first, last, batches, self.parameters, step, w, *sums
                 )
             if not slice_loss <= _EXPLODED * slice_triples:
                 raise DivergedError(f"mean loss {slice_loss / max(slice_triples, 1):.3g}")
@@ -330,69 +264,63 @@ class Run:
         return loss, triples
 
     def _is_finite(self) -> bool:
-        items = self.tables.items
-        changed = (items.rows.values, items.bias, self.tables.users.values)
+        items = self.parameters.items
+        changed = (items.rows.values, items.bias, self.parameters.users.values)
         finite = all(np.isfinite(values).all() for values in changed)
         return self._comm.all_reduce_count(int(finite)) == self._comm.world_size
 
-    def _explore(
-        self, growing: tuple[GradientAccumulator, GradientAccumulator], share: float
-    ) -> int:
-        """Move weights of both tables; return how many moved."""
-        tables, square = self.tables, self._config.initial_square
-        rows, moved = explore(tables.items.rows, growing[0], share, square)
-        tables.items = tables.items._replace(rows=rows)
-        if not self._history:
-            own = growing[1] if self._sharded is None else self._sharded.growth_here(growing[1])
-            tables.users, moved_users = explore(tables.users, own, share, square, self._comm)
+    def _explore(self, sums: _Accumulators, share: float) -> int:
+        """Prune and grow weights of items and users; return how many moved."""
+        parameters, square = self.parameters, self.config.initial_square
+        rows, moved = explore(parameters.items.rows, sums.items, share, square)
+        parameters.items = parameters.items._replace(rows=rows)
+        if sums.users is not None:
+            own = sums.users if self._sharded is None else self._sharded.own_part(sums.users)
+            parameters.users, moved_users = explore(
+                parameters.users, own, share, square, self._comm
+            )
             moved += moved_users
-        self._make_room()
         return moved
 
-    def _share(self, progress: float) -> float:
-        """Share of weights to move: a cosine from ``exploration`` to zero."""
-        end = self._config.exploration_end
+    def _exploring_share(self, progress: float) -> float:
+        """Return the share of weights to move: a cosine from ``exploration`` to zero."""
+        end = self.config.exploration_end
         if progress >= end:
             return 0.0
-        return self._config.exploration * 0.5 * (1.0 + math.cos(math.pi * progress / end))
+        return self.config.exploration * 0.5 * (1.0 + math.cos(math.pi * progress / end))
 
-    def _make_room(self) -> None:
-        """Have enough scratch memory for the tables as they are."""
-        rows, data = self.tables.items.rows, self._interactions
+    def _room(self) -> Workspace:
+        """Return scratch memory that is enough for the parameters as they are."""
+        rows, config = self.parameters.items.rows, self.config
         longest = int(np.diff(rows.indptr).max())
         group_positives = max(GROUP_POSITIVES, int(self._user_degrees.max()))
-        group_weights = max(
-            *self._comm.all_gather_count(
-                most_weights(data.indptr, data.items, rows.indptr, GROUP_POSITIVES)
-            ),
-            GROUP_POSITIVES * longest,
-        )
+        own_most = int(most_weights(self._histories, rows.indptr, GROUP_POSITIVES))
+        group_weights = max(*self._comm.all_gather_count(own_most), GROUP_POSITIVES * longest)
         needed = group_weights + group_positives * longest  # of positives, and of their negatives
-        if self._scratch is not None and self._scratch.room >= needed:
-            return
-        self._scratch = None  # let go of it before there is a new one
-        self._scratch = workspace(
-            self._item_reg,
-            self.tables.dim,
-            self._history,
-            self._config.candidates,
-            self._config.pool,
-            group_positives,
-            needed + needed // 4,  # rows become longer
-        )
+        if self._workspace is None or self._workspace.room < needed:
+            self._workspace = None  # freed before there is a new one
+            self._workspace = workspace(
+                self._item_reg,
+                self.parameters.dim,
+                self._history,
+                config.candidates,
+                config.pool,
+                group_positives,
+                needed + needed // 4,  # rows become longer
+            )
+        return self._workspace
+
+
+class _Accumulators(NamedTuple):
+    """The gradient accumulators of both embeddings."""
+
+    items: GradientAccumulator
+    users: GradientAccumulator | None
+    """Of the users of all workers; None in the history model."""
 
 
 def _item_reg(degrees: NDArray[np.int64], config: Config) -> NDArray[np.float32]:
-    """``reg * degree^-reg_exponent``, scaled such that its mean over all interactions is reg."""
+    """Return ``reg * degree^-reg_exponent``, scaled to a mean of ``reg`` over all interactions."""
     penalty = np.maximum(degrees, 1).astype(np.float64) ** -config.reg_exponent
     mean = float((penalty * degrees).sum()) / max(int(degrees.sum()), 1)
     return np.asarray(config.reg / mean * penalty, np.float32)
-
-
-def _generator(seed: int, *purpose: int) -> np.random.Generator:
-    return np.random.default_rng([seed, *purpose])
-
-
-def _bits(seed: int, *purpose: int) -> np.uint64:
-    bits: np.uint64 = np.random.SeedSequence([seed, *purpose]).generate_state(1, np.uint64)[0]
-    return bits

@@ -12,7 +12,7 @@ from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, histories, rank_
 from sparserec_np.runtime.model import Model
 from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.arrays import Embeddings
-from sparserec_np.training.trainer import Parameters
+from sparserec_np.training.parameters import Parameters
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
 from sparserec_np.utils.parallel import LANES
@@ -80,29 +80,29 @@ class Validator:
             judged_by = JUDGED_BY if self.chooses_recency else (self._recency,)
             self._histories = tuple(histories(self._known, recency) for recency in judged_by)
 
-    def __call__(self, tables: Parameters) -> float:
+    def __call__(self, parameters: Parameters) -> float:
         """Score the tables."""
-        return max(self._score(tables, known) for known in self._histories)
+        return max(self._score(parameters, known) for known in self._histories)
 
-    def choose_recency(self, tables: Parameters) -> tuple[float, float]:
+    def choose_recency(self, parameters: Parameters) -> tuple[float, float]:
         """Find the recency that suits the tables best, if it is there to be chosen.
 
         Returns:
             The recency, of equally good ones the smallest, and the score with it.
         """
         if not self.chooses_recency:
-            return self._recency, self(tables)
-        scores = {e: self._score(tables, histories(self._known, e)) for e in RECENCIES}
+            return self._recency, self(parameters)
+        scores = {e: self._score(parameters, histories(self._known, e)) for e in RECENCIES}
         best = max(scores, key=lambda recency: scores[recency])
         return best, scores[best]
 
-    def _score(self, tables: Parameters, known: Vectors | None) -> float:
+    def _score(self, parameters: Parameters, known: Vectors | None) -> float:
         n, size, rank = self._known.n_users, self._comm.world_size, self._comm.rank
         # Whole blocks: what a user is ranked with may change the last bits of the scores.
         blocks = -(-n // LANES)
         first, last = (min(n, blocks * r // size * LANES) for r in (rank, rank + 1))
         relevant = take_users(self._relevant, np.arange(first, last))
-        hits = find_hits(self._rank(tables, known, first, last), relevant)
+        hits = find_hits(self._rank(parameters, known, first, last), relevant)
         return float(self._comm.all_gather_concat(ndcg(hits, relevant.user_degrees())).mean())
 
     def of_file(self, model: Model) -> float:
@@ -112,12 +112,12 @@ class Validator:
         return float(ndcg(hits, self._relevant.user_degrees()).mean())
 
     def _rank(
-        self, tables: Parameters, known: Vectors | None, first: int, last: int
+        self, parameters: Parameters, known: Vectors | None, first: int, last: int
     ) -> NDArray[np.int32]:
-        items, config = tables.items, self._config
-        shape = config.history_exponent, config.history_power, tables.dim
+        items, config = parameters.items, self._config
+        shape = config.history_exponent, config.history_power, parameters.dim
         scorer = Scorer(*items.rows[:3], items.bias, items.weight, *shape)
-        vectors = known or _vectors_of(tables.users, self._users, self._comm)
+        vectors = known or _vectors_of(parameters.users, self._users, self._comm)
         rows = np.arange(first, last)
         excluded = self._known.indptr[first : last + 1], self._known.items
         history = known is not None

@@ -17,10 +17,10 @@ from sparserec_np.data import Interactions, align
 from sparserec_np.errors import InputError
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.reader import open_model
+from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
-from sparserec_np.training.initialization import empty_rows
 from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
-from sparserec_np.training.state import Parameters
+from sparserec_np.training.parameters import Parameters, empty_embeddings
 from sparserec_np.utils.csr import indptr_from_counts
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ _ROWS_AT_A_TIME = 256  # new rows coded at a time, in a dense array of so many r
 _WIDEST = 64  # most weights of a new row, whatever the budget
 
 
-def read_old(path: str | os.PathLike[str], *, users: str, dim: int | None) -> ModelArrays:
+def read_old(path: str | os.PathLike[str], *, users: str | None, dim: int | None) -> ModelArrays:
     """Read the model to continue from.
 
     Args:
         path: Its file.
-        users: The user model that is asked for.
+        users: The user model that is asked for, or None.
         dim: The dimension that is asked for, or None.
 
     Raises:
@@ -53,7 +53,7 @@ def read_old(path: str | os.PathLike[str], *, users: str, dim: int | None) -> Mo
         InputError: It has another user model or dimension.
     """
     old = open_model(path, verify=True).arrays()
-    if old.users != users:
+    if users not in (None, old.users):
         raise InputError(
             f"{path}: a model of users={old.users!r} cannot be continued with users={users!r}"
         )
@@ -78,7 +78,7 @@ def hyperparameters(old: ModelArrays) -> dict[str, Any]:
         "exploration": 0.0,
         "recency": old.history_recency,
     }
-    return {**kept, **schedule, "dim": old.dim}
+    return {**kept, **schedule, "dim": old.dim, "users": old.users}
 
 
 def sparsity_of(old: ModelArrays) -> float:
@@ -97,18 +97,18 @@ def widen(interactions: Interactions, old: ModelArrays) -> Interactions:
 
 
 def continue_from(
-    old: ModelArrays, interactions: Interactions, config: Config, budgets: tuple[int, int]
+    old: ModelArrays, interactions: Interactions, config: Config, budget: Budget
 ) -> Parameters:
     """Make the tables that training starts from out of those of a model.
 
     A new row is the sum of the rows that it interacted with, cut to its largest entries. The
-    budgets are not exceeded: if need be, the smallest weights of the old rows go.
+    budget is not exceeded: if need be, the smallest weights of the old rows go.
 
     Args:
         old: The model.
         interactions: What to learn from, as :func:`widen` gives it.
         config: Hyperparameters.
-        budgets: Most weights of the item and of the user table.
+        budget: Most weights.
 
     Returns:
         The tables. Memory beyond them is ``O(weights + interactions + 256 * dim)``.
@@ -119,16 +119,16 @@ def continue_from(
     matrix = _matrix(interactions)
     by_item = matrix.T.tocsr()
     items = _placed(old.items, at)
-    users = empty_rows(n_users)
+    users = empty_embeddings(n_users)
     if old.user_rows is None or old.user_ids is None:
         # A user is what it had: the neighbours of an item are the others in the same histories.
         together = by_item, matrix.multiply(weight).tocsr()
-        items = _completed(items, together, _matrix_of(items, n_items, old.dim), budgets[0])
+        items = _completed(items, together, _matrix_of(items, n_items, old.dim), budget.item_nnz)
     else:
         user_at = old.user_ids.positions_in(interactions.user_ids)
         own = _placed(old.user_rows, user_at)
-        items = _completed(items, (by_item,), _matrix_of(own, n_users, old.dim), budgets[0])
-        own = _completed(own, (matrix,), _matrix_of(items, n_items, old.dim), budgets[1])
+        items = _completed(items, (by_item,), _matrix_of(own, n_users, old.dim), budget.item_nnz)
+        own = _completed(own, (matrix,), _matrix_of(items, n_items, old.dim), budget.user_nnz)
         users = _rows(own, _squares(interactions.user_degrees(), user_at, config))
     bias = np.full(n_items, np.median(old.item_bias), np.float32)
     bias[at] = old.item_bias

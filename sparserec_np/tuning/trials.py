@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from sparserec_np.errors import InputError, missing_extra
-from sparserec_np.training.checkpoint import differing
+from sparserec_np.training.fingerprint import differences
 from sparserec_np.utils import atomic_write
 from sparserec_np.utils.log import logger
 
@@ -160,15 +160,15 @@ def open_study(storage: str | Path | None, name: str, what: dict[str, Any]) -> o
     try:
         opened = optuna.storages.RDBStorage(f"sqlite:///{quote(str(path))}")
         for there in opened.get_all_studies():
-            if differences := differing(there.user_attrs.get("identity", {}), what):
+            if other := differences(there.user_attrs.get("fingerprint", {}), what):
                 raise InputError(
-                    f"{path}: holds a search of something else: {differences}. Give what was given "
+                    f"{path}: holds a search of something else: {other}. Give what was given "
                     "then, or name another storage"
                 )
         study = optuna.create_study(storage=opened, study_name=name, load_if_exists=True, **options)
     except (SQLAlchemyError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be opened as a storage ({error})") from error
-    study.set_user_attr("identity", what)
+    study.set_user_attr("fingerprint", what)
     if done := len(finished(study)):
         _log.info("going on after %d trials, from %s", done, path)
     return study

@@ -6,7 +6,6 @@ What comes out is as good as the defaults on that part or better. The search is 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,15 +16,18 @@ import numpy as np
 from sparserec_np.data import Interactions, from_any
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import InputError
-from sparserec_np.modelfile import writer
+from sparserec_np.modelfile.writer import encode
 from sparserec_np.runtime import load
-from sparserec_np.training.budget import Budget, plan_budget
-from sparserec_np.training.checkpoint import identity
+from sparserec_np.training.budget import SizeLimit, plan_budget
 from sparserec_np.training.config import MAX_DIM, Config
 from sparserec_np.training.defaults import config_for
+from sparserec_np.training.fingerprint import checksum, fingerprint
 from sparserec_np.training.fit import HELD_OUT
-from sparserec_np.training.state import EpochMetrics, Parameters
-from sparserec_np.training.trainer import start, train
+from sparserec_np.training.initialization import initialize
+from sparserec_np.training.model_arrays import model_arrays
+from sparserec_np.training.parameters import Parameters
+from sparserec_np.training.state import Chosen, EpochMetrics, TrainingState
+from sparserec_np.training.trainer import Observer, Trainer, train
 from sparserec_np.training.validation import Validator
 from sparserec_np.tuning.trials import (
     Trial,
@@ -38,24 +40,11 @@ from sparserec_np.tuning.trials import (
     search,
 )
 from sparserec_np.utils.parallel import thread_count
-from sparserec_np.utils.sizes import parse_size
 
 if TYPE_CHECKING:
     import optuna
 
 __all__ = ["Trial", "Tuned", "check_storage", "tune"]
-
-_SEARCHED = (
-    "dim",
-    "learning_rate",
-    "reg",
-    "candidates",
-    "initial_norm",
-    "exploration",
-    "history_exponent",
-    "degree_exponent",
-    "value_bits",
-)
 
 
 @dataclass(frozen=True)
@@ -147,30 +136,33 @@ def tune(
     import_optuna()
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise InputError(f"trials must be a whole number of at least 1, not {trials!r}")
-    size = None if max_size is None else parse_size(max_size)
-    if unknown := sorted(fixed.keys() - {"users", *_SEARCHED}):
+    limit = SizeLimit.parse(sparsity=sparsity, max_size=max_size)
+    searched = _space(Config(), {}, sized=True)
+    if unknown := sorted(fixed.keys() - {"users", *searched}):
         raise InputError(
-            f"tune cannot set {unknown[0]!r}; it can set: users, {', '.join(_SEARCHED)}"
+            f"tune cannot set {unknown[0]!r}; it can set: users, {', '.join(searched)}"
         )
     Config(**fixed, seed=seed)  # so that a value out of range is found before the data is read
     interactions = from_any(X)
     held = None if valid is None else from_any(valid)
     config = config_for(interactions, {**fixed, "seed": seed})
     texts = _texts(labels, interactions)
-    job = _Job(interactions, held, config, sparsity, max_size, texts, on_epoch)
-    space = _space(config, fixed, sized=size is not None)
-    named = {
-        **config.to_dict(),
-        "set hyperparameters": ", ".join(sorted(fixed)),
-        "sparsity": sparsity,
-        "checksum of the labels": texts and hashlib.blake2b("\0".join(texts).encode()).hexdigest(),
-    }
+    job = _Job(interactions, held, config, limit, texts, on_epoch)
+    space = _space(config, fixed, sized=limit.max_bytes is not None)
+    of_search = fingerprint(
+        config.to_dict(),
+        interactions,
+        held,
+        fixed=sorted(fixed),
+        sparsity=sparsity,
+        labels=texts and checksum("\0".join(texts).encode()),
+    )
     points = [{name: getattr(config, name) for name in space}]
     if try_first is not None:
         points.append({name: value for name, value in try_first.items() if name in space})
     with quiet_optuna(), thread_count(threads):
-        name = f"{size} bytes" if size else "no size"
-        study = open_study(storage, name, identity(named, interactions, held))
+        name = f"{limit.max_bytes} bytes" if limit.max_bytes else "no size"
+        study = open_study(storage, name, of_search)
         interrupted = search(study, job, space, points, trials, seed, on_trial)
         found = finished(study)[:trials]
     given = {**fixed, "max_size": max_size, "sparsity": sparsity, "seed": seed}
@@ -186,8 +178,7 @@ class _Job:
         interactions: Interactions,
         held: Interactions | None,
         config: Config,
-        sparsity: float | None,
-        max_size: int | str | None,
+        limit: SizeLimit,
         texts: list[str] | None,
         on_epoch: Callable[[EpochMetrics], None] | None,
     ) -> None:
@@ -199,65 +190,65 @@ class _Job:
             )
         self._held = held
         self._config = config
-        self._sparsity, self._max_size, self._texts = sparsity, max_size, texts
+        self._limit, self._texts = limit, texts
         self._on_epoch = on_epoch
-        self._plan(config)  # so that what cannot be is found before the first trial
+        plan_budget(interactions, config, limit, texts)  # found before the first trial
         self._validator(config)
-
-    def _plan(self, config: Config) -> Budget:
-        return plan_budget(
-            self._interactions,
-            config,
-            sparsity=self._sparsity,
-            max_size=self._max_size,
-            labels=self._texts,
-        )
 
     def _validator(self, config: Config) -> Validator:
         return Validator(self._learned, self._held, config)
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Do a trial; return its NDCG, and keep the other facts with the trial.
+        """Run a trial; return its NDCG, and keep the other facts with the trial.
 
         Raises:
             optuna.TrialPruned: It fell behind.
             InputError: It diverged, or its budget does not reach.
         """
-        pruned, learned, last = import_optuna().TrialPruned, self._learned, 0
-
-        def report(record: EpochMetrics) -> None:
-            nonlocal last
-            if (
-                record.ndcg is not None and record.epoch > last
-            ):  # else it diverged, and started again with a lower rate
-                trial.report(record.ndcg, record.epoch)
-                last = record.epoch
-            if self._on_epoch is not None:
-                self._on_epoch(record)
-            if trial.should_prune():
-                raise pruned
-
         config = replace(self._config, **rounded(trial.params))
-        plan, validator = self._plan(config), self._validator(config)
+        budget = plan_budget(self._interactions, config, self._limit, self._texts)
+        validator = self._validator(config)
 
         def begin() -> Parameters:
-            return start(learned, config, plan.dim, plan.weights)
+            return initialize(self._learned, config, budget)
 
-        tables, epochs, ndcg = train(
-            begin(),
-            learned,
-            config,
+        state = TrainingState(begin())
+        parameters, epochs, ndcg = train(
+            Trainer(state.parameters, self._learned, config),
+            state,
             epochs=config.epochs,
             validate=validator,
-            on_epoch=report,
-            afresh=begin,
-        )
-        recency, _ = validator.choose_recency(tables)
-        facts = plan.facts(self._interactions, epochs, ndcg)
-        data = writer.encode(plan.arrays(tables, learned, self._texts, facts, recency))
-        for name, value in (("epochs", epochs), ("bytes", len(data)), ("weights", tables.weights)):
+            observer=_Pruner(trial, self._on_epoch),
+            restart=begin,
+        ).result()
+        recency, _ = validator.choose_recency(parameters)
+        chosen = Chosen(epochs, ndcg, recency)
+        file = encode(model_arrays(parameters, self._interactions, config, chosen, self._texts))
+        for name, value in (("epochs", epochs), ("bytes", len(file)), ("weights", parameters.nnz)):
             trial.set_user_attr(name, value)
-        return validator.of_file(load(data))
+        return validator.of_file(load(file))
+
+
+class _Pruner(Observer):
+    """Reports each epoch of a trial to Optuna, and ends it when it falls behind."""
+
+    def __init__(
+        self, trial: optuna.Trial, on_epoch: Callable[[EpochMetrics], None] | None
+    ) -> None:
+        self._trial = trial
+        self._on_epoch = on_epoch
+        self._last = 0
+
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Report an epoch."""
+        # An epoch that is not later: the training diverged, and started again with a lower rate.
+        if metrics.ndcg is not None and metrics.epoch > self._last:
+            self._trial.report(metrics.ndcg, metrics.epoch)
+            self._last = metrics.epoch
+        if self._on_epoch is not None:
+            self._on_epoch(metrics)
+        if self._trial.should_prune():
+            raise import_optuna().TrialPruned
 
 
 def _space(

@@ -10,8 +10,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from sparserec_np.errors import InputError
 
@@ -24,7 +27,7 @@ _QUOTAS = (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us"))  # of versio
 
 @contextmanager
 def thread_count(threads: int | None) -> Iterator[None]:
-    """Set the number of threads of compiled code, and put it back afterwards.
+    """Let compiled code called from this thread use so many threads, until the context ends.
 
     Args:
         threads: Number of threads; None for all cores, or as many as the container grants time of
@@ -33,16 +36,72 @@ def thread_count(threads: int | None) -> Iterator[None]:
     Raises:
         InputError: ``threads`` is below 1.
     """
-    import numba
-
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(threads or granted_cores() or before, before))
+    cores = usable_cores()
+    pool = _Pool(min(threads or granted_cores() or cores, cores))
+    token = _current.set(pool)
     try:
         yield
     finally:
-        numba.set_num_threads(before)
+        _current.reset(token)
+        pool.close()
+
+
+def run_parallel(kernel: Any, *args: Any) -> None:
+    """Call a compiled function in every thread of the current :func:`thread_count`.
+
+    Args:
+        kernel: Compiled with ``nogil``; called as ``kernel(seat, n_seats, *args)`` with a ``seat``
+            from 0 for each of ``n_seats`` threads. The threads share out the work themselves.
+        args: Further arguments, the same for all threads.
+    """
+    pool = _current.get()
+    if pool is None:
+        with thread_count(None):
+            run_parallel(kernel, *args)
+    else:
+        pool.run(kernel, args)
+
+
+class _Pool:
+    """Threads that compiled code runs in; started when they are first needed.
+
+    A pool lives no longer than the work it is for, so that a process which forks afterwards leaves
+    nothing behind that the child would wait for.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self._executor = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
+
+    def run(self, kernel: Any, args: tuple[Any, ...]) -> None:
+        if self._executor is None:
+            kernel(0, 1, *args)
+            return
+        if not kernel.signatures:  # compiled here, where Ctrl-C is heard
+            import numba
+
+            kernel.compile(tuple(map(numba.typeof, (0, 1, *args))))
+        # One task starts the others: an interrupt, which only the main thread hears, cannot leave
+        # some of them waiting for one that was never started.
+        self._executor.submit(self._run_all, self._executor, kernel, args).result()
+
+    def _run_all(self, executor: ThreadPoolExecutor, kernel: Any, args: tuple[Any, ...]) -> None:
+        others = [
+            executor.submit(kernel, seat, self.n_threads, *args)
+            for seat in range(1, self.n_threads)
+        ]
+        kernel(0, self.n_threads, *args)
+        for other in others:
+            other.result()
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown()
+
+
+_current: ContextVar[_Pool | None] = ContextVar("pool", default=None)
 
 
 def usable_cores() -> int:

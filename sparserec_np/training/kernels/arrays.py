@@ -1,6 +1,8 @@
-"""The arrays of a training: tables, the item side, growth buffers, scratch memory.
+"""The arrays of a training: embeddings, item parameters, gradient accumulators, scratch memory.
 
 They are named tuples, which compiled code takes as they are; the arrays in them change in place.
+The user model shows in the types, so that each user model compiles only its own kernels: the
+embeddings of users are ``None`` in the history model.
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ PARTS = 16  # parts of the item rows; any number gives the same result
 
 
 class Embeddings(NamedTuple):
-    """A sparse table in training, CSR.
+    """Sparse embeddings in training, CSR.
 
     Attributes:
-        indptr: int64 array of shape [n + 1].
-        dims: uint16 array of shape [weights], ascending in a row.
-        values: float32 array of shape [weights].
-        squares: Adagrad's sums of squared gradients, float32 array of shape [weights].
+        indptr: int64 array of shape [n_rows + 1].
+        dims: uint16 array of shape [nnz], ascending in a row.
+        values: float32 array of shape [nnz].
+        squares: Adagrad's sums of squared gradients, float32 array of shape [nnz].
     """
 
     indptr: NDArray[np.int64]
@@ -35,13 +37,13 @@ class Embeddings(NamedTuple):
 
 
 class ItemParameters(NamedTuple):
-    """The item side.
+    """Everything that is learned of the items, and their weights within a history.
 
     Attributes:
-        rows: The item table.
+        rows: The item embeddings.
         bias: float32 array of shape [n_items].
         bias_squares: Adagrad's sums for the biases, float32 array of shape [n_items].
-        weight: Weight of an item within a history, float32 array of shape [n_items].
+        weight: Weight of an item within a history, float32 array of shape [n_items]; not learned.
     """
 
     rows: Embeddings
@@ -50,12 +52,39 @@ class ItemParameters(NamedTuple):
     weight: NDArray[np.float32]
 
 
+class Histories(NamedTuple):
+    """The interactions of the users that are trained on, CSR.
+
+    Attributes:
+        indptr: int64 array of shape [n_users + 1].
+        items: Item numbers, ascending in a row, int32 array of shape [nnz].
+    """
+
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+
+
+class Batches(NamedTuple):
+    """How the users of an epoch are cut into groups and batches.
+
+    Attributes:
+        order: Users in the order in which they are visited, int64 array.
+        starts: Where each group begins in ``order``, int64 array of shape [n_groups + 1].
+        turns: In which order the groups of each batch are taken, int64 array of shape
+            [n_batches, GROUPS]; see :func:`sparserec_np.training.kernels.bpr.cut_batches`.
+    """
+
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    turns: NDArray[np.int64]
+
+
 class GradientAccumulator(NamedTuple):
-    """Gradient of sampled rows at all dimensions, summed between two exploration steps.
+    """Gradients of sampled rows at all dimensions, summed between two exploration steps.
 
     Attributes:
         slot: Line of ``sums`` that a row has, -1 for a row that is not sampled; int32 array of
-            shape [n].
+            shape [n_rows].
         sums: float32 array of shape [sampled rows, dim].
     """
 
@@ -64,7 +93,7 @@ class GradientAccumulator(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Scalars that hold for a stretch of batches."""
+    """Scalars of an epoch."""
 
     learning_rate: np.float32
     reg: np.float32
@@ -83,10 +112,10 @@ class Workspace(NamedTuple):
         scale: Scale of each user vector, float32 array of shape [G, L].
         x: User vectors, float32 array of shape [G, L, dim].
         summed: Sums of histories, of which ``x`` is made; the same shape, or [G, L, 0].
-        whole: ``x`` of one user with nothing left out, float32 array of shape [G, dim]; in the
+        whole: ``x`` of one user with no item left out, float32 array of shape [G, dim]; in the
             embedding model the gradient at the stored weights of a user's row.
-        slope: Derivative of it by ``summed``; the same shape, or [G, 0].
-        lanes: The same with the users side by side, float32 array of shape [G, dim, L].
+        slope: Derivative of ``x`` by ``summed``; the same shape, or [G, 0].
+        lanes: The user vectors side by side, float32 array of shape [G, dim, L].
         dx: Gradient of the user vectors, float32 array of shape [G, L, dim].
         spare: All zero between uses, float32 array of shape [G, dim].
         pool: Items to draw candidates from, int32 array of shape [G, P].
@@ -95,7 +124,7 @@ class Workspace(NamedTuple):
         seen: Bit set of one user's history, uint64 array of shape [G, n_items / 64].
         negatives: Negative of each positive of the group, -1 for none, int32 array of shape
             [G, R / 2].
-        row: Item of a record, int32 array of shape [G, R].
+        row: Item of a gradient record, int32 array of shape [G, R].
         lane: Its user, complemented if the item is a positive; int8 array of shape [G, R].
         bias_gradient: float32 array of shape [G, R].
         gradient: Gradients at the stored weights, float32 array of shape [G, room + WIDTH].
@@ -105,9 +134,13 @@ class Workspace(NamedTuple):
         begin: Where the gradients of a part begin, uint64 array of shape [G, PARTS].
         records: Next record of a part, int64 array of shape [G, PARTS].
         end: Where its gradient will begin, uint64 array of shape [G, PARTS].
-        tasks: Whether a group, or a part, is taken; int64 array of shape [max(G, PARTS)].
-        loss: Sum of the losses, float64 array of shape [G].
-        triples: How many there were, int64 array of shape [G].
+        loss: Sum of the losses of a group, float64 array of shape [G].
+        triples: Number of its triples, int64 array of shape [G].
+        groups_taken: Whether a group of the batch is taken by a thread, int64 array of shape [G].
+        parts_taken: The same of the parts, int64 array of shape [PARTS].
+        arrivals: How often threads have reached a barrier, int64 array of shape [1].
+        total_loss: Sum of the losses of all batches of a call, float64 array of shape [1].
+        total_triples: Number of their triples, int64 array of shape [1].
     """
 
     item_reg: NDArray[np.float32]
@@ -133,9 +166,13 @@ class Workspace(NamedTuple):
     begin: NDArray[np.uint64]
     records: NDArray[np.int64]
     end: NDArray[np.uint64]
-    tasks: NDArray[np.int64]
     loss: NDArray[np.float64]
     triples: NDArray[np.int64]
+    groups_taken: NDArray[np.int64]
+    parts_taken: NDArray[np.int64]
+    arrivals: NDArray[np.int64]
+    total_loss: NDArray[np.float64]
+    total_triples: NDArray[np.int64]
 
     @property
     def room(self) -> int:
@@ -157,7 +194,7 @@ def workspace(
 
     Args:
         item_reg: L2 penalty of each item row, float32 array of shape [n_items].
-        dim: Columns of the tables.
+        dim: Columns of the embeddings.
         history: Whether users are composed from their histories.
         candidates: Candidates of a negative; with 1 there is no pool.
         pool: Items of a pool.
@@ -194,19 +231,23 @@ def workspace(
         row=np.zeros((GROUPS, records), np.int32),
         lane=np.zeros((GROUPS, records), np.int8),
         bias_gradient=floats(records),
-        gradient=_untouched(GROUPS, room + WIDTH),  # a vector may reach beyond
+        gradient=_unwritten(GROUPS, room + WIDTH),  # a vector may reach beyond
         own_start=np.zeros((GROUPS, group_positives), np.uint64),
         first=np.zeros((GROUPS, PARTS + 1), np.int64),
         begin=np.zeros((GROUPS, PARTS), np.uint64),
         records=np.zeros((GROUPS, PARTS), np.int64),
         end=np.zeros((GROUPS, PARTS), np.uint64),
-        tasks=np.zeros(max(GROUPS, PARTS), np.int64),
         loss=np.zeros(GROUPS),
         triples=np.zeros(GROUPS, np.int64),
+        groups_taken=np.zeros(GROUPS, np.int64),
+        parts_taken=np.zeros(PARTS, np.int64),
+        arrivals=np.zeros(1, np.int64),
+        total_loss=np.zeros(1),
+        total_triples=np.zeros(1, np.int64),
     )
 
 
-def _untouched(rows: int, columns: int) -> NDArray[np.float32]:
-    """Map an array whose pages take memory only once they are written; so does no heap."""
-    pages = mmap.mmap(-1, max(4 * rows * columns, 1))
-    return np.frombuffer(pages, np.float32, rows * columns).reshape(rows, columns)
+def _unwritten(n_rows: int, n_columns: int) -> NDArray[np.float32]:
+    """Map an array whose pages take memory only once they are written, as no heap does."""
+    pages = mmap.mmap(-1, max(4 * n_rows * n_columns, 1))
+    return np.frombuffer(pages, np.float32, n_rows * n_columns).reshape(n_rows, n_columns)

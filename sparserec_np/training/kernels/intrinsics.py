@@ -2,11 +2,12 @@
 
 Rows of a table are visited in no order that a processor could guess, and what another core has
 just changed takes some hundred cycles to arrive: a loop that knows which rows come next asks for
-them some turns ahead (:func:`prefetch`), and does not wait. Threads that share out tasks agree on
-who does which without a lock (:func:`take`). Short loops, which the compiler would unroll into
-single numbers, or whose length the processor would have to guess, are one vector: over the users of
-a group (:func:`dot_lanes`), and over the weights of a row (:func:`step_row`). No vector is stored
-under a mask: some processors take as long for that as for all the rest, others cannot do it at all.
+them some turns ahead (:func:`prefetch`), and does not wait. Threads share out tasks without a lock
+(:func:`claim`) and wait for each other at a :func:`barrier`. Short loops, which the compiler would
+unroll into single numbers, or whose length the processor would have to guess, are one vector: over
+the users of a group (:func:`dot_lanes`), and over the weights of a row (:func:`step_row`). No
+vector is stored under a mask: some processors take as long for that as for all the rest, others
+cannot do it at all.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from numba.extending import intrinsic
 from sparserec_np.training.kernels.arrays import WIDTH
 from sparserec_np.utils.parallel import LANES
 
-SEATS = 16  # where threads may begin to look for tasks
-
+_SPINS = 200  # looks at a barrier before the core is offered to another thread
 _ALL_CACHES, _DATA = 3, 1
 _INT = ir.IntType(32)
 _WIDTH = np.uint64(WIDTH)
@@ -57,25 +57,79 @@ prefetch = _prefetch(for_writing=0)
 prefetch_to_write = _prefetch(for_writing=1)
 
 
-def _take(typingctx, tasks, task):
-    """Take a task, unless another thread has: ``tasks[task]``, an int64, is 0 until then."""
+def _claim(typingctx, taken, task):
+    """Claim a task: return whether no other thread had; ``taken[task]``, int64, is 0 until then."""
 
     def codegen(context, builder, signature, args):
         one = ir.IntType(64)(1)
-        place = _pointer(context, builder, tasks, *args)
+        place = _pointer(context, builder, taken, *args)
         before = builder.atomic_rmw("xchg", place, one, "monotonic")
         return builder.icmp_unsigned("==", before, one.type(0))
 
-    return types.boolean(tasks, types.intp), codegen
+    return types.boolean(taken, types.intp), codegen
 
 
-take: Any = intrinsic(_take)
+claim: Any = intrinsic(_claim)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def task_of(seat, turn, n_tasks):
-    """Task that a seat comes to at a turn; each begins at a place of its own."""
-    return (seat * n_tasks // SEATS + turn) % n_tasks
+def task_at(turn, seat, n_seats, n_tasks):
+    """Return the task that a thread looks at in its ``turn``; each thread begins elsewhere."""
+    return (seat * n_tasks // n_seats + turn) % n_tasks
+
+
+def _arrive(typingctx, arrivals):
+    """Add 1 to ``arrivals[0]``, int64; all that was written before is seen by who sees that."""
+
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        place = _pointer(context, builder, arrivals, args[0], context.get_constant(types.intp, 0))
+        builder.atomic_rmw("add", place, word(1), "acq_rel")
+        return context.get_dummy_value()
+
+    return types.void(arrivals), codegen
+
+
+def _arrived(typingctx, arrivals):
+    """Read ``arrivals[0]``, and after it what was written before it was."""
+
+    def codegen(context, builder, signature, args):
+        place = _pointer(context, builder, arrivals, args[0], context.get_constant(types.intp, 0))
+        return builder.load_atomic(place, "acquire", 8)
+
+    return types.int64(arrivals), codegen
+
+
+def _offer_core(typingctx):
+    """Let another thread have this core, if one waits for it: POSIX ``sched_yield``."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(_INT, [])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+arrive: Any = intrinsic(_arrive)
+arrived: Any = intrinsic(_arrived)
+offer_core: Any = intrinsic(_offer_core)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def barrier(arrivals, expected):
+    """Wait until as many threads have come here as are expected in all, those of before included.
+
+    Args:
+        arrivals: int64 array of shape [1]: 0 before the first barrier.
+        expected: Number of threads times the number of barriers up to this one.
+    """
+    arrive(arrivals)
+    looks = 0
+    while arrived(arrivals) < expected:
+        looks += 1
+        if looks > _SPINS:
+            offer_core()
 
 
 def _vector_at(context, builder, array, value, index, kind):

@@ -1,4 +1,4 @@
-"""Negatives for training: for each positive of a user an item that the user has not.
+"""Negatives for training: for each positive of a user an item that is not in the history.
 
 A group draws a pool of items uniformly and scores it for its users at once: they are the lanes of
 a ``dim x LANES`` array, so a stored weight of a pool item meets all of them in one vector
@@ -20,7 +20,7 @@ DRAWS = 32  # tries to find a uniform negative before a positive is passed over
 
 ONE = np.float32(1.0)
 
-_AHEAD = 8  # items of a pool between asking for a row and scoring it
+_AHEAD = 8  # items of a pool between prefetching a row and scoring it
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -29,7 +29,8 @@ def _is_seen(seen, item):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _score_pool(rows, bias, pool, lanes, scores, pool_bias):
+def _score_pool(items, pool, lanes, scores, pool_bias):
+    rows = items.rows
     for p in range(pool.size):
         if p + _AHEAD < pool.size:
             first = rows.indptr[pool[p + _AHEAD]]
@@ -39,17 +40,17 @@ def _score_pool(rows, bias, pool, lanes, scores, pool_bias):
         dot_lanes(
             rows.values, rows.dims, rows.indptr[item], rows.indptr[item + 1], lanes, scores, p
         )
-        pool_bias[p] = bias[item]
+        pool_bias[p] = items.bias[item]
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _hardest(bits, pool, scores, pool_bias, lane, scale, seen, candidates, choice_bias):
-    """Draw a negative from the pool; -1 if the user has all candidates."""
+def _hardest(bits, pool, scores, pool_bias, lane, scale, seen, step):
+    """Draw a negative from the pool; return -1 if all candidates are in the history."""
     p = below(bits, pool.size)
     best = np.float32(-np.inf)
     chosen = np.int64(-1)
-    for _ in range(candidates):
-        score = scale * scores[p, lane] + choice_bias * pool_bias[p]
+    for _ in range(step.candidates):
+        score = scale * scores[p, lane] + step.choice_bias * pool_bias[p]
         if score > best and not _is_seen(seen, pool[p]):
             best = score
             chosen = np.int64(pool[p])
@@ -61,7 +62,7 @@ def _hardest(bits, pool, scores, pool_bias, lane, scale, seen, candidates, choic
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
 def _uniform(bits, n_items, seen):
-    """Draw a negative uniformly; -1 if none is found, as when a user has nearly all items."""
+    """Draw a negative uniformly; return -1 if none is found, as with a history of nearly all."""
     for _ in range(DRAWS):
         item = below(bits, n_items)
         if not _is_seen(seen, item):
@@ -71,8 +72,8 @@ def _uniform(bits, n_items, seen):
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def _choose(g, lane, positives, bias, scale, step, bits, w, at):
-    """Draw a negative for each positive of a user, -1 where there is none; return the next bits."""
+def _choose(g, lane, positives, n_items, scale, step, bits, w, at):
+    """Draw a negative for each positive of a user, -1 for none; return the next random bits."""
     seen = w.seen[g]
     for i in positives:
         seen[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
@@ -80,11 +81,10 @@ def _choose(g, lane, positives, bias, scale, step, bits, w, at):
         bits += GOLDEN
         if step.candidates > 1:
             j = _hardest(
-                mix(bits), w.pool[g], w.pool_scores[g], w.pool_bias[g], lane, scale, seen,
-                step.candidates, step.choice_bias,
-            )  # fmt: skip
+                mix(bits), w.pool[g], w.pool_scores[g], w.pool_bias[g], lane, scale, seen, step
+            )
         else:
-            j = _uniform(mix(bits), bias.size, seen)
+            j = _uniform(mix(bits), n_items, seen)
         w.negatives[g, at + t] = j
     for i in positives:
         seen[i >> 6] = 0
@@ -92,11 +92,11 @@ def _choose(g, lane, positives, bias, scale, step, bits, w, at):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _ask_for(group, indptr, interactions, users, history):
-    """Ask for what users had, and in the embedding model for their rows."""
+def _prefetch_users(group, histories, users):
+    """Prefetch the histories of users, and in the embedding model their rows."""
     for user in group:
-        prefetch(interactions, indptr[user])
-        if not history:
+        prefetch(histories.items, histories.indptr[user])
+        if users is not None:
             prefetch(users.dims, users.indptr[user])
             prefetch(users.values, users.indptr[user])
             prefetch_to_write(users.squares, users.indptr[user])
@@ -110,17 +110,18 @@ def add(rows, first, last, factor, x):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def compose_group(g, group, indptr, interactions, rows, weight, users, history, step, w, lanes):
+def compose_group(g, group, histories, items, users, step, w, lanes):
     """Make the vectors of a group's users, also side by side in ``lanes``, unless that is empty."""
-    _ask_for(group, indptr, interactions, users, history)
+    rows = items.rows
+    _prefetch_users(group, histories, users)
     lanes[:] = 0.0
     for lane in range(group.size):
         user, x = group[lane], w.x[g, lane]
-        if history:
+        if users is None:
             summed = w.summed[g, lane]
             summed[:] = 0.0
-            for i in interactions[indptr[user] : indptr[user + 1]]:
-                add(rows, rows.indptr[i], rows.indptr[i + 1], weight[i], summed)
+            for i in histories.items[histories.indptr[user] : histories.indptr[user + 1]]:
+                add(rows, rows.indptr[i], rows.indptr[i + 1], items.weight[i], summed)
             for d in range(x.size):
                 x[d] = bend(summed[d], step.history_eighths)
         else:
@@ -132,33 +133,38 @@ def compose_group(g, group, indptr, interactions, rows, weight, users, history, 
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def scale_of(n, history, step):
-    """Scale of a vector made of n items, one of them left out."""
-    return np.float32(n - 1) ** -step.history_exponent if history else ONE
+def scale_of(n, users, step):
+    """Return the scale of a user vector; that of a history of n items has one left out."""
+    return np.float32(n - 1) ** -step.history_exponent if users is None else ONE
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def choose_group(
-    g, number, group, indptr, interactions, rows, bias, weight, users, history, step, w,
-):  # fmt: skip
+def choose_negatives(g, number, group, histories, items, users, step, w):
     """Compose the users of a group, and draw a negative for each of their positives.
 
-    ``g`` is the place of the group in its batch, ``number`` the number of its first user, which the
-    random numbers depend on; ``group`` has the rows of its users in ``indptr`` and ``users``. The
-    rest is as :func:`sparserec_np.training.kernels.bpr.run_batches` has it.
+    Args:
+        g: Place of the group in its batch.
+        number: Number of its first user, which the random numbers depend on.
+        group: Rows of its users in ``histories`` and ``users``, int64 array.
+        histories: :class:`Histories`.
+        items: :class:`ItemParameters`.
+        users: Embeddings of the users; None in the history model.
+        step: :class:`Step`.
+        w: :class:`Workspace`; ``negatives`` and the user vectors are filled.
     """
-    compose_group(g, group, indptr, interactions, rows, weight, users, history, step, w, w.lanes[g])
+    n_items = items.bias.size
+    compose_group(g, group, histories, items, users, step, w, w.lanes[g])
     bits = mix(step.seed + GOLDEN * np.uint64(number + 1))
     pool = w.pool[g]
     for p in range(pool.size):
         bits += GOLDEN
-        pool[p] = below(mix(bits), bias.size)
-    _score_pool(rows, bias, pool, w.lanes[g], w.pool_scores[g], w.pool_bias[g])
+        pool[p] = below(mix(bits), n_items)
+    _score_pool(items, pool, w.lanes[g], w.pool_scores[g], w.pool_bias[g])
     at = 0
     for lane in range(group.size):
         user = group[lane]
-        positives = interactions[indptr[user] : indptr[user + 1]]
-        if not history or positives.size > 1:  # without its only item the user has no vector
-            scale = scale_of(positives.size, history, step)
-            bits = _choose(g, lane, positives, bias, scale, step, bits, w, at)
+        positives = histories.items[histories.indptr[user] : histories.indptr[user + 1]]
+        if users is not None or positives.size > 1:  # without its only item a history is empty
+            scale = scale_of(positives.size, users, step)
+            bits = _choose(g, lane, positives, n_items, scale, step, bits, w, at)
         at += positives.size

@@ -1,8 +1,7 @@
 """Exact selection of the n smallest or largest magnitudes, without sorting and without a copy.
 
 For floats that are not negative the order is that of their bits read as integers, so a threshold is
-found by two histograms of 16 bits each. Equal magnitudes are told apart by their index: whoever
-selects takes the first ones.
+found by two histograms of 16 bits each. Of equal magnitudes the first ones are selected.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ ABS = np.uint32(0x7FFFFFFF)
 """All bits of a float32 but its sign."""
 
 NEVER = np.uint32(0xFFFFFFFF)
-"""A key that is selected by nothing."""
+"""Bits that are never selected."""
 
 
 def threshold(
@@ -26,13 +25,13 @@ def threshold(
     """Find the n-th smallest or largest magnitude.
 
     Args:
-        bits: float32 values as uint32, of any sign, or ``NEVER``; those that are here.
-        n: How many are selected: at least 1, at most those of all peers that are not ``NEVER``.
+        bits: float32 values of this worker as uint32, of any sign, or ``NEVER``.
+        n: Number of values to select: at least 1, at most those of all workers not ``NEVER``.
         largest: Whether the largest are selected.
-        comm: Who has the other values.
+        comm: Reaches the workers that hold the other values.
 
     Returns:
-        The n-th magnitude as uint32, and how many of the values here that equal it are selected.
+        The n-th magnitude as uint32, and how many of this worker's values equal to it are selected.
     """
     prefix = np.uint32(0)
     for level in range(2):
@@ -51,7 +50,7 @@ def select(
     """Find the n smallest or largest magnitudes; see :func:`threshold`.
 
     Returns:
-        The places of those that are here, ascending.
+        The positions of this worker's values among them, int64 array, ascending.
     """
     key, ties = threshold(bits, n, largest, comm)
     places = np.empty(min(n, bits.size), np.int64)

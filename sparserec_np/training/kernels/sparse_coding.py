@@ -10,7 +10,7 @@ of the matrix:
    coordinate descent on a small dense copy of ``G``.
 
 Most of the time goes into waiting for rows of ``F`` and entries of ``G``, which lie anywhere in
-some megabytes. So both are asked for ahead: the rows of ``F`` a few columns before they are added,
+some megabytes. So both are prefetched: the rows of ``F`` a few columns before they are added,
 the entries of ``G`` as soon as a support is known. Its values follow after the support of the next
 row is found.
 """
@@ -20,16 +20,31 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
-from sparserec_np.training.kernels.intrinsics import SEATS, prefetch, take, task_of
+from sparserec_np.training.kernels.intrinsics import claim, prefetch, task_at
 
 ROWS_PER_TASK = 256  # rows that a thread takes at a time: some have many more columns than others
 CODING_PASSES = 4  # coordinate-descent passes over the support of a row
 SMALLEST = np.float32(1e-12)  # values up to it count as zero: their squares in G could be zero
-_GRAM_PARTS = 4  # tasks of a Gram matrix: each reads the whole factor for some rows of the matrix
-_AHEAD = 3  # columns of a row between asking for a row of the factor and adding it
+_AHEAD = 3  # columns of a row between prefetching a row of the factor and adding it
+
+
+class Matrix(NamedTuple):
+    """A matrix in CSR form whose entries are products of a scale of the row and of the column.
+
+    Attributes:
+        indptr: int64 array of shape [n_rows + 1].
+        columns: int32 array of shape [nnz].
+        row_scale: float32 array of shape [n_rows].
+        column_scale: float32 array, one for each column.
+    """
+
+    indptr: NDArray[np.int64]
+    columns: NDArray[np.int32]
+    row_scale: NDArray[np.float32]
+    column_scale: NDArray[np.float32]
 
 
 class Factor(NamedTuple):
@@ -190,14 +205,14 @@ def solve(turn, keep, gram, work, out, row):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _code_rows(
-    first, end, indptr, indices, row_scale, column_scale, factor, gram, work, out
-):  # fmt: skip
+def _code_rows(first, end, matrix, factor, gram, work, out):
     """Code some rows; the values of each are found after the support of the next one."""
     before = 0
     for row in range(first, end):
-        columns = indices[indptr[row] : indptr[row + 1]]
-        n = project(columns, column_scale, row_scale[row], factor, work.b, work.touched, 0)
+        columns = matrix.columns[matrix.indptr[row] : matrix.indptr[row + 1]]
+        n = project(
+            columns, matrix.column_scale, matrix.row_scale[row], factor, work.b, work.touched, 0
+        )
         keep = choose_support(row & 1, n, gram, work)
         if row > first:
             solve(~row & 1, before, gram, work, out, row - 1)
@@ -205,36 +220,47 @@ def _code_rows(
     solve(~end & 1, before, gram, work, out, end - 1)
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def half_sweep(indptr, indices, row_scale, column_scale, factor, gram, out):
-    """Code all rows of a matrix against a factor.
+@njit(error_model="numpy", cache=True, nogil=True)
+def half_sweep(seat, n_seats, taken, matrix, factor, gram, out):
+    """Code all rows of a matrix against a factor; each thread calls it.
 
     Args:
-        indptr: Rows of the matrix, int64 array of shape [n + 1].
-        indices: Its columns, int32 array of shape [nnz].
-        row_scale: An entry of the matrix is the product of the scales, float32 array of shape [n].
-        column_scale: float32 array, one for each column.
-        factor: What to code against, a row for each column.
-        gram: Of the factor.
-        out: Takes the codes of the rows.
+        seat: Number of the thread.
+        n_seats: How many threads there are.
+        taken: All 0, int64 array with an element for each ``ROWS_PER_TASK`` rows.
+        matrix: :class:`Matrix`.
+        factor: :class:`Factor` to code against, a row for each column of the matrix.
+        gram: :class:`Gram` of the factor.
+        out: :class:`Factor` that takes the codes of the rows.
     """
-    n_rows, dim, width = indptr.size - 1, gram.inverse.size, out.dims.shape[1]
-    n_tasks = (n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK
-    tasks = np.zeros(n_tasks, np.int64)
-    for seat in prange(SEATS):
-        work = scratch(dim, width)
-        for turn in range(n_tasks):
-            task = task_of(seat, turn, n_tasks)
-            if tasks[task] == 0 and take(tasks, task):
-                first = task * ROWS_PER_TASK
-                _code_rows(
-                    first, min(n_rows, first + ROWS_PER_TASK), indptr, indices, row_scale,
-                    column_scale, factor, gram, work, out,
-                )  # fmt: skip
+    n_rows, width = matrix.indptr.size - 1, out.dims.shape[1]
+    work = scratch(gram.inverse.size, width)
+    for turn in range(taken.size):
+        task = task_at(turn, seat, n_seats, taken.size)
+        if taken[task] == 0 and claim(taken, task):
+            first = task * ROWS_PER_TASK
+            _code_rows(first, min(n_rows, first + ROWS_PER_TASK), matrix, factor, gram, work, out)
+
+
+def free_tasks(n_rows: int) -> NDArray[np.int64]:
+    """Return an array in which no task of coding ``n_rows`` rows is taken yet."""
+    return np.zeros(-(-n_rows // ROWS_PER_TASK), np.int64)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _add_rows_of_gram(first, end, factor, products):
+def add_gram(seat, n_seats, factor, products):
+    """Add the products of the dimensions of all rows of a factor, in their order.
+
+    Each thread reads the whole factor, for some rows of the products.
+
+    Args:
+        seat: Number of the thread.
+        n_seats: How many threads there are.
+        factor: :class:`Factor`.
+        products: float32 array of shape [dim, dim]; changed.
+    """
+    dim = products.shape[0]
+    first, end = seat * dim // n_seats, (seat + 1) * dim // n_seats
     for row in range(factor.counts.size):
         for s in range(factor.counts[row]):
             c, value = factor.dims[row, s], factor.values[row, s]
@@ -243,22 +269,13 @@ def _add_rows_of_gram(first, end, factor, products):
                     products[c, factor.dims[row, t]] += value * factor.values[row, t]
 
 
-@njit(error_model="numpy", cache=True, parallel=True)
-def add_gram(factor, products):
-    """Add the products of the dimensions of all rows of a factor, in their order."""
-    dim = products.shape[0]
-    for part in prange(_GRAM_PARTS):
-        first, end = part * dim // _GRAM_PARTS, (part + 1) * dim // _GRAM_PARTS
-        _add_rows_of_gram(first, end, factor, products)
-
-
 def empty_gram(dim: int) -> Gram:
     """Return a Gram matrix that is all zero."""
     return Gram(np.zeros((dim, dim), np.float32), np.zeros(dim, np.float32))
 
 
 def invert_diagonal(gram: Gram) -> None:
-    """Fill ``inverse``, once the products are complete."""
+    """Fill in ``inverse``, once the products are complete."""
     diagonal = gram.products.diagonal()
     gram.inverse[:] = 0.0
     np.divide(np.float32(1.0), diagonal, out=gram.inverse, where=diagonal > 0)
