@@ -118,12 +118,13 @@ class SparseRec:
                 ``epochs``, a tenth of each user's is held out, the latest where times are known.
             labels: Titles or other texts to store with the items, by item id.
             on_epoch: Called after each epoch.
-            checkpoint: Folder to keep the state of the fit in while it is on its way.
+            checkpoint: Folder to keep the state of the fit in while it runs.
             checkpoint_every: How often: a number of epochs, or a time like ``"30s"`` or ``"5min"``.
             resume: Go on from the last checkpoint in the folder, if there is one. The model is the
                 same to the byte as without the interruption.
             warm_start: A model file to continue from. Its ids stay, its hyperparameters hold where
-                nothing else is given, and few epochs do; see :mod:`sparserec_np.training.warm_start`.
+                nothing else is given, and few epochs are enough; see
+                :mod:`sparserec_np.training.warm_start`.
             dask: Train on a cluster, by the address of its scheduler or a ``distributed.Client``;
                 see :mod:`sparserec_np.distributed`. The model is the same to the byte. Paths in
                 ``X`` are then read by the workers, and ``interactions_`` has no histories.

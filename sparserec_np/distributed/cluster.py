@@ -1,4 +1,4 @@
-"""Connecting to a cluster, and finding out what is wrong with it."""
+"""Connections to a cluster, and checks of its workers."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _log = logger(__name__)
 _CONNECT = 10.0  # seconds for the scheduler to answer
 _WORKERS = 30.0  # seconds for the first worker to come
 _LOOK = 2.0  # seconds between two looks at whether the scheduler is still there
-_SAME = ("sparserec-np", "numpy", "numba")  # what the bytes of a model depend on
+_PACKAGES = ("sparserec-np", "numpy", "numba")  # the bytes of a model depend on them
 
 
 @contextmanager
 def connected(dask: Any) -> Iterator[Client]:
-    """Connect to a cluster whose workers can do the work, and are doing no other of this package.
+    """Connect to a cluster whose workers are fit for the work, and use it alone.
 
     The tasks of a fit wait for each other. Those of two fits, started in another order on one
-    worker than on the next, would all wait for ever; so who comes second waits here.
+    worker than on the next, would all wait for ever; so the second fit waits here.
 
     Args:
         dask: Address of the scheduler, or a ``distributed.Client``, which stays open.
@@ -43,7 +43,7 @@ def connected(dask: Any) -> Iterator[Client]:
         client, own = _client(str(dask)), True
     try:
         check_workers(client)
-        with _alone(client):
+        with _exclusive(client):
             yield client
     finally:
         if own:
@@ -61,8 +61,8 @@ def _client(address: str) -> Client:
 
 
 @contextmanager
-def _alone(client: Client) -> Iterator[None]:
-    """Wait for the end of other work on the cluster; should who does it die, half a minute.
+def _exclusive(client: Client) -> Iterator[None]:
+    """Wait for the end of other work on the cluster; if its client dies, for half a minute.
 
     Raises:
         ClusterError: The scheduler is lost.
@@ -91,7 +91,7 @@ def _acquired(client: Client, lock: Lock) -> bool:
 
 
 def check_workers(client: Client) -> None:
-    """Check that there are workers, and that they have the versions of here.
+    """Check that there are workers, and that they have the same versions as this process.
 
     Raises:
         InputError: There is none, or one has other versions.
@@ -112,8 +112,8 @@ def check_workers(client: Client) -> None:
                 "installed here on every worker, pip install 'sparserec-np[dask]'"
             )
         if isinstance(found, BaseException):
-            continue  # it died while it was asked, which whoever needs it will see
-        for name in _SAME:
+            continue  # it died while it was asked; the next call to it will fail
+        for name in _PACKAGES:
             if found[name] != here[name]:
                 raise InputError(
                     f"the Dask worker at {address} has {name} {found[name]}, and here is "
@@ -122,14 +122,14 @@ def check_workers(client: Client) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Say what is installed where this runs."""
+    """Return the installed versions that the bytes of a model depend on."""
     from sparserec_np._version import __version__
 
-    return {name: __version__ if name == "sparserec-np" else version(name) for name in _SAME}
+    return {name: __version__ if name == "sparserec-np" else version(name) for name in _PACKAGES}
 
 
 def workers(client: Client) -> list[str]:
-    """Addresses of the workers, one a process, in a fixed order.
+    """Return the addresses of the workers, one a process, in a fixed order.
 
     Raises:
         ClusterError: The scheduler is lost.
@@ -144,7 +144,7 @@ def workers(client: Client) -> list[str]:
 
 
 def lost_scheduler(client: Client) -> ClusterError:
-    """Make the error for a scheduler that does not answer any more."""
+    """Build the error for a scheduler that does not answer any more."""
     return ClusterError(
         f"the Dask scheduler at {_address(client)} is lost: start it and its workers again, or go "
         "on without --dask; with checkpoints, --resume continues from the last one"

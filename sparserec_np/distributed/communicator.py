@@ -1,9 +1,9 @@
-"""Peers on several machines: a TCP connection between each two of them.
+"""A communicator over TCP: a connection between each two workers.
 
-Dask starts the peers and tells them of each other; what a batch needs then goes from worker to
-worker at once, in a fraction of the time that a task takes to be scheduled. A peer that dies closes
-its connections, and a machine that is gone stops answering within half a minute: either way all
-others end with :class:`ConnectionLostError`.
+Dask starts the workers and tells them of each other; data of a batch then goes directly from worker
+to worker, in a fraction of the time that scheduling a task takes. A worker that dies closes its
+connections, and a machine that is gone stops answering within half a minute: either way all others
+end with :class:`ConnectionLostError`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from threading import Thread
 
 from sparserec_np.utils.communicator import Communicator, Messages
 
-_SMALL = 1 << 14  # bytes that the buffers of the system take whatever the other side does
-_NOTHING = (1 << 64) - 1  # instead of a length: no message
+_SMALL = 1 << 14  # bytes that the system buffers whatever the other side does
+_NOTHING = (1 << 64) - 1  # in place of a length: no message
 _LENGTH = struct.Struct("<Q")
 _RANK = struct.Struct("<I")
-_PATIENCE = 60.0  # seconds to wait for all others to come
+_PATIENCE = 60.0  # seconds to wait for all others to connect
 
 
 class ConnectionLostError(Exception):
-    """Another peer is gone."""
+    """Another worker is gone."""
 
 
 class Listener:
-    """Where the others can reach this peer.
+    """A listening socket under which the other workers reach this one.
 
     Args:
-        host: Address of this machine, as the others know it.
+        host: Address of this machine, as the other workers know it.
     """
 
     def __init__(self, host: str) -> None:
@@ -41,16 +41,16 @@ class Listener:
 
 
 class TcpCommunicator(Communicator):
-    """One of several peers; see :class:`sparserec_np.utils.communicator.Communicator`.
+    """A worker's connections to all others; see :class:`Communicator`.
 
     Args:
-        rank: Which one.
-        listener: Its own.
+        rank: Number of this worker.
+        listener: Of this worker.
         addresses: Of all listeners, by rank.
-        token: Secret that those who belong together share.
+        token: Secret that the workers of a training share.
 
     Raises:
-        ConnectionLostError: Not all others came.
+        ConnectionLostError: Not all others connected.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class TcpCommunicator(Communicator):
                     connection.close()
         except OSError as error:
             self.close()
-            raise ConnectionLostError(f"not all peers came: {error}") from error
+            raise ConnectionLostError(f"not all workers connected: {error}") from error
         finally:
             listener.socket.close()
         for connection in self._to.values():
@@ -84,19 +84,19 @@ class TcpCommunicator(Communicator):
         self.sent = 0
 
     def close(self) -> None:
-        """Let go of the others, who will notice."""
+        """Close all connections; the other workers notice."""
         for connection in self._to.values():
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)  # wakes up a thread that waits for it
             connection.close()
 
     def all_to_all(self, messages: Messages) -> dict[int, bytes]:
-        """Send bytes to some peers, and receive what all have sent here; see the base class."""
+        """Send and receive bytes; see :meth:`Communicator.all_to_all`."""
         try:
             if all(len(message) <= _SMALL for message in messages.values()):
                 self._send(messages)
                 came = self._receive_all()
-            else:  # both sides might wait for the other to read
+            else:  # both sides might wait for the other one to read
                 failed: list[OSError] = []
                 sender = Thread(target=self._send_aside, args=(messages, failed), daemon=True)
                 sender.start()
@@ -106,7 +106,9 @@ class TcpCommunicator(Communicator):
                     raise failed[0]
         except OSError as error:
             self.close()
-            raise ConnectionLostError(f"a peer of {self.world_size} is gone: {error}") from error
+            raise ConnectionLostError(
+                f"one of {self.world_size} workers is gone: {error}"
+            ) from error
         if self.rank in messages:
             came[self.rank] = bytes(messages[self.rank])
         return came

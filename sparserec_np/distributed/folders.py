@@ -1,4 +1,4 @@
-"""Where a batch is written: a folder that all workers see, or a place in an object store.
+"""Output folders of a batch: one that all workers see, or a place in an object store.
 
 Either way a file appears at once or not at all, and writing it again changes nothing.
 """
@@ -32,7 +32,7 @@ class Folder:
         return str(self._path)
 
     def begin(self, aside: str) -> None:
-        """Make the folder, and one in it for what is there only on the way.
+        """Make the folder, and one in it for files that are there only meanwhile.
 
         Args:
             aside: Name of the latter.
@@ -60,7 +60,7 @@ class Folder:
         return sorted(map(str, (self._path / within).glob("*.parquet")))
 
     def end(self, aside: str) -> None:
-        """Remove what was there only on the way."""
+        """Remove the files that were there only meanwhile."""
         if (self._path / aside).exists():  # renamed, so that tasks still at work end here as well
             (self._path / aside).rename(self._path / f"{aside}-{os.urandom(6).hex()}")
         for left_over in self._path.glob(".*"):
@@ -107,7 +107,7 @@ class StoreFolder(Folder):
             return sorted(map(store.unstrip_protocol, store.glob(f"{path}/*.parquet")))
 
     def end(self, aside: str) -> None:
-        """Remove what was there only on the way."""
+        """Remove the files that were there only meanwhile."""
         with told_plainly(f"{self._url}/{aside}", "removed"):
             store, path = store_of(f"{self._url}/{aside}")
             store.invalidate_cache()
@@ -116,7 +116,7 @@ class StoreFolder(Folder):
 
 
 def folder_at(place: str | Path) -> Folder:
-    """Say which kind of folder a path or URL means."""
+    """Return the folder that a path or URL means."""
     return StoreFolder(str(place)) if is_url(str(place)) else Folder(place)
 
 

@@ -1,4 +1,4 @@
-"""What is learned from: files that the workers read, or interactions that are sent to them."""
+"""Sharded interactions: each worker holds those of its users, read from files or sent to it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from sparserec_np.vocabulary import Ids, IntIds, from_arrays
 
 
 class Files:
-    """Files that the workers read, each some of them.
+    """Files that the workers read, some each.
 
     Args:
-        paths: One or many paths, globs or URLs, which mean the same files here and on every worker.
+        paths: One or many paths, globs or URLs that mean the same files here and on every worker.
         options: Of :func:`sparserec_np.read`.
 
     Raises:
@@ -45,7 +45,7 @@ class Files:
         self._bytes = [size for _, size in listed]
 
     def shares(self, size: int) -> list[list[int]]:
-        """Deal the files out: the largest first, to who has least; numbers of the files."""
+        """Assign the files to workers, the largest first, to the one with least; return numbers."""
         shares: list[list[int]] = [[] for _ in range(size)]
         loads = [0] * size
         for file in sorted(range(len(self.paths)), key=lambda file: -self._bytes[file]):
@@ -76,23 +76,23 @@ def check_seen(paths: list[str]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class ShardedInteractions(Interactions):
-    """Interactions that are spread over workers: all that is known of them here.
+    """Interactions that workers hold: what the client knows of them.
 
     ``indptr`` and the ids are those of the whole; ``items`` is empty.
     """
 
     name: str = "whole"
-    """What the workers call them."""
+    """Name of the interactions on the workers."""
     degrees: NDArray[np.int64] | None = None
     """Users of each item, int64[n_items]."""
     timed: bool = False
     """Whether the workers know when each interaction happened."""
     prints: int = 0
-    """What :meth:`fingerprint` gives."""
+    """Value of :meth:`fingerprint`."""
 
     @property
     def has_times(self) -> bool:
-        """Whether it is known when each interaction happened."""
+        """Tell whether each interaction has a time."""
         return self.timed
 
     @property
@@ -102,11 +102,11 @@ class ShardedInteractions(Interactions):
 
     def item_degrees(self) -> NDArray[np.int64]:
         """Count the users of each item; int64[n_items]."""
-        assert self.degrees is not None  # whoever makes one gives them
+        assert self.degrees is not None  # always given
         return self.degrees
 
     def fingerprint(self, users_before: int = 0) -> int:
-        """Sum up who had what; see :meth:`Interactions.fingerprint`."""
+        """Sum up the interactions; see :meth:`Interactions.fingerprint`."""
         return self.prints
 
 
@@ -133,21 +133,21 @@ def part_of(interactions: Interactions, first: int, last: int) -> Interactions:
 def read_together(
     paths: list[str], options: dict[str, Any], comm: Communicator
 ) -> tuple[Interactions, ReadReport | None]:
-    """Read some files here, others elsewhere; bring the rows of each user to one place.
+    """Read the files of this worker, and exchange rows so that each user is on one worker.
 
     Peak memory: that of :func:`sparserec_np.read` for the files read here; then the ids of all
     users and items, and 16 bytes an interaction of the files and of the users here, 32 with times.
 
     Args:
-        paths: The files of this peer, perhaps none.
+        paths: The files of this worker, perhaps none.
         options: Of :func:`sparserec_np.read`.
-        comm: Who reads the others.
+        comm: Reaches the workers that read the other files.
 
     Returns:
-        The interactions of the users here, and a report of the files here.
+        The interactions of the users of this worker, and a report of its files.
 
     Raises:
-        InputError: A file is not seen here or cannot be used, or no file has anything.
+        InputError: A file is not found here or cannot be used, or no file has a usable row.
     """
     rules = "min_user_interactions", "min_item_interactions"
     least_items_of_user, least_users_of_item = (options.get(rule, 1) for rule in rules)
@@ -158,7 +158,7 @@ def read_together(
     if paths:
         try:
             here = read(paths, **{**options, **dict.fromkeys(rules, 1)})
-        except NothingLeftError as error:  # the others may have something
+        except NothingLeftError as error:  # other files may have usable rows
             nothing = error
             here = replace(here, report=error.report)
     if comm.all_reduce_count(here.nnz) == 0:
@@ -204,7 +204,7 @@ def _of_all(ids: Ids, comm: Communicator) -> Ids:
 
 
 def merged_report(reports: list[ReadReport], order: list[int]) -> ReadReport:
-    """Add up the reports of all peers.
+    """Add up the reports of all workers.
 
     Args:
         reports: By rank.

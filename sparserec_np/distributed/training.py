@@ -19,8 +19,8 @@ from sparserec_np.distributed.sharding import (
     merged_report,
     part_of,
 )
-from sparserec_np.distributed.team import WorkerGroup
 from sparserec_np.distributed.worker import Facts, Part
+from sparserec_np.distributed.worker_group import WorkerGroup
 from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.fit import Backend, EpochValidator

@@ -28,7 +28,7 @@ from sparserec_np.vocabulary import Ids
 
 @dataclass
 class Facts:
-    """What a worker reports of its interactions."""
+    """Facts that a worker reports of its interactions."""
 
     user_degrees: NDArray[np.int64]
     fingerprint: int
@@ -73,7 +73,7 @@ class TrainingWorker:
         self._comm = TcpCommunicator(rank, self._listener, addresses, token)
 
     def call(self, name: str, *args: Any) -> Any:
-        """Call a method that all workers call at once; if it fails, the others do not wait for it."""
+        """Call a method that all workers call at once; if it fails, the others end as well."""
         try:
             with thread_count(self._threads):
                 return getattr(self, name)(*args)
@@ -89,7 +89,7 @@ class TrainingWorker:
         return self._facts("whole", own, report)
 
     def take(self, interactions: Interactions) -> Facts:
-        """Take over interactions of consecutive users."""
+        """Copy interactions of consecutive users, which came in a message."""
         own = replace(
             interactions,
             indptr=np.array(interactions.indptr),
@@ -116,7 +116,7 @@ class TrainingWorker:
         return self._part()
 
     def go_to(self, items: ItemParameters, users: Embeddings | None, dim: int) -> None:
-        """Take over parameters."""
+        """Copy parameters, which came in a message."""
         self._trainer = None
         items = ItemParameters(_own_rows(items.rows), *map(np.array, items[1:]))
         n_users = self._data["whole"].n_users
@@ -175,5 +175,5 @@ class TrainingWorker:
 
 
 def _own_rows(rows: Embeddings) -> Embeddings:
-    """Copy what came in a message, which must not be written to."""
+    """Copy embeddings that came in a message, which must not be written to."""
     return Embeddings(*map(np.array, rows))

@@ -24,7 +24,7 @@ beyond that a table is not sparse, and more weights no longer help."""
 
 
 class SizeLimit(NamedTuple):
-    """How large a model may be; without both values the data decides."""
+    """A limit on the size of a model; without both values the data decides."""
 
     sparsity: float | None = None
     """Share of the entries that are not stored, from 0 to below 1."""

@@ -44,7 +44,7 @@ class Progress:
     """The progress of a fit."""
 
     stage: str
-    """The stage that is on its way; see :attr:`EpochMetrics.stage`."""
+    """The stage that is running; see :attr:`EpochMetrics.stage`."""
     chosen: Chosen | None
     """Choices of an earlier stage, or None."""
     state: TrainingState
@@ -63,7 +63,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """Where and how often a fit writes checkpoints."""
+    """Options of writing checkpoints, checked."""
 
     folder: Path
     """Folder of the checkpoints."""

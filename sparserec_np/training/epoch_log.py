@@ -1,7 +1,7 @@
-"""The log of a fit: one JSON object a line, each an :class:`EpochMetrics`.
+"""The log of a fit: one JSON object a line, the metrics of an epoch.
 
-It is kept beside the model file, not in it: learning curves are of use to who trains, and every
-byte of the model is carried by everybody.
+It is kept beside the model file, not in it: learning curves help those who train, while every byte
+of the model is carried by all who use it.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Backend:
     runs_here = True
 
     def take(self, X: Any) -> Interactions:
-        """Take over the interactions to learn from; see :func:`sparserec_np.data.from_any`."""
+        """Read or convert the interactions; see :func:`sparserec_np.data.from_any`."""
         return from_any(X)
 
     def initialize(self, data: Interactions, config: Config, budget: Budget) -> Parameters:
@@ -191,7 +191,7 @@ def _to_continue(
 
 @dataclass(eq=False)
 class _Stages:
-    """The stages of a fit on their way."""
+    """The stages of a fit."""
 
     config: Config
     backend: Backend
@@ -273,7 +273,7 @@ class _Stages:
         return parameters, Chosen(epochs, ndcg, recency)
 
     def _resumed(self, stage: str) -> TrainingState | None:
-        """Take over the state that an earlier run left in this stage, once."""
+        """Return the state that an earlier run left in this stage, once; else None."""
         if self.progress is None or self.progress.stage != stage:
             return None
         state, self.progress = self.progress.state, None

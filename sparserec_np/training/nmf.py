@@ -6,10 +6,11 @@ against the other factor, so memory beyond the interactions is ``O((n_users + n_
 dim^2)``, no ``n x dim`` array exists at any moment. Where the same interactions by item would take
 more than 32 MB, they are made anew in each sweep, for some items at a time.
 
-A half-sweep codes all rows of one side by :mod:`sparserec_np.training.kernels.sparse_coding`. They are independent, so they
-run in parallel and give the same bits for any number of threads. The start is ``dim`` seed items,
-drawn by their number of users: a user has dimension c if it had the c-th seed. What the first
-sweeps find is overwritten by the last ones, so they make do with half the width, in half the time.
+A half-sweep codes all rows of one side (:mod:`sparserec_np.training.kernels.sparse_coding`). They
+are independent, so they run in parallel and give the same bits for any number of threads. The start
+is ``dim`` seed items, drawn by their number of users: a user has dimension c if the c-th seed is in
+the history. The first sweeps are overwritten by the last ones, so half the width is enough for
+them, in half the time.
 
 With several workers each codes the users that it holds; the sums over users, ``G`` and the ``b`` of
 the items, are added up by one worker after the other, which keeps their bits.
@@ -176,7 +177,7 @@ def _unpacked(
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def _seed_users(indptr, items, dim_of_item, item_scale, factor):
-    """Start ``W``: a user has dimension c when it has the c-th seed item; rarest seeds first."""
+    """Start ``W``: a user has dimension c if the history has the c-th seed; rarest seeds first."""
     width = factor.dims.shape[1]
     for user in range(indptr.size - 1):
         n = 0
@@ -216,11 +217,11 @@ def factorize(
         item_width: Most entries of an item's row.
         sweeps: How often both factors are coded, the users first.
         rng: Draws the seed items.
-        comm: Who has the other users.
+        comm: Reaches the workers that hold the other users.
 
     Returns:
-        ``W`` of the users here, and ``H``. A row that shares no dimension with what it touches
-        stays empty.
+        ``W`` of the users of this worker, and ``H``. A row that shares no dimension with the rows
+        that it touches stays empty.
     """
     degrees = comm.all_reduce(interactions.item_degrees())
     dim_of_item = _draw_seeds(degrees, dim, rng)  # its scratch is gone before the rest is there
@@ -258,7 +259,7 @@ def factorize(
 
 
 def _fill_gram(gram: Gram, factor: Factor, comm: Communicator = SINGLE_PROCESS) -> None:
-    """Take over the products of a factor, whose other rows the other peers have."""
+    """Fill in the Gram matrix of a factor, whose other rows the other workers hold."""
     gram.products[:] = 0.0
     comm.ordered_reduce(gram.products, lambda total: run_parallel(add_gram, factor, total))
     invert_diagonal(gram)
@@ -280,10 +281,10 @@ def _draw_seeds(
 
 
 def _transposed(interactions: Interactions, most: int) -> Iterator[_Part]:
-    """Find the users of each item; those of all take as much memory as the interactions.
+    """Transpose the interactions; the users of all items take as much memory as these.
 
     Args:
-        interactions: Whose items.
+        interactions: Interactions by user.
         most: Interactions that are transposed at a time.
 
     Yields:
@@ -303,7 +304,7 @@ def _transposed(interactions: Interactions, most: int) -> Iterator[_Part]:
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def _fill_transposed(indptr, items, first, last, done, place, users):
-    """Write down the users of the items ``first`` to ``last - 1``.
+    """Fill in the users of the items ``first`` to ``last - 1``.
 
     Args:
         indptr: Of the users, int64 array of shape [n_users + 1].
@@ -312,7 +313,7 @@ def _fill_transposed(indptr, items, first, last, done, place, users):
         last: One past the last one.
         done: Up to where each row has been read, int64 array of shape [n_users]; moved on.
         place: Where the users of each item begin, int64 array of shape [last - first]; changed.
-        users: Filled.
+        users: Filled in.
     """
     for user in range(done.size):
         e = done[user]

@@ -62,7 +62,7 @@ def explore(
 
     Args:
         rows: The table, without an empty row.
-        accumulator: Gradients summed since its rows were sampled; its sums at stored positions are lost.
+        accumulator: Gradients summed since its rows were sampled; overwritten at stored positions.
         share: How many weights to move, as a share of those that the sampled rows store. Pruned are
             the smallest of the whole table, but never the largest of a row; grown are positions of
             the sampled rows.

@@ -1,4 +1,4 @@
-"""Validation during training: NDCG@20 of the tables as they are, on held-out interactions."""
+"""Validation during training: NDCG@20 of the current parameters on held-out interactions."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ that does not grow with the data."""
 
 
 RECENCIES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""What the recency is chosen from."""
+"""Recencies to choose from."""
 
 JUDGED_BY = (0.0, 0.75)
-"""Recencies that an epoch is scored by, while one is to be chosen: the better one counts."""
+"""Recencies to score an epoch by, while one is to be chosen: the better one counts."""
 
 
 class Validator:
     """NDCG@20 on held-out interactions, by the protocol of :mod:`sparserec_np.evaluation.evaluate`.
 
     Args:
-        train: What is learned from: the histories, and what is left out of the rankings.
-        held: What is to be predicted; users and items that ``train`` lacks are left out.
+        train: Interactions to learn from: the histories, which are left out of the rankings.
+        held: Interactions to predict; users and items that ``train`` lacks are left out.
         config: Hyperparameters. Its seed draws the users, if there are more than ``MAX_USERS``.
-        comm: Who has the other users. The users that are drawn become known to all.
+        comm: Reaches the workers that hold the other users. All workers get to know the drawn users.
 
     Attributes:
-        chooses_recency: Whether the recency is there to be chosen.
+        chooses_recency: Whether the recency is to be chosen.
 
     Raises:
         InputError: No user of ``train`` has an item in ``held``, or a recency is given and
@@ -81,11 +81,11 @@ class Validator:
             self._histories = tuple(histories(self._known, recency) for recency in judged_by)
 
     def __call__(self, parameters: Parameters) -> float:
-        """Score the tables."""
+        """Score the parameters."""
         return max(self._score(parameters, known) for known in self._histories)
 
     def choose_recency(self, parameters: Parameters) -> tuple[float, float]:
-        """Find the recency that suits the tables best, if it is there to be chosen.
+        """Find the recency that suits the parameters best, if it is to be chosen.
 
         Returns:
             The recency, of equally good ones the smallest, and the score with it.
@@ -98,7 +98,7 @@ class Validator:
 
     def _score(self, parameters: Parameters, known: Vectors | None) -> float:
         n, size, rank = self._known.n_users, self._comm.world_size, self._comm.rank
-        # Whole blocks: what a user is ranked with may change the last bits of the scores.
+        # Whole blocks: the last bits of a score may depend on the users that are ranked together.
         blocks = -(-n // LANES)
         first, last = (min(n, blocks * r // size * LANES) for r in (rank, rank + 1))
         relevant = take_users(self._relevant, np.arange(first, last))
@@ -106,7 +106,7 @@ class Validator:
         return float(self._comm.all_gather_concat(ndcg(hits, relevant.user_degrees())).mean())
 
     def of_file(self, model: Model) -> float:
-        """Score a model file of the same users and items: what rounding costs is in it."""
+        """Score a model file of the same users and items, rounding included."""
         users = self._known if self._config.users == "history" else self._users
         hits = find_hits(top_k(model, users, exclude=self._known, k=K)[0], self._relevant)
         return float(ndcg(hits, self._relevant.user_degrees()).mean())
@@ -126,14 +126,14 @@ class Validator:
 
 
 def _tell_apart(interactions: Interactions, comm: Communicator) -> bool:
-    """Whether times are known, and are not all the same."""
+    """Tell whether times are known and are not all the same."""
     times = interactions.times
     ends = np.zeros(0) if times is None or not times.size else np.array([times.min(), times.max()])
     return len(np.unique(comm.all_gather_concat(ends))) > 1
 
 
 def _of_all(interactions: Interactions, comm: Communicator) -> Interactions:
-    """Put the interactions of everybody's users together."""
+    """Gather the interactions of the drawn users of all workers."""
     degrees = comm.all_gather_concat(interactions.user_degrees())
     return Interactions(
         indptr_from_counts(degrees),
@@ -145,7 +145,7 @@ def _of_all(interactions: Interactions, comm: Communicator) -> Interactions:
 
 
 def _vectors_of(rows: Embeddings, users: NDArray[np.int64], comm: Communicator) -> Vectors:
-    """Take the rows of everybody's drawn users."""
+    """Gather the embeddings of the drawn users of all workers."""
     lengths = np.diff(rows.indptr)[users]
     entries = entries_of_rows(rows.indptr, users)
     return Vectors(

@@ -1,8 +1,8 @@
-"""Continue from a model file: its rows are kept, new users and items get rows by their neighbours.
+"""Warm start: train a model file further; new users and items get rows by their neighbours.
 
-The file has no training state and, for a history model, no interactions, so what is learned from is
-given anew: all interactions where they are at hand, else the new ones alone. An item or user of the
-file that they lack stays in the model.
+The file has no training state and, for a history model, no interactions. So the interactions are
+given anew: all of them, or the new ones alone. An item or user of the file that they lack stays in
+the model.
 """
 
 from __future__ import annotations
@@ -29,13 +29,19 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 EPOCHS = 4
-"""Passes over the interactions, unless told."""
+"""Passes over the interactions, unless given."""
 
 RATE = 0.25
-"""Learning rate unless told, as a share of the one that the model was trained with."""
+"""Learning rate, unless given, as a share of the one that the model was trained with."""
 
-_OWN = {"dim", "epochs", "learning_rate", "exploration", "seed"}  # not taken over from the model
-_SQUARE = 0.3  # what an interaction has about added to Adagrad's sums by the end of a training
+_OWN = {
+    "dim",
+    "epochs",
+    "learning_rate",
+    "exploration",
+    "seed",
+}  # hyperparameters that are not the old model's
+_SQUARE = 0.3  # about what an interaction adds to Adagrad's sums in a training
 _ROWS_AT_A_TIME = 256  # new rows coded at a time, in a dense array of so many rows
 _WIDEST = 64  # most weights of a new row, whatever the budget
 
@@ -63,7 +69,7 @@ def read_old(path: str | os.PathLike[str], *, users: str | None, dim: int | None
 
 
 def hyperparameters(old: ModelArrays) -> dict[str, Any]:
-    """Take over the old model's hyperparameters, with a short and gentle schedule.
+    """Return the old model's hyperparameters, with a short and gentle schedule.
 
     Gentle, because a trained model that is trained on learns the old interactions by heart: more
     epochs, larger steps or exploration gain where the future is like the past, and lose where
@@ -82,7 +88,7 @@ def hyperparameters(old: ModelArrays) -> dict[str, Any]:
 
 
 def sparsity_of(old: ModelArrays) -> float:
-    """Share of the entries that the model does not store."""
+    """Return the share of the entries that the model does not store."""
     tables = [table for table in (old.items, old.user_rows) if table is not None]
     return 1.0 - sum(len(t.values) for t in tables) / sum(len(t) * old.dim for t in tables)
 
@@ -99,19 +105,19 @@ def widen(interactions: Interactions, old: ModelArrays) -> Interactions:
 def continue_from(
     old: ModelArrays, interactions: Interactions, config: Config, budget: Budget
 ) -> Parameters:
-    """Make the tables that training starts from out of those of a model.
+    """Make the parameters that training starts from out of those of a model.
 
     A new row is the sum of the rows that it interacted with, cut to its largest entries. The
     budget is not exceeded: if need be, the smallest weights of the old rows go.
 
     Args:
         old: The model.
-        interactions: What to learn from, as :func:`widen` gives it.
+        interactions: Interactions to learn from, as :func:`widen` returns them.
         config: Hyperparameters.
         budget: Most weights.
 
     Returns:
-        The tables. Memory beyond them is ``O(weights + interactions + 256 * dim)``.
+        The parameters. Memory beyond them is ``O(weights + interactions + 256 * dim)``.
     """
     n_items, n_users = interactions.n_items, interactions.n_users
     at = old.item_ids.positions_in(interactions.item_ids)
@@ -121,7 +127,7 @@ def continue_from(
     items = _placed(old.items, at)
     users = empty_embeddings(n_users)
     if old.user_rows is None or old.user_ids is None:
-        # A user is what it had: the neighbours of an item are the others in the same histories.
+        # A user is a history: the neighbours of an item are the others in the same histories.
         together = by_item, matrix.multiply(weight).tocsr()
         items = _completed(items, together, _matrix_of(items, n_items, old.dim), budget.item_nnz)
     else:
@@ -179,7 +185,7 @@ def _placed(table: Table, at: NDArray[np.int64]) -> _Entries:
 def _completed(
     entries: _Entries, neighbours: tuple[csr_matrix, ...], of: csr_matrix, budget: int
 ) -> _Entries:
-    """Give the empty rows of a table the sums of their neighbours' rows, within the budget.
+    """Fill the empty rows of a table with the sums of their neighbours' rows, within the budget.
 
     Args:
         entries: The old rows.
@@ -244,7 +250,7 @@ def _coded(rows: NDArray[np.int64], sums: NDArray[np.float32], width: int, norm:
 def _squares(
     degrees: NDArray[np.int64], old: NDArray[np.int64], config: Config
 ) -> NDArray[np.float32]:
-    """Guess Adagrad's sum for each row: old rows take small steps, the more so the more they had.
+    """Guess Adagrad's sum for each row: old rows of many interactions take the smallest steps.
 
     Args:
         degrees: Interactions of each row, of shape [n].
@@ -271,7 +277,7 @@ def _rows(entries: _Entries, squares: NDArray[np.float32]) -> Embeddings:
 def texts_of(
     labels: Mapping[Any, str] | None, interactions: Interactions, old: ModelArrays | None
 ) -> list[str] | None:
-    """A text for each item: the one that is given, else that of the old model, else none."""
+    """Return a text for each item: the given one, else that of the old model, else none."""
     ids = interactions.item_ids
     texts = [""] * len(ids)
     if old is not None and old.labels is not None:

@@ -1,7 +1,7 @@
 """Search for hyperparameters: trials on a validation part, the first of them the defaults.
 
-What comes out is as good as the defaults on that part or better. The search is centred on what
-:func:`sparserec_np.training.defaults.config_for` makes of the data; trials that fall behind are given up.
+The result is as good as the defaults on that part or better. The search is centred on the defaults
+for the data; trials that fall behind are given up.
 """
 
 from __future__ import annotations

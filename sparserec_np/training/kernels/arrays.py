@@ -65,7 +65,7 @@ class Histories(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """How the users of an epoch are cut into groups and batches.
+    """The users of an epoch, cut into groups and batches.
 
     Attributes:
         order: Users in the order in which they are visited, int64 array.

@@ -74,7 +74,7 @@ class Gram(NamedTuple):
 
 
 class _Scratch(NamedTuple):
-    """What a task works with.
+    """Scratch memory of a thread.
 
     Attributes:
         b: All zero but while a row is projected, float32 array of shape [dim].
@@ -104,7 +104,7 @@ def empty_factor(n_rows: int, width: int) -> Factor:
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def scratch(dim, width):
-    """Return what a task needs to code rows of ``width`` entries at most."""
+    """Allocate the scratch memory for rows of at most ``width`` entries."""
     return _Scratch(
         np.zeros(dim, np.float32),
         np.zeros(dim + 1, np.int32),

@@ -1,9 +1,9 @@
-"""The peers of a training, as the client sees them: all called at once, made anew when one dies.
+"""A group of workers, as the client sees them: called all at once, replaced when one dies.
 
-Everything that a peer holds can be made again: the interactions from their source, the rest from
-the tables that the client was given after the last epoch. So when a worker is lost, the others let
-go of what they have, those who are there then start anew, and the call is repeated. As no number
-depends on how many peers there are, nothing of it is seen in the result.
+Everything that a worker holds can be made again: the interactions from their source, the rest from
+the parameters that the client received after the last epoch. So when a worker is lost, the group is
+disbanded, a new one is formed of the workers that are there, and the call is repeated. As no number
+depends on how many workers there are, the result does not show it.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _TIMEOUTS = (TimeoutError, DaskTimeoutError, FuturesTimeoutError)  # one and the
 _TRIES = 20  # how often in a row the same call may lose a worker
 
 Args = Callable[[int, int], tuple[Any, ...]]
-"""Makes the arguments of a call from a peer's rank and the number of peers."""
+"""Makes the arguments of a call from a worker's rank and the number of workers."""
 
 
 class WorkersLostError(Exception):
-    """Some workers of the team are gone."""
+    """Some workers of the group are gone."""
 
 
 class WorkerGroup:
-    """Peers on the workers of a cluster.
+    """The training workers on a cluster, one on each Dask worker.
 
     Args:
         client: The cluster.
@@ -56,20 +56,20 @@ class WorkerGroup:
         self._members: list[Future] = []
         self._wanted = 0
         self.steps: dict[str, tuple[str, Args]] = {}
-        """What brings new peers to where the others were, in this order; each by a name."""
+        """Calls to replay, in order, on replacement workers; each by a name."""
         self.latest: dict[str, list[Any]] = {}
-        """What the present peers returned to each step that they did."""
+        """Results of each of these calls, by the present workers."""
 
     def call(self, name: str, args: Args, step: str | None = None) -> list[Any]:
-        """Call a method of all peers at once.
+        """Call a method of all workers at once.
 
         Args:
             name: Method of :class:`TrainingWorker`.
             args: Makes its arguments.
-            step: The call belongs to :attr:`steps` from now on, under this name.
+            step: Name under which the call belongs to :attr:`steps` from now on; None: it does not.
 
         Returns:
-            What they return, by rank.
+            The results, by rank.
 
         Raises:
             ClusterError: The scheduler is lost, or workers die again and again.
@@ -95,12 +95,12 @@ class WorkerGroup:
         )
 
     def disband(self) -> None:
-        """Let go of all peers."""
+        """Release all workers."""
         self._members = []
         self._addresses = []
 
     def _form(self) -> None:
-        """Start a peer on every worker, and connect them."""
+        """Start a training worker on every Dask worker, and connect them."""
         self._addresses = self._gather_workers()
         token = os.urandom(16)
         self._members = self._submit(lambda rank: (TrainingWorker, self._threads))
@@ -167,7 +167,7 @@ class WorkerGroup:
         return futures
 
     def _sent(self, arg: Any, address: str) -> Any:
-        """Bring what is large to its worker, past the scheduler."""
+        """Send large arguments directly to their worker, past the scheduler."""
         if (isinstance(arg, tuple) and hasattr(arg, "_fields")) or hasattr(arg, "indptr"):
             return self._client.scatter(arg, workers=[address], hash=False, timeout=_RETURN)
         return arg
@@ -187,7 +187,7 @@ class WorkerGroup:
                     self._check(None)
         except (WorkersLostError, ClusterError):
             raise
-        except Exception as error:  # not of a task: these are done
+        except Exception as error:  # not that of a task: these are done
             self._check(error)
             raise WorkersLostError("a Dask worker is lost") from error
         finally:
@@ -223,7 +223,7 @@ class WorkerGroup:
             raise WorkersLostError("a Dask worker is lost")
 
     def _check(self, error: BaseException | None) -> None:
-        """Look whether the scheduler and all workers are there."""
+        """Check that the scheduler and all workers are there."""
         if self._client.status != "running":
             raise lost_scheduler(self._client) from error
         missing = set(self._addresses) - set(workers(self._client))
