@@ -1,9 +1,9 @@
 """Recommendations for the users of many partitions, one Parquet file for each.
 
-A user's rows may stand in several partitions, so these are first dealt anew: each is read once, and
-its rows go to as many files as there are partitions, by a checksum of the user's id. Then each
-deal is read and served. A file appears at once, and always has the same rows: whatever part of the
-work is done again, because a worker died, writes nothing twice and loses nothing.
+The interactions of a user may stand in several partitions, so these are shuffled first: each is
+read once, and its rows go to as many shards as there are partitions, by a checksum of the user's
+id. Then each shard is read and served. A file appears at once, and always has the same rows: when a
+part of the work is repeated, because a worker died, nothing is written twice and nothing is lost.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sparserec_np.runtime.model import load
 if TYPE_CHECKING:
     from sparserec_np.runtime.model import Model
 
-_DEALT = ".dealt"  # folder in that of the output, with one for each deal
+_SHARDS = ".shards"  # folder in that of the output, with one for each shard
 _RETRIES = 3  # of a task that fails; one whose worker dies is done again by Dask in any case
 
 _compiled = Lock()  # compiled code uses all threads, so it serves one partition at a time
@@ -50,11 +50,11 @@ def recommend_all(
     threads: int | None = None,
     **options: Any,
 ) -> Written:
-    """Recommend to every user of many partitions what they do not have yet.
+    """Recommend items to every user of many partitions, none of the user's own history.
 
     Args:
         model: The model file.
-        interactions: What the users have: paths, globs or URLs of files, one partition each; or a
+        interactions: The histories: paths, globs or URLs of files, one partition each; or a
             Dask DataFrame.
         output: Folder for the Parquet files, new or empty: one that all workers see, or a URL such
             as ``s3://bucket/folder``. Columns ``user``, ``rank`` (from 1), ``item`` and ``score``.
@@ -64,16 +64,16 @@ def recommend_all(
         options: How to read, in the words of :func:`sparserec_np.read`.
 
     Returns:
-        What was written, and whom the model could not serve.
+        Counts of what was written, and of users that the model could not serve.
 
     Raises:
         InputError: Model, data or folder cannot be used, or the cluster cannot.
         ClusterError: The scheduler was lost on the way.
     """
     folder = folder_at(output)
-    folder.begin(_DEALT)
+    folder.begin(_SHARDS)
     try:
-        ordered = load(model).history_recency > 0  # and no model at all is found before the work
+        ordered = load(model).history_recency > 0  # and a damaged model is found before the work
         options["with_times"] = ordered
         whole = Path(model).read_bytes()
         if hasattr(interactions, "to_delayed"):
@@ -81,26 +81,26 @@ def recommend_all(
         else:
             sources = [path for path, _ in list_files(interactions)]
         if dask is None:
-            return _work(_here, sources, whole, folder, k, threads, options)
+            return _work(_run_here, sources, whole, folder, k, threads, options)
         from sparserec_np.distributed.cluster import connected
 
         with connected(dask) as client:
 
-            def there(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
-                return _on(client, function, calls)
+            def run_there(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
+                return _run_on(client, function, calls)
 
             # A task, not scattered: should all who have it die, it is there again.
-            model_there = client.submit(_same, whole, pure=False)
-            return _work(there, sources, model_there, folder, k, threads, options)
+            model_there = client.submit(_identity, whole, pure=False)
+            return _work(run_there, sources, model_there, folder, k, threads, options)
     finally:
-        folder.end(_DEALT)
+        folder.end(_SHARDS)
 
 
-Map = Callable[[Callable[..., Any], "list[tuple[Any, ...]]"], "list[Any]"]
+RunAll = Callable[[Callable[..., Any], "list[tuple[Any, ...]]"], "list[Any]"]
 
 
 def _work(
-    do: Map,
+    run: RunAll,
     sources: list[Any],
     model: Any,
     folder: Folder,
@@ -111,16 +111,16 @@ def _work(
     n = len(sources)
     user_kind = None
     if n > 1:
-        places = enumerate(sources)
-        dealt = do(_deal, [(source, number, n, folder, options) for number, source in places])
-        kinds = set(filter(None, dealt))
+        calls = [(source, number, n, folder, options) for number, source in enumerate(sources)]
+        shuffled = run(_shuffle, calls)
+        kinds = set(filter(None, shuffled))
         user_kind = "str" if "str" in kinds else "int"
         sources, options = [None] * n, {}
     calls = [
         (source, number, model, folder, k, threads, user_kind, options)
         for number, source in enumerate(sources)
     ]
-    parts = do(_serve, calls)
+    parts = run(_serve, calls)
     return Written(
         users=sum(part.users for part in parts),
         rows=sum(part.rows for part in parts),
@@ -128,19 +128,19 @@ def _work(
     )
 
 
-def _same(model: bytes) -> bytes:
+def _identity(model: bytes) -> bytes:
     return model
 
 
-def _here(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
+def _run_here(function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
     return [
         function(*(arg.compute() if hasattr(arg, "compute") else arg for arg in args))
         for args in calls
     ]
 
 
-def _on(client: Any, function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
-    """Do calls on a cluster; nothing is kept in the memory of its workers but the results."""
+def _run_on(client: Any, function: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
+    """Run calls on a cluster; only the results stay in the memory of its workers."""
     from dask.delayed import delayed
     from distributed.scheduler import KilledWorker
 
@@ -161,7 +161,7 @@ def _on(client: Any, function: Callable[..., Any], calls: list[tuple[Any, ...]])
 
 
 def _read(source: Any, options: dict[str, Any]) -> Interactions | None:
-    """Read a path or a frame; None if nothing is in it."""
+    """Read a path or a frame; return None if nothing is in it."""
     if isinstance(source, str):
         check_seen([source])
         try:
@@ -171,17 +171,19 @@ def _read(source: Any, options: dict[str, Any]) -> Interactions | None:
     return from_frame(source, **options) if len(source) else None
 
 
-def _deal(source: Any, number: int, n: int, folder: Folder, options: dict[str, Any]) -> str | None:
-    """Deal the rows of one partition to ``n`` files, by user; return the kind of the users' ids."""
+def _shuffle(
+    source: Any, number: int, n: int, folder: Folder, options: dict[str, Any]
+) -> str | None:
+    """Write the rows of one partition to ``n`` shards, by user; return the kind of the ids."""
     data = _read(source, options)
     if data is None:
         return None
     ids = data.user_ids.take(np.arange(data.n_users))
-    deals = np.fromiter((zlib.crc32(str(id_).encode()) % n for id_ in ids), np.int64, len(ids))
-    for deal in np.unique(deals):
-        some = take_users(data, np.flatnonzero(deals == deal))
+    shards = np.fromiter((zlib.crc32(str(id_).encode()) % n for id_ in ids), np.int64, len(ids))
+    for shard in np.unique(shards):
+        some = take_users(data, np.flatnonzero(shards == shard))
         write = partial(write_table, interactions=some)
-        folder.put(f"{_DEALT}/{deal:05d}/{number:05d}.parquet", write)
+        folder.put(f"{_SHARDS}/{shard:05d}/{number:05d}.parquet", write)
     return data.user_ids.kind
 
 
@@ -195,9 +197,9 @@ def _serve(
     user_kind: str | None,
     options: dict[str, Any],
 ) -> Written:
-    """Serve the users of one partition, or of one deal."""
+    """Serve the users of one partition, or of one shard."""
     if source is None:
-        paths = folder.list(f"{_DEALT}/{number:05d}")
+        paths = folder.list(f"{_SHARDS}/{number:05d}")
         ordered = _loaded(model).history_recency > 0
         data = read(paths, user_col="user", item_col="item", with_times=ordered) if paths else None
     else:

@@ -38,7 +38,7 @@ class Validator:
         train: Interactions to learn from: the histories, which are left out of the rankings.
         held: Interactions to predict; users and items that ``train`` lacks are left out.
         config: Hyperparameters. Its seed draws the users, if there are more than ``MAX_USERS``.
-        comm: Reaches the workers that hold the other users. All workers get to know the drawn users.
+        comm: Reaches the workers that hold the other users. All of them get the drawn users.
 
     Attributes:
         chooses_recency: Whether the recency is to be chosen.
