@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse
-from reference import twins
+from reference import interactions
 from sklearn.base import clone
 
 import sparserec_np
@@ -26,7 +26,7 @@ FAST = {"dim": 16, "epochs": 2, "sweeps": 1}
 @pytest.fixture(scope="module")
 def pairs() -> tuple[list[str], list[int]]:
     """Users ``u0`` to ``u79``, items 100 to 129: two disjoint tastes."""
-    data = twins.checkerboard()
+    data = interactions.checkerboard()
     return [f"u{n}" for n in data.user_of_entry()], (data.items + 100).tolist()
 
 
@@ -190,7 +190,7 @@ def test_with_a_number_of_epochs_nothing_is_held_out(pairs):
 
 
 def test_with_validation_data_the_best_epoch_is_kept():
-    data = twins.random_interactions(16, n_users=150, n_items=60, mean=12)
+    data = interactions.random_interactions(16, n_users=150, n_items=60, mean=12)
     train, valid = hold_out(data, fraction=0.2, seed=0)
     model = SparseRec(dim=16, sweeps=1).fit(train, valid=valid)
     quality = {record.epoch: record.ndcg for record in model.epoch_metrics_}
@@ -203,7 +203,7 @@ def test_with_validation_data_the_best_epoch_is_kept():
 
 
 def test_without_both_it_holds_out_a_part_and_learns_from_everything():
-    data = twins.random_interactions(16, n_users=150, n_items=60, mean=12)
+    data = interactions.random_interactions(16, n_users=150, n_items=60, mean=12)
     model = SparseRec(dim=16, sweeps=1).fit(data)
     chosen = [record for record in model.epoch_metrics_ if record.stage == "choose"]
     final = [record for record in model.epoch_metrics_ if record.stage == "train"]
@@ -214,7 +214,7 @@ def test_without_both_it_holds_out_a_part_and_learns_from_everything():
 
 
 def test_where_nothing_can_be_held_out():
-    data = twins.as_interactions([[n % 5] for n in range(20)], 5)
+    data = interactions.as_interactions([[n % 5] for n in range(20)], 5)
     model = SparseRec(users="embedding", dim=4, sweeps=1, sparsity=0.5).fit(data)
     assert model.best_ndcg_ is None
     assert len(model.recommend(3)[0]) == 4

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 import scipy.sparse
 import scipy.stats
-from reference import twins
+from reference import interactions
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
@@ -142,7 +142,7 @@ def test_check_is_fitted_and_tags(fitted):
 
 @pytest.fixture(scope="module", params=["history", "embedding"])
 def fitted(request) -> SparseRec:
-    data = twins.checkerboard()
+    data = interactions.checkerboard()
     pairs = [f"u{n}" for n in data.user_of_entry()], (data.items + 100).tolist()
     return SparseRec(users=request.param, **FAST).fit(pairs)
 
@@ -211,7 +211,7 @@ def test_a_model_from_a_mapped_pickle_recommends(fitted, tmp_path):
 @pytest.fixture(scope="module")
 def table() -> np.ndarray:
     """Interactions one a row, int64[n, 2]; tastes that a model of some epochs can tell apart."""
-    data = twins.checkerboard(n_users=60, n_items=40, each=10)
+    data = interactions.checkerboard(n_users=60, n_items=40, each=10)
     return np.column_stack((data.user_of_entry(), data.items)).astype(np.int64)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from reference import twins
+from reference import interactions
 
 import sparserec_np
 from sparserec_np import SparseRec
@@ -30,7 +30,7 @@ def recipe(project: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("spark") / "movies.srec"
-    data = twins.random_interactions(2, n_users=40, n_items=30, mean=6)
+    data = interactions.random_interactions(2, n_users=40, n_items=30, mean=6)
     SparseRec(dim=8, epochs=2).fit(data).save(path)
     return str(path)
 

@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import twins
+from reference import embeddings, interactions, ranking
 
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.retrieval import batch_top_k
 from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, rank_all, top_k
 from sparserec_np.retrieval.inverted_index import searchable
 from sparserec_np.runtime import load
+from sparserec_np.training.kernels.arrays import Embeddings
 
 
 def make_scorer(
     rng, n_items: int, dim: int, exponent: float, *, power: float = 1.0, whole: bool
 ) -> Scorer:
     """With whole numbers sums are exact, and many scores are equal."""
-    rows = twins.random_rows(rng, n_items, dim, 4)
+    rows = embeddings.random_rows(rng, n_items, dim, 4)
     values, bias, weight = rows.values, rng.normal(size=n_items), rng.uniform(0.5, 2, n_items)
     if whole:
         values = rng.integers(-1, 2, values.size)
@@ -31,8 +32,8 @@ def make_scorer(
 
 
 def dense_items(scorer: Scorer) -> np.ndarray:
-    rows = twins.Embeddings(scorer.indptr, scorer.dims, scorer.values, scorer.values)
-    return twins.dense(rows, scorer.dim)
+    rows = Embeddings(scorer.indptr, scorer.dims, scorer.values, scorer.values)
+    return embeddings.dense(rows, scorer.dim)
 
 
 def dense_scores(scorer: Scorer, vectors: np.ndarray) -> np.ndarray:
@@ -50,7 +51,7 @@ def as_rows(lists: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
 def test_rank_all_for_user_rows_with_many_equal_scores(seed, n_users, n_items, k):
     rng = np.random.default_rng(seed)
     scorer = make_scorer(rng, n_items, 6, 0.0, whole=True)
-    table = twins.random_rows(rng, 50, 6, 3)
+    table = embeddings.random_rows(rng, 50, 6, 3)
     table = table._replace(values=rng.integers(-1, 2, table.values.size).astype(np.float32))
     chosen = rng.integers(0, 50, n_users)
     exclude = [
@@ -61,9 +62,9 @@ def test_rank_all_for_user_rows_with_many_equal_scores(seed, n_users, n_items, k
     items, scores = rank_all(scorer, vectors, chosen, *as_rows(exclude), history=False, k=k)
 
     assert (items.dtype, scores.dtype) == (np.int32, np.float32)
-    expected = dense_scores(scorer, twins.dense(table, 6)[chosen])
+    expected = dense_scores(scorer, embeddings.dense(table, 6)[chosen])
     for row in range(n_users):
-        best = twins.top_k(expected[row], exclude[row], k)
+        best = ranking.top_k(expected[row], exclude[row], k)
         assert items[row].tolist() == best
         found = np.array(best) >= 0
         assert scores[row, found].tolist() == expected[row][np.array(best)[found]].tolist()
@@ -74,18 +75,18 @@ def test_rank_all_for_user_rows_with_many_equal_scores(seed, n_users, n_items, k
 def test_both_ways_rank_alike_to_the_bit(rng, dim):
     n_items, n_users, k = 300, 37, 11
     scorer = make_scorer(rng, n_items, dim, 0.0, whole=False)
-    table = twins.random_rows(rng, n_users, dim, 3)
+    table = embeddings.random_rows(rng, n_users, dim, 3)
     exclude = [np.sort(rng.choice(n_items, 20, replace=False)).tolist() for _ in range(n_users)]
     indptr, left_out = as_rows(exclude)
     vectors = Vectors(table.indptr, table.dims.astype(np.int32), table.values)
     rows = np.arange(n_users)
     items, scores = rank_all(scorer, vectors, rows, indptr, left_out, history=False, k=k)
-    expected = dense_scores(scorer, twins.dense(table, dim))
+    expected = dense_scores(scorer, embeddings.dense(table, dim))
     for row in range(n_users):
-        assert items[row].tolist() == twins.top_k(expected[row], exclude[row], k)
+        assert items[row].tolist() == ranking.top_k(expected[row], exclude[row], k)
         np.testing.assert_allclose(scores[row], expected[row][items[row]], rtol=1e-5, atol=1e-6)
     lanes = np.zeros((dim, batch_top_k.LANES), np.float32)
-    lanes[:, :16] = twins.dense(table, dim)[:16].T
+    lanes[:, :16] = embeddings.dense(table, dim)[:16].T
     by_item = np.full((16, k), -1, np.int32), np.full((16, k), -np.inf, np.float32)
     batch_top_k._by_item(scorer, lanes, 16, 0, indptr, left_out, *by_item)
     np.testing.assert_array_equal(items[:16], by_item[0])
@@ -96,7 +97,7 @@ def test_both_ways_rank_alike_to_the_bit(rng, dim):
 def test_the_cheaper_way_is_taken(rng, dim, by_dimension):
     scorer = make_scorer(rng, 300, dim, 0.0, whole=False)
     index = searchable(scorer.indptr, scorer.dims, scorer.values, scorer.bias, dim)
-    vectors = twins.dense(twins.random_rows(rng, 16, dim, 3), dim).astype(np.float32)
+    vectors = embeddings.dense(embeddings.random_rows(rng, 16, dim, 3), dim).astype(np.float32)
     assert batch_top_k._is_by_dimension(index, vectors, 16) is by_dimension
 
 
@@ -117,19 +118,19 @@ def test_rank_all_for_histories(rng, exponent, power):
         y = scorer.weight[had] @ table[had]
         x = max(len(had), 1) ** -exponent * np.sign(y) * np.abs(y) ** power
         expected = dense_scores(scorer, x)
-        assert items[t].tolist() == twins.top_k(expected, had, k)
+        assert items[t].tolist() == ranking.top_k(expected, had, k)
         np.testing.assert_allclose(scores[t], expected[items[t]], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("users", "power"), [("history", 1), ("history", 0.875), ("embedding", 1)])
 def test_top_k_of_a_model_file_is_what_the_runtime_recommends(random_model, users, power):
     model = load(encode(random_model(3, users, n_items=60, n_users=30, power=power)))
-    histories = twins.random_interactions(4, n_users=30, n_items=60, mean=6)
+    histories = interactions.random_interactions(4, n_users=30, n_items=60, mean=6)
     numbers = np.arange(30)
     items, scores = top_k(
         model, histories if users == "history" else numbers, exclude=histories, k=8
     )
-    for row, had in enumerate(twins.as_histories(histories)):
+    for row, had in enumerate(interactions.as_histories(histories)):
         ids = model.item_ids.take(np.array(had))
         whom = {"history": ids} if users == "history" else {"user": model.user_ids.take([row])[0]}
         expected, expected_scores = model.recommend(**whom, k=8, exclude=ids)

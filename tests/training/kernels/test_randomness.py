@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
-from reference import twins
+from reference import randomness
 
 from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
 
@@ -35,13 +35,13 @@ def test_splitmix64_gives_its_published_sequence():
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**64 - 1), st.integers(1, 2**32 - 1))
-def test_twins(start, n):
+def test_bits_and_numbers_are_those_of_the_reference(start, n):
     bits = scrambled(np.uint64(start), 4)
     assert bits.tolist() == [
-        twins.mix(start + t * 0x9E3779B97F4A7C15 & 2**64 - 1) for t in range(4)
+        randomness.mix(start + t * randomness.GOLDEN & randomness.WORD) for t in range(4)
     ]
     drawn = numbers(bits, n).tolist()
-    assert drawn == [twins.below(int(b), n) for b in bits]
+    assert drawn == [randomness.below(int(b), n) for b in bits]
     assert all(0 <= d < n for d in drawn)
 
 
