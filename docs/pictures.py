@@ -13,9 +13,10 @@ import numpy as np
 
 from sparserec_np import SparseRec
 from sparserec_np.data import from_pairs
-from sparserec_np.demo import generate
+from sparserec_np.data.synthetic import generate
+from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
-from sparserec_np.training.trainer import start
+from sparserec_np.training.initialization import initialize
 
 # Colours for a file looked at alone; within the pages static/pages.css sets the same variables.
 _STYLE = """<style>
@@ -138,8 +139,7 @@ def nmf() -> str:
     ]
     pairs += [(n_users - 1, i) for i in range(n_items)]
     data = from_pairs(*zip(*pairs, strict=True))
-    tables = start(data, Config(dim=dim, sweeps=8, seed=2), dim, (budget, 0))
-    rows = tables.items.rows
+    rows = initialize(data, Config(dim=dim, sweeps=8, seed=2), Budget(budget, 0)).items.rows
     mask = np.zeros((n_items, dim))
     mask[np.repeat(np.arange(n_items), np.diff(rows.indptr)), rows.dims] = np.abs(rows.values)
     mask = mask[:, np.lexsort((mask.argmax(axis=0), -mask.sum(axis=0)))]
@@ -297,9 +297,43 @@ def file() -> str:
     return picture("The parts of a model file", 240, parts)
 
 
+def packages() -> str:
+    """The way of the data through the packages, in a fit and in a request."""
+    left, middle, right, w, h = 10, 245, 480, 190, 72
+    parts = [
+        text(left, 30, "A fit: estimator and cli stand on training.fit", kind="bold"),
+        *box(left, 48, w, h, "data", "interactions"),
+        arrow(left + w, 84, middle - 2, 84),
+        *box(middle, 48, w, h, "training", "nmf, initialization"),
+        arrow(middle + w, 84, right - 2, 84),
+        *box(right, 48, w, h, "training", "trainer, kernels"),
+        arrow(right + 70, 48 + h, right + 70, 168),
+        arrow(right + 120, 170, right + 120, 50 + h),
+        *box(right, 170, w, h, "training", "prune_and_grow"),
+        arrow(right, 206, middle + w + 2, 206),
+        *box(middle, 170, w, h, "evaluation", "validation: NDCG"),
+        text(middle + w + 22, 150, "every epoch", "middle"),
+        arrow(middle, 206, left + w + 2, 206),
+        *box(left, 170, w, h, "modelfile", "writer"),
+        arrow(left + w / 2, 170 + h, left + w / 2, 308),
+        text(middle, 290, "A request", kind="bold"),
+        *box(left, 310, w, h, "movies.srec", "one file"),
+        arrow(left + w, 346, middle - 2, 346),
+        *box(middle, 310, w, h, "modelfile", "reader"),
+        arrow(middle + w, 346, right - 2, 346),
+        *box(right, 310, w, h, "runtime", "NumPy alone"),
+        *box(left, 414, w, h, "web", "in a browser"),
+        *box(middle, 414, w, h, "runtime_stdlib", "one file to copy"),
+        *box(right, 414, w, h, "retrieval", "compiled"),
+        arrow(left + w / 2, 310 + h, left + w / 2, 412),
+        text(middle, 404, "or the same, by", kind=""),
+    ]
+    return picture("The way of the data through the packages", 500, parts)
+
+
 def draw(folder: Path) -> list[Path]:
     """Write all pictures; return their paths."""
-    makers = (flow, tables, nmf, explore, history, negatives, file)
+    makers = (flow, tables, nmf, explore, history, negatives, file, packages)
     paths = []
     for make in makers:
         path = folder / f"{make.__name__}.svg"

@@ -111,8 +111,9 @@ def _work(
     n = len(sources)
     user_kind = None
     if n > 1:
-        calls = [(source, number, n, folder, options) for number, source in enumerate(sources)]
-        shuffled = run(_shuffle, calls)
+        numbered = enumerate(sources)
+        to_shuffle = [(source, number, n, folder, options) for number, source in numbered]
+        shuffled = run(_shuffle, to_shuffle)
         kinds = set(filter(None, shuffled))
         user_kind = "str" if "str" in kinds else "int"
         sources, options = [None] * n, {}
