@@ -38,9 +38,20 @@ def test_the_changelog_has_the_shape_of_keep_a_changelog(project):
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
-def test_every_module_that_contributing_names_exists(project):
+def test_every_path_that_contributing_names_exists(project):
     text = (project / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    table = "".join(line.split("|")[2] for line in text.splitlines() if line.startswith("| "))
-    for name in re.findall(r"`([a-z_]+/?)`", table):
-        path = project / "sparserec_np" / name
-        assert path.is_dir() or path.with_suffix(".py").is_file() or (project / name).is_dir()
+    tree = re.findall(r"^  +([\w.]+/?)", text.split("## Test")[0], flags=re.MULTILINE)
+    named = re.findall(r"`([\w./-]+(?:/|\.(?:py|js|md)))`", text)
+    assert len(tree) > 15 and len(named) > 15
+    for name in (*tree, *named):
+        folders = (project, project / "sparserec_np", project / "sparserec_np" / "modelfile")
+        deeper = project / "sparserec_np" / "training"
+        assert any((folder / name).exists() for folder in (*folders, deeper)), name
+
+
+def test_the_tree_of_contributing_is_whole(project):
+    text = (project / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Test")[0]
+    for path in (project / "sparserec_np").iterdir():
+        if not path.name.startswith("_") and path.suffix not in {".md", ".typed"}:
+            name = f"{path.name}/" if path.is_dir() else path.name
+            assert f"  {name}" in text, name
