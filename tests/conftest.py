@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparserec_np.modelfile.writer import ModelArrays, Table
+from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.utils import parallel
 from sparserec_np.vocabulary import Ids, from_values
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -48,6 +49,12 @@ def log_as_it_was() -> Iterator[None]:
 def rng() -> np.random.Generator:
     """A fresh generator, the same for every test."""
     return np.random.default_rng(20241122)
+
+
+@pytest.fixture
+def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three threads run on any machine: without this, no more than it has cores."""
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 3)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from sparserec_np.vocabulary import from_values
 
 
 def as_interactions(histories: list[list[int]], n_items: int) -> Interactions:
-    """Make interactions of users 0, 1, ... with items 0 to ``n_items - 1``, some of them nobody's."""
+    """Make interactions of users 0, 1, ... with items out of 0 to ``n_items - 1``."""
     return Interactions(
         indptr=np.cumsum([0, *map(len, histories)], dtype=np.int64),
         items=np.array([item for history in histories for item in sorted(history)], np.int32),

@@ -1,4 +1,4 @@
-"""Instructions that Numba has no name for, beside what they mean in NumPy."""
+"""Instructions that Numba has no name for: steps of rows beside NumPy's, tasks, barriers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import pytest
 from numba import njit
 
 from sparserec_np.training.kernels.arrays import WIDTH
-from sparserec_np.training.kernels.intrinsics import step_row
+from sparserec_np.training.kernels.intrinsics import barrier, claim, step_row, task_at
+from sparserec_np.utils.parallel import run_parallel, thread_count
+
+THREADS = 3
 
 
 @njit
@@ -53,3 +56,51 @@ def test_a_row_may_end_where_its_arrays_do():
     step(values, squares, 17, 20, 20, np.ones(3, np.float32), 0, np.float32(1), np.float32(0))
     assert (values[:17] == 1).all()
     assert (squares[17:] == 2).all()
+
+
+@njit(nogil=True)
+def meet(seat, n_seats, rounds, arrivals, written, seen):
+    """Write the number of the round, meet the others, and sum what all have written."""
+    expected = 0
+    for turn in range(1, rounds + 1):
+        written[seat] = turn
+        expected += n_seats
+        barrier(arrivals, expected)
+        seen[seat, turn - 1] = written.sum()
+        expected += n_seats
+        barrier(arrivals, expected)
+
+
+def test_threads_meet_at_a_barrier_many_times(three_cores):
+    rounds = 20_000
+    arrivals = np.zeros(1, np.int64)
+    written, seen = np.zeros(THREADS, np.int64), np.zeros((THREADS, rounds), np.int64)
+    with thread_count(THREADS):
+        run_parallel(meet, rounds, arrivals, written, seen)
+    assert arrivals[0] == 2 * rounds * THREADS
+    assert (seen == THREADS * np.arange(1, rounds + 1)).all()  # of this round, from every thread
+
+
+@njit(nogil=True)
+def share_out(seat, n_seats, taken, done):
+    """Claim tasks; count each time that one is done, by the thread that claimed it."""
+    for turn in range(taken.size):
+        task = task_at(turn, seat, n_seats, taken.size)
+        if claim(taken, task):
+            done[seat, task] += 1
+
+
+def test_each_task_is_claimed_by_one_thread(three_cores):
+    for n_tasks in (1, 2, 50_000):
+        taken, done = np.zeros(n_tasks, np.int64), np.zeros((THREADS, n_tasks), np.int64)
+        with thread_count(THREADS):
+            run_parallel(share_out, taken, done)
+        assert (taken == 1).all()
+        assert (done.sum(axis=0) == 1).all()
+
+
+@pytest.mark.parametrize("n_tasks", [1, 5, 16])
+def test_each_thread_looks_at_every_task_and_begins_elsewhere(n_tasks):
+    looks = [[task_at(turn, seat, 3, n_tasks) for turn in range(n_tasks)] for seat in range(3)]
+    assert all(sorted(look) == list(range(n_tasks)) for look in looks)
+    assert [look[0] for look in looks] == [0, n_tasks // 3, 2 * n_tasks // 3]
