@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 from sparserec_np.errors import InputError
@@ -74,6 +75,7 @@ class _Pool:
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
         self._executor = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
+        self._has_started = False
 
     def run(self, kernel: Any, args: tuple[Any, ...]) -> None:
         if self._executor is None:
@@ -88,6 +90,8 @@ class _Pool:
         self._executor.submit(self._run_all, self._executor, kernel, args).result()
 
     def _run_all(self, executor: ThreadPoolExecutor, kernel: Any, args: tuple[Any, ...]) -> None:
+        if not self._has_started:
+            self._start_all(executor)
         others = [
             executor.submit(kernel, seat, self.n_threads, *args)
             for seat in range(1, self.n_threads)
@@ -95,6 +99,22 @@ class _Pool:
         kernel(0, self.n_threads, *args)
         for other in others:
             other.result()
+
+    def _start_all(self, executor: ThreadPoolExecutor) -> None:
+        """Start all threads, from within the first one.
+
+        By itself an executor starts a thread when it knows of no idle one, and from Python 3.12 on
+        it may take a busy one for idle. Threads that meet in a kernel would then wait for ever.
+        """
+        all_started = Barrier(self.n_threads)
+        try:
+            for _ in range(1, self.n_threads):
+                executor.submit(all_started.wait)
+            all_started.wait()
+        except BaseException:  # such as no room for another thread
+            all_started.abort()
+            raise
+        self._has_started = True
 
     def close(self) -> None:
         if self._executor is not None:

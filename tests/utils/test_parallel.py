@@ -1,12 +1,16 @@
-"""How many cores a container grants, by control groups of both versions."""
+"""How many cores a container grants, and the threads that compiled code runs in."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
-import numba
+import numpy as np
 import pytest
+from numba import njit
 
+from sparserec_np.errors import InputError
 from sparserec_np.utils import parallel
 
 
@@ -67,13 +71,96 @@ def test_without_control_groups_nothing_limits(tmp_path: Path) -> None:
     assert parallel.granted_cores(tmp_path, tmp_path / "not there") is None
 
 
-def test_threads_are_those_granted_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = numba.get_num_threads()
-    monkeypatch.setattr(parallel, "granted_cores", lambda: 1)
-    with parallel.thread_count(None):
-        assert numba.get_num_threads() == 1
-    with parallel.thread_count(there):
-        assert numba.get_num_threads() == there
-    monkeypatch.setattr(parallel, "granted_cores", lambda: there + 3)
-    with parallel.thread_count(None):
-        assert numba.get_num_threads() == there
+@njit(nogil=True)
+def note_call(seat, n_seats, calls, counts):
+    """Count the calls of each seat, and note how many seats it was told of."""
+    calls[seat] += 1
+    counts[seat] = n_seats
+
+
+def seats() -> int:
+    """Number of threads that a compiled function runs in; each of them has called it once."""
+    calls, counts = np.zeros(16, np.int64), np.zeros(16, np.int64)
+    parallel.run_parallel(note_call, calls, counts)
+    n = int(counts[0])
+    assert calls.tolist() == [1] * n + [0] * (16 - n)
+    assert counts.tolist() == [n] * n + [0] * (16 - n)
+    return n
+
+
+@pytest.fixture
+def granted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+    """Sets how many cores the control groups grant."""
+    return lambda cores: monkeypatch.setattr(parallel, "granted_cores", lambda: cores)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_each_thread_calls_a_kernel_once(three_cores: None, threads: int) -> None:
+    with parallel.thread_count(threads):
+        for _ in range(20):
+            assert seats() == threads
+
+
+def test_threads_are_those_granted_unless_told(
+    three_cores: None, granted: Callable[[int | None], None]
+) -> None:
+    for cores, threads, expected in (
+        (1, None, 1),
+        (2, None, 2),
+        (None, None, 3),
+        (5, None, 3),  # no more than there are cores
+        (1, 2, 2),
+        (1, 10_000, 3),
+    ):
+        granted(cores)
+        with parallel.thread_count(threads):
+            assert seats() == expected
+    granted(2)
+    assert seats() == 2  # outside of any context
+
+
+def test_the_number_of_threads_is_put_back(
+    three_cores: None, granted: Callable[[int | None], None]
+) -> None:
+    granted(3)
+    with parallel.thread_count(2):
+        with pytest.raises(RuntimeError), parallel.thread_count(1):
+            assert seats() == 1
+            raise RuntimeError
+        assert seats() == 2
+    assert seats() == 3
+
+
+def test_threads_end_with_their_context(three_cores: None) -> None:
+    before = set(threading.enumerate())
+    with parallel.thread_count(3):
+        assert set(threading.enumerate()) == before  # started when they are first needed
+        seats()
+        assert len(set(threading.enumerate()) - before) == 3
+    assert set(threading.enumerate()) == before
+    seats()
+    assert set(threading.enumerate()) == before
+
+
+def test_less_than_one_thread_is_refused() -> None:
+    with pytest.raises(InputError, match="threads must be at least 1, not 0"):  # noqa: SIM117
+        with parallel.thread_count(0):
+            pass
+
+
+@njit(nogil=True)
+def fail(seat, n_seats, failing, calls):
+    """Raise an error in one of the threads."""
+    calls[seat] += 1
+    if seat == failing:
+        raise ValueError("this seat fails")
+
+
+@pytest.mark.parametrize(("threads", "failing"), [(1, 0), (3, 0), (3, 2)])
+def test_an_error_in_a_kernel_is_raised(three_cores: None, threads: int, failing: int) -> None:
+    calls = np.zeros(3, np.int64)
+    with parallel.thread_count(threads):
+        with pytest.raises(ValueError, match="this seat fails"):
+            parallel.run_parallel(fail, failing, calls)
+        assert seats() == threads  # the threads are there for the next kernel
+    assert calls.tolist() == [1] * threads + [0] * (3 - threads)
