@@ -49,8 +49,8 @@ from sparserec_np.utils.csr import blocks_of_rows, indptr_from_counts
 from sparserec_np.utils.parallel import run_parallel
 
 _WIDE_SWEEPS = 3  # the last sweeps, which code rows in their whole width
-_BLOCK_ITEMS = 512  # items whose sums go from worker to worker at once
-_AT_ONCE = 8_000_000  # interactions that are transposed at a time: 32 MB
+BLOCK_ITEMS = 512  # items whose sums go from worker to worker at once
+TRANSPOSED_AT_ONCE = 8_000_000  # interactions that are transposed at a time: 32 MB
 
 _Part: TypeAlias = "tuple[slice, tuple[NDArray[np.int64], NDArray[np.int32]]]"
 
@@ -115,7 +115,7 @@ def _code_items_together(
     """
     n_items = matrix.row_scale.size
     blocks = [
-        (first, min(first + _BLOCK_ITEMS, n_items)) for first in range(0, n_items, _BLOCK_ITEMS)
+        (first, min(first + BLOCK_ITEMS, n_items)) for first in range(0, n_items, BLOCK_ITEMS)
     ]
     last, dim = comm.world_size - 1, gram.inverse.size
     received: dict[int, bytes] = {}
@@ -225,8 +225,8 @@ def factorize(
     """
     degrees = comm.all_reduce(interactions.item_degrees())
     dim_of_item = _draw_seeds(degrees, dim, rng)  # its scratch is gone before the rest is there
-    most = _AT_ONCE if comm.world_size == 1 else max(interactions.nnz, 1)
-    kept = list(_transposed(interactions, most)) if interactions.nnz <= most else None
+    most = TRANSPOSED_AT_ONCE if comm.world_size == 1 else max(interactions.nnz, 1)
+    kept = list(transposed(interactions, most)) if interactions.nnz <= most else None
     user_scale = _inverse_root(interactions.user_degrees())
     item_scale = _inverse_root(degrees)
     users, items = empty_factor(0, 0), empty_factor(interactions.n_items, 0)  # users come first
@@ -238,7 +238,7 @@ def factorize(
         if sweep == 0:
             _seed_users(interactions.indptr, interactions.items, dim_of_item, item_scale, users)
         else:
-            _fill_gram(gram, items)
+            fill_gram(gram, items)
             _code(
                 Matrix(interactions.indptr, interactions.items, user_scale, item_scale),
                 items,
@@ -247,8 +247,8 @@ def factorize(
             )
         del items
         items = empty_factor(interactions.n_items, -(-item_width // narrow))
-        _fill_gram(gram, users, comm)
-        for some, (indptr, of_items) in kept or _transposed(interactions, most):
+        fill_gram(gram, users, comm)
+        for some, (indptr, of_items) in kept or transposed(interactions, most):
             by_item = Matrix(indptr, of_items, item_scale[some], user_scale)
             if comm.world_size == 1:
                 out = Factor(items.dims[some], items.values[some], items.counts[some])
@@ -258,7 +258,7 @@ def factorize(
     return users, items
 
 
-def _fill_gram(gram: Gram, factor: Factor, comm: Communicator = SINGLE_PROCESS) -> None:
+def fill_gram(gram: Gram, factor: Factor, comm: Communicator = SINGLE_PROCESS) -> None:
     """Fill in the Gram matrix of a factor, whose other rows the other workers hold."""
     gram.products[:] = 0.0
     comm.ordered_reduce(gram.products, lambda total: run_parallel(add_gram, factor, total))
@@ -280,7 +280,7 @@ def _draw_seeds(
     return dim_of_item
 
 
-def _transposed(interactions: Interactions, most: int) -> Iterator[_Part]:
+def transposed(interactions: Interactions, most: int) -> Iterator[_Part]:
     """Transpose the interactions; the users of all items take as much memory as these.
 
     Args:

@@ -1,4 +1,4 @@
-"""The sparse NMF against its twin, scikit-learn's NMF, and a limit on memory."""
+"""The sparse NMF against the reference and scikit-learn's NMF, and its limit on memory."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reference import twins
+from reference import interactions, sparse_coding
 from sklearn.decomposition import NMF
 
+from sparserec_np.data import Interactions
 from sparserec_np.training import nmf
 from sparserec_np.training.kernels.sparse_coding import (
     CODING_PASSES,
+    ROWS_PER_TASK,
     Factor,
     Gram,
+    Matrix,
     empty_factor,
     empty_gram,
+    free_tasks,
     half_sweep,
 )
-from sparserec_np.training.nmf import factorise
-from sparserec_np.utils.parallel import thread_count
+from sparserec_np.training.nmf import factorize, fill_gram, transposed
+from sparserec_np.utils.parallel import run_parallel, thread_count
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
@@ -33,11 +37,20 @@ def to_dense(factor: Factor, dim: int) -> np.ndarray:
     return out
 
 
-def normalised(data) -> np.ndarray:
+def normalized(data) -> np.ndarray:
     matrix = np.zeros((data.n_users, data.n_items))
     matrix[data.user_of_entry(), data.items] = 1.0
     degrees = np.outer(data.user_degrees(), data.item_degrees())
     return matrix / np.sqrt(np.maximum(degrees, 1))
+
+
+def inverse_root(degrees: np.ndarray) -> np.ndarray:
+    return (1.0 / np.sqrt(np.maximum(degrees, 1))).astype(np.float32)
+
+
+def by_user(data: Interactions) -> Matrix:
+    scales = inverse_root(data.user_degrees()), inverse_root(data.item_degrees())
+    return Matrix(data.indptr, data.items, *scales)
 
 
 def random_factor(rng: np.random.Generator, n_rows: int, dim: int, width: int) -> Factor:
@@ -51,13 +64,13 @@ def random_factor(rng: np.random.Generator, n_rows: int, dim: int, width: int) -
 
 @pytest.fixture
 def data():
-    return twins.random_interactions(1, n_users=300, n_items=45, mean=8)
+    return interactions.random_interactions(1, n_users=300, n_items=45, mean=8)
 
 
 def gram_of(factor: Factor, dim: int) -> Gram:
     gram = empty_gram(dim)
     gram.products[:], gram.inverse[:] = 7.0, 7.0  # what an earlier sweep left there
-    nmf._fill_gram(gram, factor)
+    fill_gram(gram, factor)
     return gram
 
 
@@ -73,13 +86,14 @@ def test_gram(rng):
 
 
 def test_values_whose_squares_vanish_are_not_kept(data):
-    _, by_item = next(nmf._transposed(data, data.nnz))
+    _, by_item = next(transposed(data, data.nnz))
     factor = empty_factor(data.n_users, 3)
     factor.dims[:], factor.counts[:] = np.arange(3), 3
     factor.values[:] = [0.5, 1e-8, 1e-8]
     one, tiny = np.ones(data.n_items, np.float32), np.full(data.n_users, 1e-30, np.float32)
     coded = empty_factor(data.n_items, 3)
-    half_sweep(*by_item, one, tiny, factor, gram_of(factor, 3), coded)
+    matrix = Matrix(*by_item, one, tiny)
+    half_sweep(0, 1, free_tasks(data.n_items), matrix, factor, gram_of(factor, 3), coded)
     kept = np.arange(3) < coded.counts[:, None]
     assert (coded.values[kept] > 1e-12).all()  # so that no entry of G is zero
     assert (coded.values[~kept] == 0).all()
@@ -88,23 +102,24 @@ def test_values_whose_squares_vanish_are_not_kept(data):
 @pytest.mark.parametrize("most", [1, 60, 10_000])
 def test_transposed(data, most):
     found = []
-    for items, (indptr, users) in nmf._transposed(data, most):
+    for items, (indptr, users) in transposed(data, most):
         assert items.start == len(found)
         assert users.size <= most or items.stop == items.start + 1
         found += [part.tolist() for part in np.split(users, indptr[1:-1])]
-    histories = twins.as_histories(data)
+    histories = interactions.as_histories(data)
     assert found == [
-        [user for user, had in enumerate(histories) if item in had] for item in range(data.n_items)
+        [user for user, history in enumerate(histories) if item in history]
+        for item in range(data.n_items)
     ]
 
 
 def test_the_factors_are_the_same_however_many_items_are_transposed_at_once(data, monkeypatch):
     def factors():
         how = {"user_width": 3, "item_width": 3, "sweeps": 4}
-        return nmf.factorise(data, 8, rng=np.random.default_rng(1), **how)
+        return factorize(data, 8, rng=np.random.default_rng(1), **how)
 
     expected = factors()
-    monkeypatch.setattr(nmf, "_AT_ONCE", 40)
+    monkeypatch.setattr(nmf, "TRANSPOSED_AT_ONCE", 40)
     for one, other in zip(expected, factors(), strict=True):
         for array, again in zip(one, other, strict=True):
             assert array.tobytes() == again.tobytes()
@@ -114,63 +129,70 @@ def test_the_factors_are_the_same_however_many_items_are_transposed_at_once(data
 def test_half_sweep(rng, data, width):
     dim = 16
     factor = random_factor(rng, data.n_items, dim, 4)
-    row_scale = nmf._inverse_root(data.user_degrees())
-    column_scale = nmf._inverse_root(data.item_degrees())
     out = empty_factor(data.n_users, width)
     out.values[:] = 7.0  # what an earlier sweep left there
     gram = gram_of(factor, dim)
-    half_sweep(data.indptr, data.items, row_scale, column_scale, factor, gram, out)
-    codes, matrix, against = to_dense(out, dim), normalised(data), to_dense(factor, dim)
+    half_sweep(0, 1, free_tasks(data.n_users), by_user(data), factor, gram, out)
+    codes, matrix, against = to_dense(out, dim), normalized(data), to_dense(factor, dim)
     for row in range(data.n_users):
         n = out.counts[row]
         assert (np.diff(out.dims[row, :n].astype(int)) > 0).all()
         assert (out.values[row, :n] > 0).all()
         assert (out.values[row, n:] == 0).all()
-        expected = twins.code_row(matrix[row], against, width, CODING_PASSES)
+        expected = sparse_coding.code_row(matrix[row], against, width, CODING_PASSES)
         np.testing.assert_allclose(codes[row], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_half_sweep_gives_the_same_for_any_number_of_threads(rng):
-    """Several tasks, which go to whoever is free."""
-    data = twins.random_interactions(3, n_users=1500, n_items=45, mean=4)
+def test_half_sweep_gives_the_same_for_any_number_of_threads(rng, three_cores):
+    """Several tasks, each done by the thread that is free."""
+    data = interactions.random_interactions(3, n_users=1500, n_items=45, mean=4)
+    assert data.n_users > 5 * ROWS_PER_TASK
     factor = random_factor(rng, data.n_items, 16, 4)
-    scales = nmf._inverse_root(data.user_degrees()), nmf._inverse_root(data.item_degrees())
-    codes = []
+    results = []
     for threads in (1, 2, 3):
         with thread_count(threads):
-            codes.append(empty_factor(data.n_users, 4))
-            gram = gram_of(factor, 16)
-            half_sweep(data.indptr, data.items, *scales, factor, gram, codes[-1])
-    for other in codes[1:]:
-        for one, array in zip(codes[0], other, strict=True):
-            assert one.tobytes() == array.tobytes()
+            codes, gram = empty_factor(data.n_users, 4), gram_of(factor, 16)
+            tasks = free_tasks(data.n_users)
+            run_parallel(half_sweep, tasks, by_user(data), factor, gram, codes)
+        assert (tasks == 1).all()
+        results.append([array.tobytes() for array in (*codes, *gram)])
+    assert results[0] == results[1] == results[2]
 
 
-def test_seed_users(data):
-    degrees = data.item_degrees()
-    dim_of_item = nmf._draw_seeds(degrees, 20, np.random.default_rng(3))
-    scale = nmf._inverse_root(degrees)
-    out = empty_factor(data.n_users, 3)
-    nmf._seed_users(data.indptr, data.items, dim_of_item, scale, out)
-    for row, had in enumerate(twins.as_histories(data)):
-        seeds = [item for item in had if dim_of_item[item] >= 0]
-        best = sorted(seeds, key=lambda item: -scale[item])[:3]
-        n = out.counts[row]
-        assert out.dims[row, :n].tolist() == dim_of_item[best].tolist()
-        assert out.values[row, :n].tolist() == scale[best].tolist()
+def seeded_users(data, dim: int, width: int) -> Factor:
+    """The users' factor that a factorization starts with: after one sweep it is still the same."""
+    rng = np.random.default_rng(3)
+    return factorize(data, dim, user_width=width, item_width=1, sweeps=1, rng=rng)[0]
+
+
+def test_users_start_with_the_rarest_seeds_of_their_history(data):
+    dim, histories = 20, interactions.as_histories(data)
+    users_of = [frozenset(np.flatnonzero([i in h for h in histories])) for i in range(data.n_items)]
+    assert len(set(users_of)) == data.n_items  # so that a dimension's users name its seed
+    with_all = to_dense(seeded_users(data, dim, dim), dim)
+    seeds = [users_of.index(frozenset(np.flatnonzero(column))) for column in with_all.T]
+    assert len(set(seeds)) == dim
+    scale = inverse_root(data.item_degrees())
+    out = seeded_users(data, dim, 3)
+    for user, history in enumerate(histories):
+        dims = [seeds.index(item) for item in history if item in seeds]
+        best = sorted(dims, key=lambda c: -scale[seeds[c]])[:3]
+        n = out.counts[user]
+        assert out.dims[user, :n].tolist() == best
+        assert out.values[user, :n].tolist() == [scale[seeds[c]] for c in best]
 
 
 def test_seeds_are_items_that_somebody_has():
-    degrees = np.array([0, 5, 0, 1, 2], np.int64)
-    dims = nmf._draw_seeds(degrees, 4, np.random.default_rng(0))
-    assert dims[[0, 2]].tolist() == [-1, -1]
-    assert sorted(dims[[1, 3, 4]].tolist()) == [0, 1, 2]
+    data = interactions.as_interactions([[1], [1, 4], [1, 3], [1, 4], [1]], 5)
+    users = to_dense(seeded_users(data, 4, 4), 4)
+    assert sorted((users > 0).sum(axis=0).tolist()) == [0, 1, 2, 5]  # no fourth seed
+    assert (users[:, 3] == 0).all()
 
 
 def test_with_full_width_it_is_as_good_as_scikit_learn():
-    data = twins.random_interactions(2, n_users=80, n_items=50, mean=8)
-    matrix, dim = normalised(data), 8
-    users, items = factorise(
+    data = interactions.random_interactions(2, n_users=80, n_items=50, mean=8)
+    matrix, dim = normalized(data), 8
+    users, items = factorize(
         data, dim, user_width=dim, item_width=dim, sweeps=60, rng=np.random.default_rng(0)
     )
     error = np.linalg.norm(matrix - to_dense(users, dim) @ to_dense(items, dim).T)
@@ -181,8 +203,8 @@ def test_with_full_width_it_is_as_good_as_scikit_learn():
 
 def test_supports_keep_tastes_apart():
     """Two disjoint tastes: no dimension is stored by items of both halves."""
-    data = twins.checkerboard()
-    _, items = factorise(
+    data = interactions.checkerboard()
+    _, items = factorize(
         data, 6, user_width=2, item_width=2, sweeps=8, rng=np.random.default_rng(4)
     )
     assert (items.counts > 0).all()
@@ -191,8 +213,8 @@ def test_supports_keep_tastes_apart():
 
 
 def test_items_that_nobody_has_stay_empty():
-    data = twins.as_interactions([[0, 2], [0, 2], [2]], 4)
-    users, items = factorise(
+    data = interactions.as_interactions([[0, 2], [0, 2], [2]], 4)
+    users, items = factorize(
         data, 30, user_width=2, item_width=2, sweeps=3, rng=np.random.default_rng(0)
     )
     assert items.counts[[1, 3]].tolist() == [0, 0]
@@ -223,11 +245,11 @@ def test_it_holds_no_dense_table():
     n, dim, width = 30_000, 2048, 3
     rng = np.random.default_rng(0)
     items = np.sort(rng.integers(0, n // 2, (n, 2)) + np.array([0, n // 2]), axis=1)
-    data = twins.as_interactions(items.tolist(), n)
+    data = interactions.as_interactions(items.tolist(), n)
 
     def work():
         rng = np.random.default_rng(0)
-        factorise(data, dim, user_width=width, item_width=width, sweeps=2, rng=rng)
+        factorize(data, dim, user_width=width, item_width=width, sweeps=2, rng=rng)
 
     tracemalloc.start()
     work()
