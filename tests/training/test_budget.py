@@ -5,31 +5,37 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import twins
+from reference import interactions
 
 from sparserec_np import SparseRec
 from sparserec_np.errors import InputError
-from sparserec_np.training.budget import MOST_DENSE, WEIGHTS_A_ROW, plan_budget
+from sparserec_np.training.budget import (
+    MOST_DENSE,
+    WEIGHTS_A_ROW,
+    Budget,
+    SizeLimit,
+    plan_budget,
+)
 from sparserec_np.training.config import Config
 
-DATA = twins.random_interactions(15, n_users=150, n_items=400, mean=10)
+DATA = interactions.random_interactions(15, n_users=150, n_items=400, mean=10)
 ROWS = {"history": 400, "embedding": 550}
 USERS = list(ROWS)
 
 
-def plan(config: Config, data=DATA, sparsity=None, max_size=None, labels=None):
-    return plan_budget(data, config, sparsity=sparsity, max_size=max_size, labels=labels)
+def plan(config: Config, sparsity=None, max_size=None) -> Budget:
+    return plan_budget(DATA, config, SizeLimit.parse(sparsity=sparsity, max_size=max_size))
 
 
 @pytest.mark.parametrize("users", USERS)
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 0.98])
 def test_sparsity_is_an_exact_number_of_weights(users, sparsity):
     rows, dim = ROWS[users], 64
-    items, others = plan(Config(users=users, dim=dim), sparsity=sparsity).weights
-    assert items + others == round((1 - sparsity) * rows * dim)
-    assert items / (rows * dim) == pytest.approx((1 - sparsity) * 400 / rows, abs=1e-3)
+    budget = plan(Config(users=users, dim=dim), sparsity=sparsity)
+    assert sum(budget) == round((1 - sparsity) * rows * dim)
+    assert budget.item_nnz / (rows * dim) == pytest.approx((1 - sparsity) * 400 / rows, abs=1e-3)
     model = SparseRec(users=users, dim=dim, sparsity=sparsity, epochs=1, sweeps=1).fit(DATA)
-    assert model.model_.info()["weights"] == items + others
+    assert model.model_.info()["weights"] == sum(budget)
 
 
 @settings(deadline=None, max_examples=12)
@@ -65,7 +71,7 @@ def test_sizes_that_are_too_small(users):
 
 def _fits(users: str, size: int) -> bool:
     try:
-        return sum(plan(Config(users=users), max_size=size).weights) >= ROWS[users]
+        return sum(plan(Config(users=users), max_size=size)) >= ROWS[users]
     except InputError:
         return False
 
@@ -73,8 +79,8 @@ def _fits(users: str, size: int) -> bool:
 def test_impossible_budgets():
     with pytest.raises(InputError, match="give either sparsity or max_size, not both"):
         plan(Config(), sparsity=0.9, max_size="1MB")
-    for sparsity in (1.0, -0.1, float("nan")):
-        with pytest.raises(InputError, match="sparsity must be at least 0 and below 1"):
+    for sparsity in (1.0, -0.1, float("nan"), True, "0.9"):
+        with pytest.raises(InputError, match="sparsity must be a number from 0 to below 1, not"):
             plan(Config(), sparsity=sparsity)
     with pytest.raises(InputError, match=r"sparsity 0.99 of 400 rows x 64 columns leaves 256 wei"):
         plan(Config(dim=64), sparsity=0.99)
@@ -85,16 +91,16 @@ def test_impossible_budgets():
 @pytest.mark.parametrize("users", USERS)
 @pytest.mark.parametrize("dim", [1, 2, 13, 64, 4096])
 def test_without_size_and_sparsity_some_weights_a_row(users, dim):
-    items, others = plan(Config(users=users, dim=dim)).weights
+    budget = plan(Config(users=users, dim=dim))
     mean = max(1, min(WEIGHTS_A_ROW, MOST_DENSE * dim))
-    assert items + others == pytest.approx(mean * ROWS[users], rel=0.1)
-    assert items >= 400
-    assert others >= ROWS[users] - 400
+    assert sum(budget) == pytest.approx(mean * ROWS[users], rel=0.1)
+    assert budget.item_nnz >= 400
+    assert budget.user_nnz >= ROWS[users] - 400
 
 
 def test_a_size_is_enough_for_a_table_of_one_column():
-    assert sum(plan(Config(dim=1), max_size="1MB").weights) == 400
+    assert sum(plan(Config(dim=1), max_size="1MB")) == 400
 
 
 def test_a_size_beyond_what_the_data_can_use():
-    assert sum(plan(Config(dim=64), max_size="1GB").weights) == int(MOST_DENSE * 400 * 64)
+    assert sum(plan(Config(dim=64), max_size="1GB")) == int(MOST_DENSE * 400 * 64)

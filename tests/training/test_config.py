@@ -1,8 +1,7 @@
+"""Hyperparameters: their ranges, kinds and descriptions."""
+
 from __future__ import annotations
 
-import ast
-import inspect
-import itertools
 import json
 import math
 from dataclasses import FrozenInstanceError, fields
@@ -10,8 +9,11 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from sparserec_np.errors import InputError
-from sparserec_np.training import config
-from sparserec_np.training.config import Config
+from sparserec_np.training.config import HYPERPARAMETERS, Config
+
+NUMBERS = sorted(HYPERPARAMETERS.keys() - {"users"})
+WHOLE = [name for name in NUMBERS if HYPERPARAMETERS[name].type == "int"]
+EIGHTHS = [name for name in NUMBERS if HYPERPARAMETERS[name].metadata.get("eighths")]
 
 
 def test_defaults_are_in_range_and_fit_in_json():
@@ -23,9 +25,9 @@ def test_it_cannot_be_changed():
         Config().dim = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", sorted(config._RANGES))
+@pytest.mark.parametrize("name", NUMBERS)
 def test_ranges(name):
-    low, high = config._RANGES[name]
+    low, high = HYPERPARAMETERS[name].metadata["range"]
     assert getattr(Config(**{name: low}), name) == low
     with pytest.raises(InputError, match=f"^{name} must be "):
         Config(**{name: low - 1})
@@ -35,17 +37,38 @@ def test_ranges(name):
             Config(**{name: high + 1})
 
 
-@pytest.mark.parametrize("name", sorted(config._RANGES))
+@pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", ["8", True, math.nan, [8]])
-def test_what_is_no_number(name, value):
+def test_values_that_are_no_numbers(name, value):
     with pytest.raises(InputError, match=f"^{name} must be "):
         Config(**{name: value})
 
 
-@pytest.mark.parametrize("name", sorted(config._WHOLE))
+@pytest.mark.parametrize("name", WHOLE)
 def test_whole_numbers(name):
-    with pytest.raises(InputError, match="must be a whole number"):
+    with pytest.raises(InputError, match=f"^{name} must be a whole number"):
         Config(**{name: 8.5})
+
+
+@pytest.mark.parametrize("name", EIGHTHS)
+def test_multiples_of_an_eighth(name):
+    assert getattr(Config(**{name: 0.625}), name) == 0.625
+    with pytest.raises(InputError, match=f"^{name} must be a multiple of 1/8, not 0.6"):
+        Config(**{name: 0.6})
+
+
+def test_hyperparameters_of_each_kind_are_found():
+    assert {"dim", "seed"} <= set(WHOLE)
+    assert EIGHTHS == ["history_power", "recency"]
+
+
+def test_only_recency_may_be_left_open():
+    for name in NUMBERS:
+        if name == "recency":
+            assert Config(recency=None).recency is None
+        else:
+            with pytest.raises(InputError, match=f"^{name} must be "):
+                Config(**{name: None})
 
 
 def test_unknown_user_model():
@@ -53,16 +76,9 @@ def test_unknown_user_model():
         Config(users="both")  # type: ignore[arg-type]
 
 
-def test_every_number_has_a_range_and_every_field_says_what_it_is():
-    names = {field.name for field in fields(Config)}
-    assert set(config._RANGES) == names - {"users"}
-    (cls,) = ast.parse(inspect.getsource(Config)).body
-    body = cls.body
-    documented = {
-        statement.target.id
-        for statement, after in itertools.pairwise(body)
-        if isinstance(statement, ast.AnnAssign)
-        and isinstance(after, ast.Expr)
-        and isinstance(after.value, ast.Constant)
-    }
-    assert documented == names
+def test_every_number_has_a_range_and_every_field_a_description():
+    assert list(HYPERPARAMETERS) == [field.name for field in fields(Config)]
+    for name, field in HYPERPARAMETERS.items():
+        assert ("range" in field.metadata) == (name != "users")
+        assert field.metadata["doc"].endswith(".")
+        assert f"\n        {name}: " in Config.__doc__

@@ -1,17 +1,17 @@
-"""From factors to starting tables, against plain NumPy."""
+"""From factors to the embeddings that training starts from, against the reference."""
 
 from __future__ import annotations
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import twins
+from reference import embeddings, initialization, randomness
 
-from sparserec_np.training.initialization import empty_rows, starting_rows
+from sparserec_np.training.initialization import starting_rows
 from sparserec_np.training.kernels.sparse_coding import Factor
+from sparserec_np.training.parameters import empty_embeddings
 
 NORM, SQUARE, SEED = 0.3, 0.01, 99
-GOLDEN = 0x9E3779B97F4A7C15
 
 
 @st.composite
@@ -30,10 +30,10 @@ def factors(draw):
 
 def filled(taken: set[int], row: int, dim: int, length: int) -> set[int]:
     """The positions of a row, filled up at random from where the row's bits begin."""
-    bits = SEED + GOLDEN * dim * row
+    bits = SEED + randomness.GOLDEN * dim * row
     while len(taken) < length:
-        bits += GOLDEN
-        d = twins.below(twins.mix(bits & 2**64 - 1), dim)
+        bits += randomness.GOLDEN
+        d = randomness.below(randomness.mix(bits & randomness.WORD), dim)
         while d in taken:
             d = (d + 1) % dim
         taken.add(d)
@@ -45,11 +45,11 @@ def filled(taken: set[int], row: int, dim: int, length: int) -> set[int]:
 def test_starting_rows(case):
     factor, dim, budget = case
     original = factor.values.copy()
-    chosen = twins.starting_entries(original, budget)
-    lengths = twins.level_up(chosen.sum(axis=1), dim, budget)
+    chosen = initialization.starting_entries(original, budget)
+    lengths = initialization.level_up(chosen.sum(axis=1), dim, budget)
     rows = starting_rows(factor, dim, budget, NORM, SQUARE, np.uint64(SEED))
 
-    twins.check_rows(rows, dim, budget)
+    embeddings.check_rows(rows, dim, budget)
     assert np.diff(rows.indptr).tolist() == lengths.tolist()
     assert (rows.squares == np.float32(SQUARE)).all()
     values = np.zeros((len(lengths), dim))
@@ -61,21 +61,21 @@ def test_starting_rows(case):
     mean_square = (values**2).sum() / len(lengths)
     if mean_square > 0:
         values *= NORM / np.sqrt(mean_square)
-    np.testing.assert_allclose(twins.dense(rows, dim), values, rtol=1e-5)
+    np.testing.assert_allclose(embeddings.dense(rows, dim), values, rtol=1e-5)
 
 
-def test_wide_tables(rng):
+def test_wide_embeddings(rng):
     """Positions up to the last dimension that there can be."""
     factor = Factor(
         np.full((3, 1), 4095, np.uint16), np.ones((3, 1), np.float32), np.ones(3, np.int32)
     )
     rows = starting_rows(factor, 4096, 3 * 4096, 1.0, SQUARE, np.uint64(SEED))
-    twins.check_rows(rows, 4096, 3 * 4096)
+    embeddings.check_rows(rows, 4096, 3 * 4096)
     assert np.flatnonzero(rows.values).tolist() == [4095, 8191, 12287]
 
 
-def test_empty_rows():
-    rows = empty_rows(3)
+def test_empty_embeddings():
+    rows = empty_embeddings(3)
     assert rows.indptr.tolist() == [0, 0, 0, 0]
     assert rows.dims.dtype == np.uint16
     assert rows.values.size == rows.squares.size == rows.dims.size == 0

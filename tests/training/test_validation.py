@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from reference import twins
+from reference import embeddings, interactions, ranking
 
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import InputError
 from sparserec_np.training import validation
 from sparserec_np.training.config import Config
-from sparserec_np.training.initialization import empty_rows
 from sparserec_np.training.kernels.arrays import ItemParameters
-from sparserec_np.training.trainer import Parameters
+from sparserec_np.training.parameters import Parameters, empty_embeddings
 from sparserec_np.training.validation import K, Validator
 
 N_USERS, N_ITEMS, DIM, EXPONENT, POWER = 50, 45, 8, 0.5, 0.875
@@ -21,22 +20,22 @@ EMBEDDING = Config(users="embedding")
 
 
 @pytest.fixture
-def tables(rng):
+def parameters(rng):
     return Parameters(
         ItemParameters(
-            twins.random_rows(rng, N_ITEMS, DIM, 4),
+            embeddings.random_rows(rng, N_ITEMS, DIM, 4),
             rng.normal(size=N_ITEMS).astype(np.float32),
             np.ones(N_ITEMS, np.float32),
             rng.uniform(0.5, 1.5, N_ITEMS).astype(np.float32),
         ),
-        twins.random_rows(rng, N_USERS, DIM, 4),
+        embeddings.random_rows(rng, N_USERS, DIM, 4),
         DIM,
     )
 
 
 @pytest.fixture
 def parts():
-    data = twins.random_interactions(6, N_USERS, N_ITEMS, mean=9)
+    data = interactions.random_interactions(6, N_USERS, N_ITEMS, mean=9)
     return hold_out(data, fraction=0.3, seed=1)
 
 
@@ -47,45 +46,46 @@ def ndcg(ranked: list[int], relevant: list[int]) -> float:
 
 
 @pytest.mark.parametrize("history", [True, False])
-def test_ndcg(tables, parts, history):
+def test_ndcg(parameters, parts, history):
     train, held = parts
     if history:
-        tables.users = empty_rows(N_USERS)
-    rows, bias, _, weight = tables.items
-    dense = twins.dense(rows, DIM)
+        parameters.users = empty_embeddings(N_USERS)
+    rows, bias, _, weight = parameters.items
+    dense = embeddings.dense(rows, DIM)
     values = []
-    for user, (had, relevant) in enumerate(
-        zip(twins.as_histories(train), twins.as_histories(held), strict=True)
+    for user, (known, relevant) in enumerate(
+        zip(interactions.as_histories(train), interactions.as_histories(held), strict=True)
     ):
         if not relevant:
             continue
         if history:
-            y = weight[had] @ dense[had]
-            x = len(had) ** -EXPONENT * np.sign(y) * np.abs(y) ** POWER
+            y = weight[known] @ dense[known]
+            x = len(known) ** -EXPONENT * np.sign(y) * np.abs(y) ** POWER
         else:
-            x = twins.dense(tables.users, DIM)[user]
-        values.append(ndcg(twins.top_k(dense @ x + bias, had, K), relevant))
+            x = embeddings.dense(parameters.users, DIM)[user]
+        values.append(ndcg(ranking.top_k(dense @ x + bias, known, K), relevant))
     score = Validator(train, held, HISTORY if history else EMBEDDING)
     assert 0 < len(values) < N_USERS
-    assert score(tables) == pytest.approx(np.mean(values), rel=1e-6)
+    assert score(parameters) == pytest.approx(np.mean(values), rel=1e-6)
 
 
-def test_users_and_items_that_the_training_data_lacks_are_left_out(tables, parts):
+def test_users_and_items_that_the_training_data_lacks_are_left_out(parameters, parts):
     train, held = parts
-    more = twins.as_interactions([*twins.as_histories(held), [0, 1]], N_ITEMS)
-    assert Validator(train, more, EMBEDDING)(tables) == Validator(train, held, EMBEDDING)(tables)
+    more = interactions.as_interactions([*interactions.as_histories(held), [0, 1]], N_ITEMS)
+    score = Validator(train, held, EMBEDDING)(parameters)
+    assert Validator(train, more, EMBEDDING)(parameters) == score
 
 
 def test_nothing_to_validate_on(parts):
     train, _ = parts
-    nobody = twins.as_interactions([[] for _ in range(N_USERS)], N_ITEMS)
+    nobody = interactions.as_interactions([[] for _ in range(N_USERS)], N_ITEMS)
     with pytest.raises(InputError, match="nothing to validate on"):
         Validator(train, nobody, EMBEDDING)
 
 
-def test_of_many_users_the_seed_draws_some(tables, parts, monkeypatch):
+def test_of_many_users_the_seed_draws_some(parameters, parts, monkeypatch):
     monkeypatch.setattr(validation, "MAX_USERS", 10)
     first, again, other = (
         Validator(*parts, Config(users="embedding", seed=seed)) for seed in (0, 0, 1)
     )
-    assert first(tables) == again(tables) != other(tables)
+    assert first(parameters) == again(parameters) != other(parameters)
