@@ -19,7 +19,7 @@ from sparserec_np.data import Interactions
 
 Fingerprint = dict[str, Any]
 
-_WORDS = {
+WORDS = {
     "version": "version of sparserec-np",
     "item_nnz": "item weights",
     "user_nnz": "user weights",
@@ -30,7 +30,7 @@ _WORDS = {
 }
 for _part, _name in (("train", "training data"), ("valid", "validation data")):
     for _fact in ("users", "items", "interactions", "checksum"):
-        _WORDS[f"{_part}_{_fact}"] = f"{_fact} of the {_name}"
+        WORDS[f"{_part}_{_fact}"] = f"{_fact} of the {_name}"
 
 
 def fingerprint(
@@ -59,7 +59,7 @@ def fingerprint(
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """Name the differences of two fingerprints in words; nothing where they are the same."""
     return ", ".join(
-        f"{_WORDS.get(name, name)} was {there.get(name)} and is {here.get(name)}"
+        f"{WORDS.get(name, name)} was {there.get(name)} and is {here.get(name)}"
         for name in {**here, **there}
         if there.get(name) != here.get(name)
     )

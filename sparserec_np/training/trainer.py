@@ -239,7 +239,7 @@ class Trainer:
 
     def _pass(self, order: NDArray[np.int64], step: Step, sums: _Accumulators) -> tuple[float, int]:
         """Visit all interactions once; return the summed loss and the triples."""
-        batches, w = cut_batches(order, self._user_degrees), self._room()
+        batches, w = cut_batches(order, self._user_degrees), self.make_room()
         loss, triples = 0.0, 0
         for first in range(0, len(batches.turns), _SLICE):
             last = min(first + _SLICE, len(batches.turns))
@@ -289,7 +289,7 @@ class Trainer:
             return 0.0
         return self.config.exploration * 0.5 * (1.0 + math.cos(math.pi * progress / end))
 
-    def _room(self) -> Workspace:
+    def make_room(self) -> Workspace:
         """Return scratch memory that is enough for the parameters as they are."""
         rows, config = self.parameters.items.rows, self.config
         longest = int(np.diff(rows.indptr).max())
