@@ -1,7 +1,8 @@
-"""Checkpoints: resumed anywhere, a fit ends in the same bytes; what does not fit is refused."""
+"""Checkpoints: resumed anywhere, a fit ends in the same bytes; those of other fits are refused."""
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
@@ -10,13 +11,13 @@ import pytest
 from sparserec_np import SparseRec
 from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.errors import InputError
-from sparserec_np.training.checkpoint import KEPT, Every, check_folder, clear, parse_every
+from sparserec_np.training.checkpoint import KEPT, Checkpointing, clear
 
 SMALL = {"dim": 16, "sparsity": 0.7, "exploration": 0.3}
 
 
 def make_interactions(seed: int = 0, n_users: int = 90, n_items: int = 60) -> Interactions:
-    """Users of three tastes, each with some items of its own third."""
+    """Users of three tastes, each with some items of one third."""
     rng = np.random.default_rng(seed)
     users = np.repeat(np.arange(n_users), 8)
     items = (rng.integers(0, n_items // 3, users.size) + users % 3 * (n_items // 3)).tolist()
@@ -26,17 +27,11 @@ def make_interactions(seed: int = 0, n_users: int = 90, n_items: int = 60) -> In
 def stop_after(epochs: int, stage: str = "train"):
     """A callback that interrupts as Ctrl-C does, before the epoch's state is handed on."""
 
-    def on_epoch(record):
-        if (record.stage, record.epoch) == (stage, epochs):
+    def on_epoch(metrics):
+        if (metrics.stage, metrics.epoch) == (stage, epochs):
             raise KeyboardInterrupt
 
     return on_epoch
-
-
-def file_of(estimator: SparseRec, tmp_path) -> bytes:
-    path = tmp_path / "model.srec"
-    estimator.save(path)
-    return path.read_bytes()
 
 
 @pytest.mark.parametrize("users", ["history", "embedding"])
@@ -50,7 +45,7 @@ def test_a_resumed_fit_ends_in_the_same_bytes(users, stage, epoch, tmp_path):
             data, checkpoint=tmp_path / "at", on_epoch=stop_after(epoch, stage)
         )
     resumed = SparseRec(users=users, **SMALL).fit(data, checkpoint=tmp_path / "at", resume=True)
-    assert file_of(resumed, tmp_path) == file_of(whole, tmp_path)
+    assert resumed.to_bytes() == whole.to_bytes()
     assert [(r.stage, r.epoch, r.loss, r.ndcg, r.moved) for r in resumed.epoch_metrics_] == [
         (r.stage, r.epoch, r.loss, r.ndcg, r.moved) for r in whole.epoch_metrics_
     ]
@@ -69,21 +64,21 @@ def test_a_fit_with_validation_data_resumes_past_its_best_epoch(tmp_path):
     resumed = SparseRec(**SMALL, epochs=12, learning_rate=0.5).fit(
         data, valid=held, checkpoint=tmp_path / "at", resume=True
     )
-    assert file_of(resumed, tmp_path) == file_of(whole, tmp_path)
+    assert resumed.to_bytes() == whole.to_bytes()
 
 
 def test_a_finished_fit_can_be_resumed(tmp_path):
     data = make_interactions()
     whole = SparseRec(**SMALL, epochs=3).fit(data, checkpoint=tmp_path / "at")
     again = SparseRec(**SMALL, epochs=3).fit(data, checkpoint=tmp_path / "at", resume=True)
-    assert file_of(again, tmp_path) == file_of(whole, tmp_path)
+    assert again.to_bytes() == whole.to_bytes()
 
 
 def test_resuming_from_nothing_starts_from_the_beginning(tmp_path):
     data = make_interactions()
     plain = SparseRec(**SMALL, epochs=2).fit(data)
     fresh = SparseRec(**SMALL, epochs=2).fit(data, checkpoint=tmp_path / "at", resume=True)
-    assert file_of(fresh, tmp_path) == file_of(plain, tmp_path)
+    assert fresh.to_bytes() == plain.to_bytes()
 
 
 @pytest.fixture
@@ -123,6 +118,18 @@ def test_other_data_is_refused_even_if_it_has_the_same_size(stopped):
         )
 
 
+def test_a_name_that_this_version_does_not_know_is_shown_as_it_is(stopped):
+    for path in stopped.iterdir():
+        with np.load(path) as stored:
+            arrays = dict(stored)
+        meta = json.loads(arrays["meta"].tobytes())
+        meta["fingerprint"]["old_setting"] = 7
+        arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        np.savez(path, **arrays)
+    with pytest.raises(InputError, match="another fit: old_setting was 7 and is None"):
+        SparseRec(**SMALL, epochs=4).fit(make_interactions(), checkpoint=stopped, resume=True)
+
+
 def test_an_earlier_fit_is_not_overwritten(stopped):
     with pytest.raises(InputError, match="holds checkpoints of an earlier fit"):
         SparseRec(**SMALL, epochs=4).fit(make_interactions(), checkpoint=stopped)
@@ -138,7 +145,7 @@ def test_the_last_two_are_kept_and_nothing_else(stopped):
     assert list(stopped.iterdir()) == []
 
 
-def test_a_damaged_checkpoint_is_passed_over(stopped, tmp_path, caplog):
+def test_a_damaged_checkpoint_is_passed_over(stopped, caplog):
     last = stopped / "checkpoint-000002.npz"
     damaged = bytearray(last.read_bytes())
     damaged[len(damaged) // 2] ^= 1
@@ -149,7 +156,7 @@ def test_a_damaged_checkpoint_is_passed_over(stopped, tmp_path, caplog):
         )
     assert "checkpoint-000002.npz: damaged, so it is passed over" in caplog.text
     whole = SparseRec(**SMALL, epochs=4).fit(make_interactions())
-    assert file_of(resumed, tmp_path) == file_of(whole, tmp_path)
+    assert resumed.to_bytes() == whole.to_bytes()
 
 
 def test_only_damaged_checkpoints_are_an_error(stopped):
@@ -162,7 +169,7 @@ def test_only_damaged_checkpoints_are_an_error(stopped):
 def test_what_a_killed_fit_left_half_written_is_removed(stopped):
     left_over = stopped / ".checkpoint-000003.npz.00ff00ff00ff"
     left_over.write_bytes(b"half")
-    check_folder(stopped, resume=True)
+    Checkpointing.parse(stopped, resume=True)
     assert not left_over.exists()
 
 
@@ -176,8 +183,8 @@ def test_checkpoints_hold_no_pickles_and_only_finite_numbers(stopped):
 def test_a_fit_goes_on_when_a_checkpoint_cannot_be_written(tmp_path, caplog):
     folder = tmp_path / "at"
 
-    def remove_folder(record):
-        if record.epoch == 1:
+    def remove_folder(metrics):
+        if metrics.epoch == 1:
             clear(folder)
             folder.rmdir()
 
@@ -188,7 +195,7 @@ def test_a_fit_goes_on_when_a_checkpoint_cannot_be_written(tmp_path, caplog):
 def test_they_are_written_as_often_as_asked(tmp_path):
     seen = []
 
-    def look(record):
+    def look(metrics):
         seen.append([path.name[-5] for path in sorted((tmp_path / "at").iterdir())])
 
     SparseRec(**SMALL, epochs=5).fit(
@@ -209,25 +216,26 @@ def test_by_the_clock_an_interrupt_still_writes_the_last_epoch(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, every",
+    "every, epochs, seconds",
     [
-        (2, Every(epochs=2)),
-        ("10", Every(epochs=10)),
-        ("30s", Every(seconds=30)),
-        ("5min", Every(seconds=300)),
-        ("1.5 h", Every(seconds=5400)),
+        (2, 2, None),
+        ("10", 10, None),
+        ("30s", None, 30),
+        ("5min", None, 300),
+        ("1.5 h", None, 5400),
     ],
 )
-def test_how_often_can_be_epochs_or_a_time(text, every):
-    assert parse_every(text) == every
+def test_how_often_can_be_epochs_or_a_time(every, epochs, seconds, tmp_path):
+    options = Checkpointing.parse(tmp_path, every=every)
+    assert (options.every_epochs, options.every_seconds) == (epochs, seconds)
 
 
 @pytest.mark.parametrize("text", ["", "0", "1.5", "-1", "5 epochs", "1d"])
-def test_other_ways_to_say_how_often_are_refused(text):
+def test_other_ways_to_say_how_often_are_refused(text, tmp_path):
     with pytest.raises(InputError, match="give a number of epochs, like 2, or a time"):
-        parse_every(text)
+        Checkpointing.parse(tmp_path, every=text)
 
 
 def test_resume_needs_a_folder():
-    with pytest.raises(InputError, match="give checkpoint as well"):
+    with pytest.raises(InputError, match="resume needs the folder of the checkpoints"):
         SparseRec(**SMALL).fit(make_interactions(), resume=True)
