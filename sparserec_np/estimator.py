@@ -49,7 +49,7 @@ class SparseRec:
     on everything; the others follow from the data.
 
     Args:
-    {arguments}
+        {arguments}
 
     Attributes:
         model_: The fitted model, :class:`sparserec_np.Model`, read back from the bytes of the file.
@@ -317,7 +317,7 @@ def _signature() -> inspect.Signature:
 _TYPES = {"sparsity": "float", "max_size": "int | str", "threads": "int"}
 SparseRec.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
 SparseRec.__doc__ = str(SparseRec.__doc__).format(
-    arguments="\n".join(_DOCS[name] for name in _ARGUMENTS)
+    arguments="\n".join(_DOCS[name] for name in _ARGUMENTS).lstrip()
 )
 
 

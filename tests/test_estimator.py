@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
+import json
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,24 @@ import pytest
 import scipy.sparse
 from reference import interactions
 from sklearn.base import clone
+from support.command_line import run_json
 
 import sparserec_np
 from sparserec_np import SparseRec
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import InputError, UnknownIdError
-from sparserec_np.training.config import Config
+from sparserec_np.training.config import HYPERPARAMETERS
 
 FAST = {"dim": 16, "epochs": 2, "sweeps": 1}
+OWN = ["sparsity", "max_size", "threads"]  # arguments that are no hyperparameters
+OTHERS = {
+    "users": "embedding", "dim": 8, "epochs": 3, "patience": 2, "learning_rate": 0.05, "reg": 0.02,
+    "reg_exponent": 0.5, "candidates": 3, "choice_bias": 0.5, "pool": 64, "history_exponent": 0.25,
+    "history_power": 0.5, "recency": 0.25, "degree_exponent": 0.35, "initial_norm": 0.5,
+    "initial_square": 0.1, "sweeps": 2, "exploration": 0.25, "exploration_end": 0.5,
+    "buffer_bytes": 1 << 14, "buffer_rows": 7, "value_bits": 5, "seed": 3,
+}  # fmt: skip
+"""A value of each hyperparameter that no default and no rule gives."""
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +63,40 @@ def test_parameters_can_be_read_set_and_cloned():
         model.set_params(dims=3)
 
 
-def test_arguments_are_hyperparameters_under_their_own_names():
-    names = set(inspect.signature(SparseRec).parameters)
-    own = {"sparsity", "max_size", "threads"}
-    assert names - own <= {field.name for field in fields(Config)}
-    for name in names:
-        assert f"{name}:" in SparseRec.__doc__
+def test_arguments_are_all_hyperparameters_and_a_few_more():
+    parameters = inspect.signature(SparseRec).parameters
+    assert set(parameters) == {*HYPERPARAMETERS, *OWN}
+    assert {one.kind for one in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    defaults = {name: one.default for name, one in parameters.items()}
+    assert SparseRec().get_params() == defaults
+    assert {name for name, value in defaults.items() if value is not None} == {"users", "seed"}
+    for name in (*HYPERPARAMETERS, *OWN):
+        assert inspect.cleandoc(SparseRec.__doc__).count(f"\n    {name}: ") == 1
+
+
+def test_every_hyperparameter_can_be_set(pairs):
+    assert OTHERS.keys() == HYPERPARAMETERS.keys()
+    for name, value in OTHERS.items():
+        fitted = SparseRec(**{"dim": 4, "epochs": 1, "sweeps": 1, name: value}).fit(pairs)
+        config = fitted.model_.info()["config"]
+        assert config[name] == value
+        assert fitted.get_params()[name] == value
+    defaults = SparseRec(epochs=1).fit(pairs).model_.info()["config"]
+    assert not [name for name, value in OTHERS.items() if defaults[name] == value]
+
+
+def test_a_clone_has_all_arguments():
+    model = SparseRec(**OTHERS, sparsity=0.5, max_size=9000, threads=1)
+    assert clone(model).get_params() == model.get_params() == {
+        **OTHERS, "sparsity": 0.5, "max_size": 9000, "threads": 1
+    }  # fmt: skip
+
+
+def test_unknown_arguments_are_refused_as_by_any_function():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dims'"):
+        SparseRec(dims=3)
+    with pytest.raises(TypeError, match="positional argument"):
+        SparseRec("history")
 
 
 def test_a_clone_of_a_fitted_estimator_is_not_fitted(fitted):
@@ -78,6 +116,7 @@ def test_repr_shows_what_is_not_the_default():
         lambda model, path: model.recommend(history=[1]),
         lambda model, path: model.similar_items(1),
         lambda model, path: model.save(path),
+        lambda model, path: model.to_bytes(),
     ],
 )
 def test_use_before_fit(tmp_path, use):
@@ -96,10 +135,10 @@ def test_arguments_are_checked_before_the_data():
 
 def test_recommendations_are_of_the_right_taste(fitted, pairs):
     for user in (f"u{n}" for n in range(80)):
-        had = {item for name, item in zip(*pairs, strict=True) if name == user}
+        history = {item for name, item in zip(*pairs, strict=True) if name == user}
         ids, scores = fitted.recommend(user, k=5)
         assert len(ids) == 5
-        assert not had & set(ids)
+        assert not history & set(ids)
         assert scores.dtype == np.float32
         assert (np.diff(scores) <= 0).all()
         assert sum(item % 2 == int(user[1:]) % 2 for item in ids) >= 4
@@ -124,7 +163,7 @@ def test_candidates(fitted):
     assert fitted.recommend("u0", k=3, candidates=[*some[::-1], 10**6])[0] == some[:3]
 
 
-def test_whom_to_recommend_to(fitted):
+def test_recommending_to_users_and_histories(fitted):
     with pytest.raises(UnknownIdError, match=r"user 'nobody' is not in the training data"):
         fitted.recommend("nobody")
     with pytest.raises(InputError, match="either user or history, not both"):
@@ -145,16 +184,16 @@ def test_the_saved_file_recommends_the_same(fitted, tmp_path):
     model = sparserec_np.load(path)
     assert model.info()["bytes"] == path.stat().st_size
     data = fitted.interactions_
-    had = data.item_ids.take(data.items[: data.indptr[1]])
+    history = data.item_ids.take(data.items[: data.indptr[1]])
     user = data.user_ids.take([0])[0]
-    whom = {"history": had} if fitted.users == "history" else {"user": user}
-    ids, scores = model.recommend(**whom, exclude=had)
+    target = {"history": history} if fitted.users == "history" else {"user": user}
+    ids, scores = model.recommend(**target, exclude=history)
     expected, expected_scores = fitted.recommend(user)
     assert ids == expected
     assert scores.tolist() == expected_scores.tolist()
 
 
-def test_kinds_of_data_give_the_same_file(tmp_path, pairs):
+def test_kinds_of_data_give_the_same_file(pairs):
     users, items = [int(name[1:]) for name in pairs[0]], pairs[1]
     columns = {"user": users, "item": items}
     matrix = scipy.sparse.csr_matrix((np.ones(len(users)), (users, [i - 100 for i in items])))
@@ -165,11 +204,61 @@ def test_kinds_of_data_give_the_same_file(tmp_path, pairs):
         "polars": pl.DataFrame(columns),
         "arrow": pa.table(columns),
     }
-    for name, data in kinds.items():
-        SparseRec(**FAST).fit(data).save(tmp_path / name)
-    assert len({(tmp_path / name).read_bytes() for name in kinds}) == 1
+    assert len({SparseRec(**FAST).fit(data).to_bytes() for data in kinds.values()}) == 1
     ids, _ = SparseRec(**FAST).fit(matrix).recommend(0, k=30)
     assert set(ids) <= set(range(30))
+
+
+@pytest.mark.parametrize("users", ["history", "embedding"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({}, id="all chosen"),
+        pytest.param({"dim": 16, "epochs": 2, "candidates": 3, "reg": 0.1, "seed": 5}, id="some"),
+        pytest.param({"epochs": 1, "max_size": "4KB"}, id="a size"),
+        pytest.param({**OTHERS, "sparsity": 0.5}, id="all given"),
+    ],
+)
+def test_the_command_line_writes_the_same_file(tmp_path, pairs, users, given, log_as_it_was):
+    given = {**given, "users": users}
+    data, config, out = (tmp_path / name for name in ("data.csv", "config.json", "model.srec"))
+    pd.DataFrame({"user": pairs[0], "item": pairs[1]}).to_csv(data, index=False)
+    expected = SparseRec(**given).fit(pairs)
+    config.write_text(json.dumps(given))
+    run_json("fit", data, "-o", out, "--config", config, "-q")
+    assert out.read_bytes() == expected.to_bytes()
+    options = [
+        (f"--{name.replace('_', '-')}", value)
+        for name, value in given.items()
+        if name in OWN or "option" in HYPERPARAMETERS[name].metadata
+    ]
+    if len(options) == len(given):
+        run_json("fit", data, "-o", out, *(part for one in options for part in one), "-q")
+        assert out.read_bytes() == expected.to_bytes()
+
+
+def test_the_command_line_does_the_same_with_labels_and_validation(tmp_path, log_as_it_was):
+    data = interactions.random_interactions(16, n_users=150, n_items=60, mean=12)
+    parts = dict(zip(("train", "valid"), hold_out(data, fraction=0.2, seed=0), strict=True))
+    for name, part in parts.items():
+        frame = pd.DataFrame({"user": part.user_of_entry(), "item": part.items})
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    titles, out = tmp_path / "titles.csv", tmp_path / "model.srec"
+    titles.write_text("id,title\n3,Three\n5,Five\n")
+    expected = SparseRec(dim=16).fit(
+        str(tmp_path / "train.csv"), valid=str(tmp_path / "valid.csv"),
+        labels={3: "Three", 5: "Five"},
+    )  # fmt: skip
+    run_json(
+        "fit", tmp_path / "train.csv", "-o", out, "--valid", tmp_path / "valid.csv", "--dim", 16,
+        "--labels", f"{titles}:id,title", "-q",
+    )  # fmt: skip
+    assert out.read_bytes() == expected.to_bytes()
+
+
+def test_the_bytes_of_the_file_are_those_that_are_saved(fitted, tmp_path):
+    fitted.save(tmp_path / "model.srec")
+    assert (tmp_path / "model.srec").read_bytes() == fitted.to_bytes()
 
 
 def test_labels_go_into_the_file(pairs):
@@ -182,7 +271,7 @@ def test_with_a_number_of_epochs_nothing_is_held_out(pairs):
     calls = []
     model = SparseRec(**FAST).fit(pairs, on_epoch=calls.append)
     assert calls == model.epoch_metrics_
-    assert [(record.stage, record.epoch, record.ndcg) for record in calls] == [
+    assert [(one.stage, one.epoch, one.ndcg) for one in calls] == [
         ("train", 1, None),
         ("train", 2, None),
     ]
@@ -193,9 +282,9 @@ def test_with_validation_data_the_best_epoch_is_kept():
     data = interactions.random_interactions(16, n_users=150, n_items=60, mean=12)
     train, valid = hold_out(data, fraction=0.2, seed=0)
     model = SparseRec(dim=16, sweeps=1).fit(train, valid=valid)
-    quality = {record.epoch: record.ndcg for record in model.epoch_metrics_}
+    quality = {one.epoch: one.ndcg for one in model.epoch_metrics_}
     assert model.best_ndcg_ == max(quality.values()) == quality[model.best_epoch_]
-    assert {record.stage for record in model.epoch_metrics_} == {"train"}
+    assert {one.stage for one in model.epoch_metrics_} == {"train"}
     assert model.interactions_ is train
     facts = model.model_.info()["facts"]
     assert facts["epochs"] == model.best_epoch_
@@ -205,11 +294,11 @@ def test_with_validation_data_the_best_epoch_is_kept():
 def test_without_both_it_holds_out_a_part_and_learns_from_everything():
     data = interactions.random_interactions(16, n_users=150, n_items=60, mean=12)
     model = SparseRec(dim=16, sweeps=1).fit(data)
-    chosen = [record for record in model.epoch_metrics_ if record.stage == "choose"]
-    final = [record for record in model.epoch_metrics_ if record.stage == "train"]
-    assert model.best_ndcg_ == max(record.ndcg for record in chosen)
-    assert [record.epoch for record in final] == list(range(1, model.best_epoch_ + 1))
-    assert all(record.ndcg is None for record in final)
+    chosen = [one for one in model.epoch_metrics_ if one.stage == "choose"]
+    final = [one for one in model.epoch_metrics_ if one.stage == "train"]
+    assert model.best_ndcg_ == max(one.ndcg for one in chosen)
+    assert [one.epoch for one in final] == list(range(1, model.best_epoch_ + 1))
+    assert all(one.ndcg is None for one in final)
     assert model.interactions_ is data
 
 
