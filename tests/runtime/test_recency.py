@@ -170,16 +170,16 @@ def test_a_given_one_needs_times_to_choose_epochs_by(frame: pd.DataFrame) -> Non
 
 def test_same_bytes_for_any_order_and_threads(frame: pd.DataFrame, fitted: SparseRec) -> None:
     again = SparseRec(**SMALL, threads=1).fit(frame.sort_values("item"))
-    assert again._bytes == fitted._bytes
+    assert again.to_bytes() == fitted.to_bytes()
     later = SparseRec(**SMALL).fit(frame.assign(timestamp=frame["timestamp"][::-1].to_numpy()))
-    assert later._bytes != fitted._bytes
+    assert later.to_bytes() != fitted.to_bytes()
 
 
 @pytest.mark.parametrize("max_size", ["5KB", "7KB"])
 def test_the_file_is_as_large_as_asked(frame: pd.DataFrame, max_size: str) -> None:
     estimator = SparseRec(dim=256, max_size=max_size).fit(frame)
     size = int(max_size[0]) * 1000
-    assert estimator.recency_ > 0 and 0.95 * size <= len(estimator._bytes) <= size
+    assert estimator.recency_ > 0 and 0.95 * size <= len(estimator.to_bytes()) <= size
 
 
 @pytest.mark.parametrize("stage, epoch", [("choose", 2), ("train", 1)])
@@ -196,7 +196,7 @@ def test_a_resumed_fit_ends_in_the_same_bytes(
         other = frame.assign(timestamp=frame["timestamp"][::-1].to_numpy())
         SparseRec(**SMALL).fit(other, checkpoint=tmp_path, resume=True)
     resumed = SparseRec(**SMALL).fit(frame, checkpoint=tmp_path, resume=True)
-    assert resumed._bytes == fitted._bytes
+    assert resumed.to_bytes() == fitted.to_bytes()
     assert (resumed.recency_, resumed.best_ndcg_) == (fitted.recency_, fitted.best_ndcg_)
 
 
@@ -225,12 +225,16 @@ def test_the_validator_chooses_the_best_of_all(frame: pd.DataFrame, fitted: Spar
 
 def tables_of(estimator: SparseRec, data: Interactions):
     """Tables of a short training."""
+    from sparserec_np.training.budget import Budget
     from sparserec_np.training.defaults import config_for
-    from sparserec_np.training.trainer import start, train
+    from sparserec_np.training.initialization import initialize
+    from sparserec_np.training.state import TrainingState
+    from sparserec_np.training.trainer import Trainer, train
 
     config = config_for(data, {"dim": 16, "epochs": estimator.epochs})
-    begin = start(data, config, 16, (8 * data.n_items, 0))
-    return train(begin, data, config, epochs=estimator.epochs)[0]
+    parameters = initialize(data, config, Budget(8 * data.n_items, 0))
+    trainer = Trainer(parameters, data, config)
+    return train(trainer, TrainingState(parameters), epochs=estimator.epochs).parameters
 
 
 def test_a_part_of_the_users_keeps_its_times(frame: pd.DataFrame) -> None:
@@ -283,7 +287,7 @@ def test_files_are_held_out_alike_from_python_and_the_command_line(
         "fit", files / "all.csv", "-o", files / "by.srec", "--dim", 16, "--sparsity", 0.5, *named
     )
     estimator = SparseRec(**SMALL, **options).fit(files / "all.csv")
-    assert (files / "by.srec").read_bytes() == estimator._bytes
+    assert (files / "by.srec").read_bytes() == estimator.to_bytes()
 
 
 def test_batches_go_by_the_order(files: Path, fitted: SparseRec) -> None:

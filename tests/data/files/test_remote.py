@@ -135,7 +135,7 @@ def test_the_command_fits_from_a_url(tmp_path):
     for name in (str(path), f"{tmp_path.as_uri()}/*.parquet"):
         assert run(["fit", name, "-o", str(tmp_path / "m.srec"), "--epochs", "2", "-q"]) == 0
         outputs.append((tmp_path / "m.srec").read_bytes())
-    assert outputs[0] == outputs[1] == SparseRec(epochs=2).fit(path.as_uri())._bytes
+    assert outputs[0] == outputs[1] == SparseRec(epochs=2).fit(path.as_uri()).to_bytes()
 
 
 def test_the_command_serves_everybody_into_a_store(memory, tmp_path, capsys):
