@@ -1,4 +1,4 @@
-"""Several peers do what one alone does: the parts of a training, over real connections."""
+"""Several workers compute what one computes: the parts of a training, over real connections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reference import twins
+from reference import embeddings, interactions
 
 from sparserec_np import InputError
 from sparserec_np.data import drop_rare, read
@@ -17,26 +17,28 @@ from sparserec_np.data.splitting import hold_out
 from sparserec_np.distributed.communicator import ConnectionLostError, Listener, TcpCommunicator
 from sparserec_np.distributed.sharding import cuts, part_of, read_together
 from sparserec_np.training import nmf
-from sparserec_np.training.initialization import starting_rows
-from sparserec_np.training.kernels import sparse_coding
+from sparserec_np.training.budget import Budget
+from sparserec_np.training.config import Config
+from sparserec_np.training.initialization import initialize, starting_rows
 from sparserec_np.training.kernels.arrays import Embeddings, GradientAccumulator
 from sparserec_np.training.kernels.selection import threshold
 from sparserec_np.training.kernels.sparse_coding import Factor
 from sparserec_np.training.prune_and_grow import explore
+from sparserec_np.training.trainer import Trainer
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 
 
 def together(size: int, work: Callable[[Communicator], Any]) -> list[Any]:
-    """Let peers in threads of their own do something at once; what they return, by rank."""
+    """Run a function in several workers, threads of this process; return the results by rank."""
     listeners = [Listener("127.0.0.1") for _ in range(size)]
     addresses = [listener.address for listener in listeners]
 
     def run(rank: int) -> Any:
-        mesh = TcpCommunicator(rank, listeners[rank], addresses, b"secret")
+        comm = TcpCommunicator(rank, listeners[rank], addresses, b"secret")
         try:
-            return work(mesh)
+            return work(comm)
         finally:
-            mesh.close()
+            comm.close()
 
     with ThreadPoolExecutor(size) as pool:
         return [future.result() for future in [pool.submit(run, rank) for rank in range(size)]]
@@ -56,19 +58,19 @@ def check_same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
 
 @pytest.fixture(scope="module")
 def data():
-    return twins.random_interactions(7, n_users=60, n_items=40, mean=6)
+    return interactions.random_interactions(7, n_users=60, n_items=40, mean=6)
 
 
 @pytest.mark.parametrize("length", [0, 3, 200_000])
-def test_parcels_of_any_length_arrive(length):
+def test_messages_of_any_length_arrive(length):
     def work(comm: Communicator) -> dict[int, bytes]:
-        # To the one behind and to itself; the first gets nothing from the second.
+        # To the next worker and to itself; no worker sends to the one before it.
         return comm.all_to_all(
             {r: bytes([comm.rank]) * length for r in (comm.rank, (comm.rank + 1) % comm.world_size)}
         )
 
-    for rank, came in enumerate(together(3, work)):
-        assert {r: bytes(data) for r, data in came.items()} == {
+    for rank, received in enumerate(together(3, work)):
+        assert {r: bytes(data) for r, data in received.items()} == {
             r: bytes([r]) * length for r in (rank, (rank - 1) % 3)
         }
 
@@ -90,7 +92,7 @@ def test_sums_and_gathering():
         assert shapes == [(0, 2), (1, 2), (2, 2)]
 
 
-def test_a_relay_adds_in_the_order_of_the_ranks():
+def test_an_ordered_reduce_adds_by_rank():
     values = np.float32([1e8, 1.0, -1e8])  # another order gives another sum
 
     def work(comm: Communicator) -> float:
@@ -103,19 +105,19 @@ def test_a_relay_adds_in_the_order_of_the_ranks():
     assert together(3, work) == [in_order] * 3
 
 
-def test_who_loses_a_peer_is_told():
+def test_all_others_end_when_a_worker_is_gone():
     def work(comm: Communicator) -> str:
         if comm.rank == 1:
             return "gone"
-        with pytest.raises(ConnectionLostError, match="a peer of 3 is gone"):
+        with pytest.raises(ConnectionLostError, match="one of 3 workers is gone"):
             while True:
                 comm.all_to_all({})
-        return "told"
+        return "ended"
 
-    assert together(3, work) == ["told", "gone", "told"]
+    assert together(3, work) == ["ended", "gone", "ended"]
 
 
-def test_strangers_are_not_let_in():
+def test_a_connection_without_the_secret_is_refused():
     listeners = [Listener("127.0.0.1") for _ in range(2)]
     addresses = [listener.address for listener in listeners]
     with ThreadPoolExecutor(3) as pool:
@@ -125,14 +127,14 @@ def test_strangers_are_not_let_in():
         pair = first.result(), second.result()
         with pytest.raises(ConnectionLostError):
             stranger.result().all_to_all({0: b"x"})
-        replies = [pool.submit(mesh.all_to_all, {1 - mesh.rank: b"hello"}) for mesh in pair]
+        replies = [pool.submit(comm.all_to_all, {1 - comm.rank: b"hello"}) for comm in pair]
         assert [bytes(reply.result()[1 - r]) for r, reply in enumerate(replies)] == [b"hello"] * 2
-    for mesh in pair:
-        mesh.close()
+    for comm in pair:
+        comm.close()
 
 
 @pytest.mark.parametrize("largest", [False, True])
-def test_a_threshold_among_all_and_ties_to_the_first(rng, largest):
+def test_a_threshold_among_all_values_and_ties_to_the_lower_ranks(rng, largest):
     values = rng.integers(0, 6, 300).astype(np.float32)
     bits = values.view(np.uint32)
     key, ties = threshold(bits, 120, largest)
@@ -149,8 +151,8 @@ def test_a_threshold_among_all_and_ties_to_the_first(rng, largest):
     assert left == 0
 
 
-def test_a_user_table_explores_as_a_whole(rng):
-    rows = twins.random_rows(rng, 40, 9, 5)
+def test_user_embeddings_explore_as_a_whole(rng):
+    rows = embeddings.random_rows(rng, 40, 9, 5)
     rows.values[:] = np.round(rows.values, 1)  # so that there are ties
     slot = np.full(40, -1, np.int32)
     slot[::3] = np.arange(14)
@@ -167,8 +169,8 @@ def test_a_user_table_explores_as_a_whole(rng):
             *(array[some].copy() for array in rows[1:]),
         )
         mine = np.isin(np.arange(14), slot[first:last])[:, None]
-        growth = GradientAccumulator(slot[first:last], np.where(mine, sums, np.float32(0.0)))
-        return explore(own, growth, 0.6, 0.01, comm)
+        accumulator = GradientAccumulator(slot[first:last], np.where(mine, sums, np.float32(0.0)))
+        return explore(own, accumulator, 0.6, 0.01, comm)
 
     found = together(3, work)
     assert moved > 5
@@ -212,27 +214,55 @@ def test_the_same_interactions_are_held_out(data):
     assert expected[0].fingerprint() != expected[1].fingerprint()
 
 
-def test_items_are_coded_by_the_sums_of_all(data, monkeypatch):
-    monkeypatch.setattr(nmf, "_RELAYED", 7)  # several turns
-    # One alone through the relay; several go through it in the fits of test_distributed.py.
-    how = {"user_width": 3, "item_width": 3, "sweeps": 2}
-    expected = nmf.factorise(data, 8, rng=np.random.default_rng(1), **how)
-    _, by_item = next(nmf._transposed(data, data.nnz))
-    item_scale = nmf._inverse_root(data.item_degrees())
-    user_scale = nmf._inverse_root(data.user_degrees())
-    gram = sparse_coding.empty_gram(8)
-    nmf._fill_gram(gram, expected[0])
-    items = sparse_coding.empty_factor(data.n_items, 3)
-    nmf._code_items_together(
-        by_item, item_scale, user_scale, expected[0], gram, items, SINGLE_PROCESS
-    )
-    np.testing.assert_array_equal(items.counts, expected[1].counts)
-    np.testing.assert_array_equal(items.values, expected[1].values)
-    used = items.values > 0
-    np.testing.assert_array_equal(items.dims[used], expected[1].dims[used])
+@pytest.mark.parametrize("size", [2, 3])
+def test_factors_are_those_of_one_worker(data, monkeypatch, size):
+    monkeypatch.setattr(nmf, "BLOCK_ITEMS", 7)  # several turns
+    how = {"user_width": 3, "item_width": 3, "sweeps": 3}
+    expected = nmf.factorize(data, 8, rng=np.random.default_rng(1), **how)
+    bounds = cuts(data.user_degrees(), size)
+
+    def work(comm: Communicator) -> tuple[Factor, Factor]:
+        own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
+        return nmf.factorize(own, 8, rng=np.random.default_rng(1), comm=comm, **how)
+
+    found = together(size, work)
+    users = Factor(*map(np.concatenate, zip(*(users for users, _ in found), strict=True)))
+    for factor, whole in ((users, expected[0]), *((items, expected[1]) for _, items in found)):
+        np.testing.assert_array_equal(factor.counts, whole.counts)
+        np.testing.assert_array_equal(factor.values, whole.values)
+        used = factor.values > 0
+        np.testing.assert_array_equal(factor.dims[used], whole.dims[used])
 
 
-def test_users_and_items_with_little_go_as_on_one_machine(data):
+@pytest.mark.parametrize("users", ["history", "embedding"])
+@pytest.mark.parametrize("candidates", [1, 4])
+def test_epochs_are_those_of_one_worker(users, candidates):
+    """Several batches, with exploration: the same parameters to the bit."""
+    data = interactions.random_interactions(13, n_users=300, n_items=80, mean=20)
+    config = Config(users=users, dim=16, candidates=candidates, pool=64, sweeps=1, epochs=4)
+    bounds = cuts(data.user_degrees(), 3)
+
+    def work(comm: Communicator) -> Any:
+        own = data
+        if comm.world_size > 1:
+            own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
+        budget = Budget(320, 0 if users == "history" else 1200)
+        trainer = Trainer(initialize(own, config, budget, comm), own, config, comm)
+        return [trainer.epoch(epoch, 1.0) for epoch in range(2)], trainer.parameters
+
+    results, expected = work(SINGLE_PROCESS)
+    assert all(result.moved > 10 for result in results)
+    found = together(3, work)
+    for own_results, own in found:
+        for result, whole in zip(own_results, results, strict=True):
+            assert (result.triples, result.moved) == (whole.triples, whole.moved)
+            assert result.loss == pytest.approx(whole.loss, rel=1e-12)
+        check_same(own.items.rows, expected.items.rows)
+        check_same(own.items[1:], expected.items[1:])
+    check_same(joined([own.users for _, own in found]), expected.users)
+
+
+def test_rare_users_and_items_are_dropped_as_on_one_machine(data):
     expected = drop_rare(data, 3, 3)
     bounds = cuts(data.user_degrees(), 3)
 
@@ -290,7 +320,7 @@ def test_files_with_nothing_and_files_that_are_not_there(tmp_path):
     assert "none.csv: is not to be found on" in str(caught.value)
 
 
-def test_one_alone_has_everything():
+def test_a_single_process_has_everything():
     counts = np.array([1, 2])
     assert SINGLE_PROCESS.all_reduce(counts) is counts
     assert SINGLE_PROCESS.all_gather_concat(counts) is counts

@@ -11,20 +11,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread, Timer
+from threading import Event, Thread, Timer
 from typing import Any
 
 import duckdb
 import pandas as pd
 import pytest
 from distributed import Client
-from reference import twins
+from reference import interactions
 from support.workers import Workers, cluster
 
 from sparserec_np import ClusterError, SparseRec
 from sparserec_np.cli.app import run
 from sparserec_np.distributed import recommend_all
-from sparserec_np.distributed.team import WorkerGroup
+from sparserec_np.distributed.worker_group import WorkerGroup
 
 SIZES = {"history": "5KB", "embedding": "9KB"}
 
@@ -53,7 +53,7 @@ def workers(two) -> Workers:
 @pytest.fixture(scope="module")
 def data():
     """Several batches."""
-    return twins.random_interactions(13, n_users=300, n_items=150, mean=20)
+    return interactions.random_interactions(13, n_users=300, n_items=150, mean=20)
 
 
 def model(users: str, **more: Any) -> SparseRec:
@@ -62,19 +62,19 @@ def model(users: str, **more: Any) -> SparseRec:
 
 @pytest.mark.parametrize("users", SIZES)
 def test_a_fit_that_loses_a_worker_ends_in_the_same_bytes(client, workers, data, users, caplog):
-    expected = model(users, epochs=6).fit(data)._bytes
+    expected = model(users, epochs=6).fit(data).to_bytes()
     seen = []
 
-    def lose(record: Any) -> None:
-        seen.append(record.epoch)
-        if record.epoch == 3:
+    def lose(metrics: Any) -> None:
+        seen.append(metrics.epoch)
+        if metrics.epoch == 3:
             if users == "history":  # between two epochs
                 workers.replace()
             else:  # within one, as a rule
                 Timer(0.02, workers.replace).start()
 
     found = model(users, epochs=6).fit(data, dask=client, on_epoch=lose)
-    assert found._bytes == expected
+    assert found.to_bytes() == expected
     assert seen == list(range(1, 7))  # no epoch is counted twice
     assert "is lost: going on from the last epoch" in caplog.text
 
@@ -116,16 +116,37 @@ def test_a_batch_that_loses_workers_writes_everything_once(client, workers, data
     assert sorted(path.name for path in there.iterdir()) == names  # and no hidden ones
 
 
-def test_workers_that_die_again_and_again_end_in_one_sentence(client, monkeypatch):
-    monkeypatch.setattr("sparserec_np.distributed.team._TRIES", 2)
-    team = WorkerGroup(client, None)
+def test_workers_that_die_again_and_again_end_in_one_sentence(client, workers, monkeypatch):
+    monkeypatch.setattr("sparserec_np.distributed.worker_group._TRIES", 2)
+    group, calls, here = WorkerGroup(client, None), [], os.getpid()
 
-    def lost(*_: Any) -> None:
-        raise team.WorkersLostError("a Dask worker is lost")
+    class Deadly:  # local, so that it is sent by value
+        """Interactions that kill the process of a worker that looks at them."""
 
-    monkeypatch.setattr(team, "_at_once", lost)
-    with pytest.raises(ClusterError, match="2 times in a row"):
-        team.call("validate", lambda rank, size: ())
+        @property
+        def indptr(self) -> None:
+            if os.getpid() != here:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def deadly(rank: int, size: int) -> tuple[Deadly]:
+        calls.append(rank)
+        return (Deadly(),)
+
+    done = Event()
+
+    def revive() -> None:
+        while not done.wait(0.2):
+            workers.revive()
+
+    reviving = Thread(target=revive)
+    reviving.start()
+    try:
+        with pytest.raises(ClusterError, match="workers were lost 2 times in a row"):
+            group.call("take", deadly)
+    finally:
+        done.set()
+        reviving.join()
+    assert calls == [0, 1, 0, 1]
 
 
 # Slower: a scheduler of its own
@@ -179,8 +200,8 @@ def test_a_lost_scheduler_leaves_a_checkpoint_for_one_machine(data, tmp_path):
 @pytest.mark.parametrize("turn", range(6))
 def test_kills_at_any_moment(client, workers, data, turn):
     users = ("history", "embedding")[turn % 2]
-    expected = model(users).fit(data)._bytes
+    expected = model(users).fit(data).to_bytes()
     killing = Timer(random.Random(turn).uniform(0, 2), workers.replace)
     killing.start()
-    assert model(users).fit(data, dask=client)._bytes == expected
+    assert model(users).fit(data, dask=client).to_bytes() == expected
     killing.join()

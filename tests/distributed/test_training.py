@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
-from reference import twins
+from reference import interactions
 from support.workers import cluster
 
 from sparserec_np import ClusterError, InputError, SparseRec, _version
@@ -35,12 +35,12 @@ def client() -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def data():
     """Several batches, of groups cut by users and by positives."""
-    return twins.random_interactions(13, n_users=700, n_items=300, mean=22)
+    return interactions.random_interactions(13, n_users=700, n_items=300, mean=22)
 
 
 @pytest.fixture(scope="module")
 def files(data, tmp_path_factory) -> list[str]:
-    """The same in five files, the users of each all over them, in two formats."""
+    """The same in five files of two formats, the interactions of a user in several of them."""
     folder = tmp_path_factory.mktemp("parts")
     frame = pd.DataFrame({"user": data.user_of_entry(), "item": data.items})
     for part in range(4):
@@ -58,15 +58,15 @@ def model(users: str, **more: Any) -> SparseRec:
 def test_a_cluster_makes_the_bytes_of_one_machine(client, data, files, users):
     alone = model(users).fit(data)
     sent = model(users).fit(data, dask=client)  # chooses the epoch, validates, explores
-    assert any(record.moved for record in sent.epoch_metrics_)
-    assert sent._bytes == alone._bytes
+    assert any(metrics.moved for metrics in sent.epoch_metrics_)
+    assert sent.to_bytes() == alone.to_bytes()
     assert [r.ndcg for r in sent.epoch_metrics_] == [r.ndcg for r in alone.epoch_metrics_]
-    assert model(users).fit(files, dask=client)._bytes == alone._bytes
+    assert model(users).fit(files, dask=client).to_bytes() == alone.to_bytes()
     urls = [f"file://{file}" for file in files]
-    assert model(users).fit(urls, dask=client)._bytes == alone._bytes
+    assert model(users).fit(urls, dask=client).to_bytes() == alone.to_bytes()
 
 
-def test_a_cluster_knows_what_is_recent(client, data, tmp_path):
+def test_a_cluster_uses_times(client, data, tmp_path):
     times = np.random.default_rng(1).permutation(data.nnz) * 60.0
     timed = replace(data, times=times)
     frame = pd.DataFrame({"user": data.user_of_entry(), "item": data.items, "time": times})
@@ -75,32 +75,32 @@ def test_a_cluster_knows_what_is_recent(client, data, tmp_path):
     alone = model("history").fit(timed)
     sent = model("history").fit(timed, dask=client)
     assert (sent.recency_, sent.best_ndcg_) == (alone.recency_, alone.best_ndcg_)
-    assert sent._bytes == alone._bytes
+    assert sent.to_bytes() == alone.to_bytes()
     files = str(tmp_path / "*.parquet")
-    assert model("history").fit(files, dask=client)._bytes == alone._bytes
+    assert model("history").fit(files, dask=client).to_bytes() == alone.to_bytes()
     frame[["user", "item"]].iloc[:50].to_parquet(tmp_path / "3.parquet")
     assert model("history").fit(files, dask=client).recency_ == 0  # not all have times
 
 
-def test_one_candidate_and_more_workers_than_it_takes(client, data):
-    few = twins.random_interactions(3, n_users=9, n_items=12, mean=4)
+def test_one_candidate_and_hardly_more_users_than_workers(client):
+    few = interactions.random_interactions(3, n_users=9, n_items=12, mean=4)
     how = {"dim": 8, "epochs": 3, "candidates": 1}
     alone = SparseRec(**how).fit(few)
-    assert SparseRec(**how).fit(few, dask=client)._bytes == alone._bytes
+    assert SparseRec(**how).fit(few, dask=client).to_bytes() == alone.to_bytes()
 
 
-def test_a_divergence_is_answered_as_on_one_machine(client, data):
+def test_a_divergence_is_rolled_back_as_on_one_machine(client, data):
     how = {"dim": 16, "epochs": 3, "learning_rate": 60.0, "reg": 0.0}
     alone = SparseRec(**how).fit(data)
     assert alone.epoch_metrics_[0].loss > 0
-    assert SparseRec(**how).fit(data, dask=client)._bytes == alone._bytes
+    assert SparseRec(**how).fit(data, dask=client).to_bytes() == alone.to_bytes()
 
 
 def test_checkpoints_pass_from_a_cluster_to_one_machine(client, data, tmp_path):
-    expected = model("embedding", epochs=6).fit(data)._bytes
+    expected = model("embedding", epochs=6).fit(data).to_bytes()
 
-    def stop(record: Any) -> None:
-        if record.epoch == 3:
+    def stop(metrics: Any) -> None:
+        if metrics.epoch == 3:
             raise ClusterError("the scheduler is lost")
 
     keep = {"checkpoint": tmp_path / "kept"}
@@ -108,11 +108,11 @@ def test_checkpoints_pass_from_a_cluster_to_one_machine(client, data, tmp_path):
         model("embedding", epochs=6).fit(data, dask=client, on_epoch=stop, **keep)
     epochs = []
     again = model("embedding", epochs=6)
-    again.fit(data, resume=True, on_epoch=lambda r: epochs.append(r.epoch), **keep)
+    again.fit(data, resume=True, on_epoch=lambda metrics: epochs.append(metrics.epoch), **keep)
     assert epochs[0] in (3, 4)
-    assert again._bytes == expected
+    assert again.to_bytes() == expected
     other = model("embedding", epochs=6).fit(data, dask=client, resume=True, **keep)
-    assert other._bytes == expected
+    assert other.to_bytes() == expected
 
 
 def test_the_command_reads_with_the_workers(client, files, tmp_path):
@@ -147,7 +147,7 @@ def test_every_user_of_many_files_is_served_once(client, data, files, users, tmp
     found = rows(tmp_path / "there")
     assert found == rows(tmp_path / "here")
     expected = duckdb.sql(f"SELECT * FROM '{single}' ORDER BY ALL").fetchall()
-    # Whom a user is ranked with may change the last bits of the scores, and so the order of equals.
+    # The last bits of a score depend on the users that are ranked together, and so may the order.
     assert [row[:2] for row in found] == [row[:2] for row in expected]
     assert np.allclose([row[3] for row in found], [row[3] for row in expected], atol=1e-5)
 
@@ -167,22 +167,24 @@ def test_a_dask_frame_is_served_as_files_are(client, data, tmp_path):
 
 def test_two_fits_at_once_take_turns(client, data, monkeypatch, caplog):
     monkeypatch.setattr(connecting, "_LOOK", 0.1)
-    expected = model("history", epochs=3).fit(data)._bytes
+    expected = model("history", epochs=3).fit(data).to_bytes()
     others: list[bytes] = []
 
     def fit_another() -> None:
-        others.append(model("history", epochs=3).fit(data, dask=client.scheduler.address)._bytes)
+        others.append(
+            model("history", epochs=3).fit(data, dask=client.scheduler.address).to_bytes()
+        )
 
     second = Thread(target=fit_another)
 
-    def begin(record: Any) -> None:
-        if record.epoch == 1:
+    def begin(metrics: Any) -> None:
+        if metrics.epoch == 1:
             second.start()
             while "waiting for its end" not in caplog.text:
                 time.sleep(0.01)
         assert not others
 
-    assert model("history", epochs=3).fit(data, dask=client, on_epoch=begin)._bytes == expected
+    assert model("history", epochs=3).fit(data, dask=client, on_epoch=begin).to_bytes() == expected
     second.join()
     assert others == [expected]
 
@@ -233,7 +235,7 @@ def test_a_file_without_the_columns(client, data, files, tmp_path, capsys, comma
     assert not list(tmp_path.glob("out*/*"))
 
 
-def test_what_cannot_be_done_there_is_said_before_the_work(client, tmp_path):
+def test_requests_that_a_cluster_cannot_serve_are_refused_before_the_work(client, tmp_path):
     address = client.scheduler.address
     with pytest.raises(InputError, match="standard input"):
         SparseRec().fit(["-"], dask=address)
