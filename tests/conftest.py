@@ -28,7 +28,7 @@ def project() -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Folder of the real data sets; tests that need them are skipped where there is none."""
+    """Folder of the real data sets; without it the test is skipped."""
     folder = Path(os.environ.get("SPARSEREC_DATA", PROJECT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is not a folder (SPARSEREC_DATA names another)")
@@ -37,7 +37,7 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def log_as_it_was() -> Iterator[None]:
-    """A command sets the package's log up for its process; other tests must not notice."""
+    """Restore the package's log, which a command sets up for its whole process."""
     logger = logging.getLogger("sparserec_np")
     level, handlers = logger.level, logger.handlers[:]
     yield
@@ -53,7 +53,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three threads run on any machine: without this, no more than it has cores."""
+    """Let three threads run on any machine; else there are no more than it has cores."""
     monkeypatch.setattr(parallel, "usable_cores", lambda: 3)
 
 
@@ -130,5 +130,5 @@ def make_random_model(
 
 @pytest.fixture(scope="session")
 def random_model() -> Callable[..., ModelArrays]:
-    """The function `make_random_model`: test modules cannot import each other."""
+    """The function `make_random_model`."""
     return make_random_model

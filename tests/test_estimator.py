@@ -1,4 +1,4 @@
-"""The estimator: arguments, what ``fit`` takes, what it leaves, recommendations, errors."""
+"""The estimator: arguments, kinds of data, fitted attributes, recommendations, errors."""
 
 from __future__ import annotations
 

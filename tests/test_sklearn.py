@@ -31,7 +31,7 @@ FAST = {"dim": 8, "epochs": 2, "sweeps": 1, "sparsity": 0.5}
 
 
 class OnMatrix(SparseRec):
-    """scikit-learn's checks hand over dense tables; they are read as matrices of users x items."""
+    """Reads the dense arrays of scikit-learn's checks as matrices of users x items."""
 
     def fit(self, X, y=None):
         return super().fit(self._sparse(X), y)
@@ -102,7 +102,7 @@ def name_of(check) -> str:
 
 @pytest.fixture(scope="module")
 def generated():
-    """What the installed scikit-learn checks, by name, readonly memory aside."""
+    """The checks of the installed scikit-learn, by name."""
     with pytest.warns(UserWarning, match="does not inherit"):  # it would cost a second to import
         return [(name_of(c), e, c) for e, c in estimator_checks_generator(OnMatrix(**FAST))]
 
@@ -272,7 +272,7 @@ def test_the_score_is_that_of_evaluate_and_leaves_out_what_was_learned(table):
     assert model.score(table[train]) == 0
 
 
-def test_what_cannot_be_scored():
+def test_scores_that_cannot_be_computed():
     with pytest.raises(InputError, match="no metric 'map': choose from recall, ndcg"):
         ranking_scorer("map")
     with pytest.raises(InputError, match="k must be at least 1"):

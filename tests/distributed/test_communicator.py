@@ -1,4 +1,4 @@
-"""Several workers compute what one computes: the parts of a training, over real connections."""
+"""The parts of a training on several workers, over real connections, against one worker."""
 
 from __future__ import annotations
 

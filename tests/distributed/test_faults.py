@@ -1,4 +1,4 @@
-"""Workers and schedulers that die at work: the same bytes, nothing twice and nothing lost."""
+"""Workers and schedulers that are killed: the same bytes, nothing written twice, nothing lost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def two() -> Iterator[tuple[Client, Workers]]:
 
 @pytest.fixture
 def client(two) -> Client:
-    """The same, and both are there."""
+    """The client of that cluster, with both workers alive."""
     client, workers = two
     workers.revive()
     workers.wait(client)
@@ -52,7 +52,7 @@ def workers(two) -> Workers:
 
 @pytest.fixture(scope="module")
 def data():
-    """Several batches."""
+    """Interactions that fill several batches."""
     return interactions.random_interactions(13, n_users=300, n_items=150, mean=20)
 
 

@@ -27,14 +27,14 @@ SIZES = {"history": "9KB", "embedding": "20KB"}
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    """Two worker processes."""
+    """Client of a cluster of two worker processes."""
     with cluster(2) as (client, _):
         yield client
 
 
 @pytest.fixture(scope="module")
 def data():
-    """Several batches, of groups cut by users and by positives."""
+    """Interactions that fill several batches, of groups cut by users and by positives."""
     return interactions.random_interactions(13, n_users=700, n_items=300, mean=22)
 
 

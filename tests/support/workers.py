@@ -1,7 +1,7 @@
 """A Dask cluster whose workers tests may kill.
 
 Its workers are processes of the test, without the nanny that Dask puts over each: how soon a nanny
-brings a worker back depends on what else the machine does. Whoever kills one here starts another.
+restarts a worker depends on the load of the machine. A test that kills a worker starts another.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Workers:
     """Worker processes of a scheduler, one thread each.
 
     Args:
-        scheduler: Its address, or the options that say where it is.
-        n: How many.
+        scheduler: Its address, or options that give it.
+        n: Number of workers.
     """
 
     def __init__(self, *scheduler: str, n: int) -> None:
@@ -31,19 +31,19 @@ class Workers:
         self._running = [self._start() for _ in range(n)]
 
     def replace(self) -> None:
-        """Kill the oldest that is alive, as ``kill -9`` does, and start another."""
+        """Kill the oldest living worker, as ``kill -9`` does, and start another."""
         oldest = next(one for one in self._running if one.poll() is None)
         oldest.kill()
         oldest.wait()
         self.revive()
 
     def revive(self) -> None:
-        """Start another for each that is dead."""
+        """Start another worker for each dead one."""
         alive = [one for one in self._running if one.poll() is None]
         self._running = alive + [self._start() for _ in range(len(self._running) - len(alive))]
 
     def wait(self, client: Client) -> None:
-        """Wait until the scheduler knows those who are alive, and no others."""
+        """Wait until the scheduler knows exactly the living workers."""
         deadline = time.monotonic() + 300
         expected = {one.pid for one in self._running}
         while set(client.run(os.getpid, on_error="ignore").values()) != expected:
@@ -51,7 +51,7 @@ class Workers:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Kill all."""
+        """Kill all workers."""
         for one in self._running:
             one.kill()
             one.wait()
@@ -62,7 +62,7 @@ class Workers:
 
 @contextmanager
 def cluster(n: int) -> Iterator[tuple[Client, Workers]]:
-    """Start a scheduler in this process and workers in others; connect."""
+    """Start a scheduler in this process and workers in others, and connect to it."""
     with LocalCluster(
         n_workers=0,
         processes=True,  # so that it listens on TCP

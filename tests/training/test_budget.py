@@ -1,4 +1,4 @@
-"""From a size or a sparsity to numbers of weights, and to the file."""
+"""Numbers of weights from a size or a sparsity, and the size of the file."""
 
 from __future__ import annotations
 

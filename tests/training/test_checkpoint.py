@@ -166,7 +166,7 @@ def test_only_damaged_checkpoints_are_an_error(stopped):
         SparseRec(**SMALL, epochs=4).fit(make_interactions(), checkpoint=stopped, resume=True)
 
 
-def test_what_a_killed_fit_left_half_written_is_removed(stopped):
+def test_files_that_a_killed_fit_left_half_written_are_removed(stopped):
     left_over = stopped / ".checkpoint-000003.npz.00ff00ff00ff"
     left_over.write_bytes(b"half")
     Checkpointing.parse(stopped, resume=True)

@@ -47,7 +47,7 @@ def test_dense_data_gets_fewer_candidates_and_shorter_histories():
 
 
 @pytest.mark.parametrize("users", ["history", "embedding"])
-def test_what_is_given_stays(users):
+def test_given_hyperparameters_stay(users):
     given = {"users": users, "dim": 77, "reg": 0.5, "candidates": 3, "learning_rate": 0.01}
     config = config_for(data(20, 30, 3), given)
     assert {name: getattr(config, name) for name in given} == given

@@ -46,7 +46,7 @@ def test_one_two_and_three_threads_give_the_same_bytes(digests, users, threads, 
 
 @pytest.mark.parametrize("users", USERS)
 def test_another_process_gives_the_same_bytes(digests, users):
-    """One with other hashes of texts, and so another order of sets."""
+    """Its hashes of texts, and so the order of sets, are others."""
     script = f"import test_determinism as t; print(t.digest({users!r}))"
     here = Path(__file__).parent
     path = os.pathsep.join(str(folder) for folder in (here, *here.parents[:2]))

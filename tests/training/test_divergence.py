@@ -47,7 +47,7 @@ def test_far_too_high_a_rate_is_halved_until_it_works(users, data, caplog):
 
 
 @pytest.mark.parametrize("users", USERS)
-def test_what_the_rate_cannot_cure_is_given_up(users, data):
+def test_a_divergence_that_no_rate_cures_is_an_error(users, data):
     with pytest.raises(InputError, match=r"diverged in epoch 1 .*10 times half the"):
         estimator(users, initial_norm=1000.0).fit(data)
 

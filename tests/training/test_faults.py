@@ -1,7 +1,7 @@
 """Faults for real: signals, full disks, read-only folders, too little memory.
 
-A killed, starved or interrupted fit leaves the old model whole; what it kept is enough to end in
-the same bytes as a fit that nothing happened to.
+A fit that is killed, interrupted or out of memory leaves the old model whole; resumed from its
+checkpoints it ends in the same bytes as an undisturbed one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def users(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def expected(ratings: Path, users: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The model that nothing happened to."""
+    """The file of an undisturbed fit."""
     path = tmp_path_factory.mktemp("whole") / "whole.srec"
     done = subprocess.run([*command(ratings, users), "-o", path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

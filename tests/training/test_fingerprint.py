@@ -1,4 +1,4 @@
-"""Fingerprints: they depend on data and hyperparameters, never on the words that tell them."""
+"""Fingerprints: they depend on data and hyperparameters, not on the words of messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sparse NMF against the reference and scikit-learn's NMF, and its limit on memory."""
+"""The sparse NMF against the reference and scikit-learn's NMF, and its use of memory."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def data():
 
 def gram_of(factor: Factor, dim: int) -> Gram:
     gram = empty_gram(dim)
-    gram.products[:], gram.inverse[:] = 7.0, 7.0  # what an earlier sweep left there
+    gram.products[:], gram.inverse[:] = 7.0, 7.0  # left there by an earlier sweep
     fill_gram(gram, factor)
     return gram
 
@@ -130,7 +130,7 @@ def test_half_sweep(rng, data, width):
     dim = 16
     factor = random_factor(rng, data.n_items, dim, 4)
     out = empty_factor(data.n_users, width)
-    out.values[:] = 7.0  # what an earlier sweep left there
+    out.values[:] = 7.0  # left there by an earlier sweep
     gram = gram_of(factor, dim)
     half_sweep(0, 1, free_tasks(data.n_users), by_user(data), factor, gram, out)
     codes, matrix, against = to_dense(out, dim), normalized(data), to_dense(factor, dim)
@@ -160,7 +160,7 @@ def test_half_sweep_gives_the_same_for_any_number_of_threads(rng, three_cores):
 
 
 def seeded_users(data, dim: int, width: int) -> Factor:
-    """The users' factor that a factorization starts with: after one sweep it is still the same."""
+    """Factor of the users at the start of a factorization; the first sweep does not change it."""
     rng = np.random.default_rng(3)
     return factorize(data, dim, user_width=width, item_width=1, sweeps=1, rng=rng)[0]
 
@@ -224,7 +224,7 @@ def test_items_that_nobody_has_stay_empty():
 
 
 def peak_memory(work: Callable[[], object]) -> int:
-    """Bytes by which the process grew at most while it worked, compiled code included."""
+    """Return the bytes by which the process grew at most, compiled code included."""
 
     def status(field: str) -> int:
         (line,) = [

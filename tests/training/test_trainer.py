@@ -1,4 +1,4 @@
-"""Training as a whole: the budget at every moment, the schedule, odd data, data of known answer."""
+"""Whole trainings: the budget after each epoch, the schedule, odd data, data of known answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How users are cut into groups and batches, and the room that a long history needs."""
+"""Cutting users into groups and batches, and the weights of long histories."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ CASES = [
 
 
 class Batch:
-    """One batch, trained on by the kernels, and what the reference makes of it."""
+    """One batch, trained on by the kernels and by the reference."""
 
     def __init__(
         self, users: str, candidates: int, power: float = 1.0, threads: int | None = None
@@ -106,11 +106,11 @@ class Batch:
 
     @property
     def records(self) -> list[bpr.Record]:
-        """In the order in which they are applied to a row."""
+        """The records in the order in which a row takes its steps."""
         return [record for group in self.expected for record in group.records]
 
     def changed(self) -> list[np.ndarray]:
-        """Everything that the kernels have changed, losses included."""
+        """All arrays that the kernels have changed, losses included."""
         users = () if self.users is None else (self.users.values, self.users.squares)
         sums = () if self.user_sums is None else (self.user_sums.sums,)
         return [
@@ -234,7 +234,7 @@ def test_the_workspace_is_left_clean(batch):
 
 
 def test_what_is_accumulated_for_a_history_item_lacks_only_the_part_left_out():
-    """Where a user has many items that part is small: this is the price of the approximation."""
+    """With a long history that part is small: it is the error of the approximation."""
     group = Batch("history", 7).expected[0]
     error = [np.abs(record.accumulated - record.gradient).sum() for record in group.records]
     size = [np.abs(record.gradient).sum() for record in group.records]

@@ -1,4 +1,4 @@
-"""Instructions that Numba has no name for: steps of rows beside NumPy's, tasks, barriers."""
+"""Instructions that Numba has no name for: steps of rows against NumPy, tasks, barriers."""
 
 from __future__ import annotations
 
