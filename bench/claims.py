@@ -3,11 +3,11 @@
     python bench/claims.py [--data gowalla movielens-1m] [--sparsity 0.8 0.9 0.95] [--seeds 1]
 
 With users="embedding" at dim 128: (1) a mask from NMF against a random one; (2) growth by the
-gradient summed over an epoch against the gradient of the last batch; (3) summing it for sampled
-rows against all rows, in quality, memory and time; and, at the same number of weights, a narrow
-dense table and dense training -> magnitude pruning -> fine-tuning. Every variant has the engine's
-hyperparameters, chooses its epochs on valid.csv, learns again from train + valid, and is scored
-once on test.csv. Each runs in a fresh process.
+gradient accumulated over an epoch against the gradient of the last batch; (3) accumulating it for
+sampled rows against all rows, in quality, memory and time; and, at the same number of weights, a
+narrow dense table and dense training -> magnitude pruning -> fine-tuning. Every variant has the
+engine's hyperparameters, chooses its epochs on valid.csv, trains anew on train + valid, and is
+scored once on test.csv. Each runs in a fresh process.
 """
 
 from __future__ import annotations
@@ -25,34 +25,41 @@ import numpy as np
 
 from sparserec_np.data import Interactions
 from sparserec_np.evaluation.evaluate import evaluate
-from sparserec_np.modelfile import writer
+from sparserec_np.modelfile.writer import encode
 from sparserec_np.runtime import load
 from sparserec_np.training import trainer
-from sparserec_np.training.budget import plan_budget
+from sparserec_np.training.budget import Budget, SizeLimit, plan_budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.defaults import config_for
-from sparserec_np.training.initialization import starting_rows
-from sparserec_np.training.kernels.arrays import GROUPS, Embeddings, ItemParameters
-from sparserec_np.training.kernels.bpr import run_batches
+from sparserec_np.training.initialization import initialize, starting_rows
+from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
+from sparserec_np.training.kernels.selection import select
 from sparserec_np.training.kernels.sparse_coding import empty_factor
-from sparserec_np.training.prune_and_grow import no_growth
-from sparserec_np.training.trainer import EpochMetrics, Parameters
+from sparserec_np.training.model_arrays import model_arrays
+from sparserec_np.training.parameters import Parameters
+from sparserec_np.training.prune_and_grow import empty_accumulator
+from sparserec_np.training.state import Chosen, EpochMetrics, TrainingState
+from sparserec_np.training.trainer import Observer, Trainer, train
 from sparserec_np.training.validation import Validator
+from sparserec_np.utils.csr import indptr_from_counts
+from sparserec_np.utils.parallel import run_parallel, thread_count
 
 DIM = 128
 DEFAULT = "NMF mask, exploration (as shipped)"
 
-Start = Callable[[Parameters | None, Interactions, Config, int, tuple[int, int]], Parameters]
+Start = Callable[[Parameters | None, Interactions, Config, Budget], Parameters]
+"""Makes the parameters that a stage starts from; its first argument are those that the stage before
+ended with."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to train.
+    """A way to train.
 
     Attributes:
-        start: Makes the tables that training starts from.
+        start: Makes the parameters that training starts from.
         exploration: Whether weights move.
-        rows: Share of the rows whose gradient is summed; None: the engine's default of rows.
+        rows: Share of the rows whose gradient is accumulated; None: the engine's default.
         last_batch: Whether the gradient of one batch alone decides what grows.
         shape: ``"sparse"``: dim 128 with the budget; ``"narrow"``: as many columns as the budget
             fills; ``"pruned"``: dim 128 dense, pruned to the budget, then fine-tuned.
@@ -67,82 +74,70 @@ class Variant:
 
 @dataclass(frozen=True)
 class Stage:
-    """One training: where it starts and what it may store.
-
-    Attributes:
-        start: Makes its tables from those of the stage before, if there is one.
-        config: Hyperparameters.
-        dim: Columns.
-        weights: Weights of the item and of the user table.
-    """
+    """A training: its start, its hyperparameters and its budget."""
 
     start: Start
     config: Config
-    dim: int
-    weights: tuple[int, int]
+    budget: Budget
 
 
 def from_nmf(
-    before: Parameters | None,
-    data: Interactions,
-    config: Config,
-    dim: int,
-    weights: tuple[int, int],
+    before: Parameters | None, data: Interactions, config: Config, budget: Budget
 ) -> Parameters:
     """Start as the engine does."""
-    return trainer.start(data, config, dim, weights)
+    return initialize(data, config, budget)
 
 
 def at_random(
-    before: Parameters | None,
-    data: Interactions,
-    config: Config,
-    dim: int,
-    weights: tuple[int, int],
+    before: Parameters | None, data: Interactions, config: Config, budget: Budget
 ) -> Parameters:
     """Start from random positions, evenly many a row, and Gaussian values of the same norm."""
     rng = np.random.default_rng(config.seed)
+    square = config.initial_square
 
-    def rows(n: int, budget: int) -> Embeddings:
+    def rows(n: int, nnz: int) -> Embeddings:
         seed = np.uint64(rng.integers(1 << 62))
-        made = starting_rows(empty_factor(n, 1), dim, budget, 1.0, config.initial_square, seed)
-        made.values[:] = rng.normal(0, config.initial_norm / math.sqrt(budget / n), budget)
+        made = starting_rows(empty_factor(n, 1), config.dim, nnz, 1.0, square, seed)
+        made.values[:] = rng.normal(0, config.initial_norm / math.sqrt(nnz / n), nnz)
         return made
 
     ones = np.ones(data.n_items, np.float32)
-    squares = np.full(data.n_items, config.initial_square, np.float32)
-    items = ItemParameters(rows(data.n_items, weights[0]), np.zeros_like(ones), squares, ones)
-    return Parameters(items, rows(data.n_users, weights[1]), dim)
+    items = rows(data.n_items, budget.item_nnz)
+    return Parameters(
+        ItemParameters(items, np.zeros_like(ones), np.float32(square) * ones, ones),
+        rows(data.n_users, budget.user_nnz),
+        config.dim,
+    )
 
 
 def pruned(
-    before: Parameters | None,
-    data: Interactions,
-    config: Config,
-    dim: int,
-    weights: tuple[int, int],
+    before: Parameters | None, data: Interactions, config: Config, budget: Budget
 ) -> Parameters:
     """Keep the largest weights of the stage before, at least one a row; Adagrad starts afresh."""
     assert before is not None
-    items = before.items
-    kept = prune(items.rows, weights[0], config.initial_square)
-    squares = np.full(items.bias.size, config.initial_square, np.float32)  # best tables have none
-    users = prune(before.users, weights[1], config.initial_square)
-    return Parameters(items._replace(rows=kept, bias_squares=squares), users, dim)
-
-
-def prune(rows: Embeddings, budget: int, initial_square: float) -> Embeddings:
-    """Keep the ``budget`` largest weights of a table without empty rows, the best of each row."""
-    row = np.repeat(np.arange(rows.indptr.size - 1), np.diff(rows.indptr))
-    size = np.abs(rows.values).astype(np.float64)
-    best = np.lexsort((-size, row))[rows.indptr[:-1]]
-    size[best] = np.inf
-    kept = np.sort(np.argsort(-size, kind="stable")[:budget])
-    indptr = np.concatenate(
-        ([0], np.cumsum(np.bincount(row[kept], minlength=rows.indptr.size - 1)))
+    items, square = before.items, config.initial_square
+    return Parameters(
+        items._replace(
+            rows=prune(items.rows, budget.item_nnz, square),
+            bias_squares=np.full(items.bias.size, square, np.float32),
+        ),
+        prune(before.users, budget.user_nnz, square),
+        config.dim,
     )
-    squares = np.full(budget, initial_square, np.float32)
-    return Embeddings(indptr.astype(np.int64), rows.dims[kept], rows.values[kept], squares)
+
+
+def prune(rows: Embeddings, nnz: int, initial_square: float) -> Embeddings:
+    """Keep the ``nnz`` largest weights of embeddings without empty rows, the largest of each row.
+
+    Of equal weights the first ones are kept.
+    """
+    row = np.repeat(np.arange(rows.indptr.size - 1), np.diff(rows.indptr))
+    size = np.abs(rows.values)
+    size[np.lexsort((-size, row))[rows.indptr[:-1]]] = np.inf  # the largest of each row
+    kept = select(size.view(np.uint32), nnz, True)
+    indptr = indptr_from_counts(np.bincount(row[kept], minlength=rows.indptr.size - 1))
+    squares = np.full(nnz, initial_square, np.float32)
+    return Embeddings(indptr, rows.dims[kept], rows.values[kept], squares)
 
 
 VARIANTS = {
@@ -162,79 +157,84 @@ VARIANTS = {
 
 
 def stages(variant: Variant, data: Interactions, config: Config, sparsity: float) -> list[Stage]:
-    """Give the trainings that a variant consists of."""
-    plan = plan_budget(data, config, sparsity=sparsity, max_size=None, labels=None)
-    counts = (data.n_items, data.n_users)
+    """Return the stages of a variant."""
+    budget = plan_budget(data, config, SizeLimit(sparsity=sparsity))
+    n_rows = data.n_items + data.n_users
     if not variant.exploration:
         config = replace(config, exploration=0.0)
     if variant.rows is not None:
-        lines = math.ceil(variant.rows * sum(counts))
+        lines = math.ceil(variant.rows * n_rows)
         config = replace(config, buffer_rows=lines, buffer_bytes=max(1 << 14, 4 * lines * DIM))
-    sparse = Stage(variant.start, config, DIM, plan.weights)
+    sparse = Stage(variant.start, config, budget)
     if variant.shape == "sparse":
         return [sparse]
-    if variant.shape == "narrow":
-        dim = sum(plan.weights) // sum(counts)
-        return [replace(sparse, dim=dim, weights=(counts[0] * dim, counts[1] * dim))]
-    dense = replace(sparse, weights=(counts[0] * DIM, counts[1] * DIM))
-    return [dense, replace(sparse, start=pruned)]
+    dim = sum(budget) // n_rows if variant.shape == "narrow" else DIM
+    full = Budget(data.n_items * dim, data.n_users * dim)
+    dense = Stage(variant.start, replace(config, dim=dim), full)
+    return [dense] if variant.shape == "narrow" else [dense, replace(sparse, start=pruned)]
 
 
-def last_batch_only(first: int, last: int, starts: Any, *rest: Any) -> tuple[float, int]:
-    """Train as ``run_batches`` does, but sum gradients in the epoch's last whole batch alone."""
-    *arguments, item_growth, user_growth = rest
-    growing = (item_growth, user_growth)
-    still = tuple(no_growth(growth.slot.size, growth.sums.shape[1]) for growth in growing)
-    batches = -(-(starts.size - 1) // GROUPS)
-    begin = min(max(first, batches - 2), last)
-    end = min(max(first, batches - 1), last)
+def run_on_last_batch(
+    kernel: Any, first: int, last: int, batches: Any, histories: Any, items: Any, users: Any,
+    step: Any, w: Any, *sums: Any,
+) -> None:  # fmt: skip
+    """Run ``train_batches``, but accumulate gradients in the epoch's last whole batch alone."""
+    none = [empty_accumulator(one.slot.size, one.sums.shape[1]) for one in sums]
+    n_batches = len(batches.turns)
+    begin, end = (min(max(first, batch), last) for batch in (n_batches - 2, n_batches - 1))
     loss, triples = 0.0, 0
-    for a, b, growth in ((first, begin, still), (begin, end, growing), (end, last, still)):
+    for a, b, some in ((first, begin, none), (begin, end, sums), (end, last, none)):
         if a < b:
-            part_loss, part = run_batches(a, b, starts, *arguments, *growth)
-            loss, triples = loss + part_loss, triples + part
-    return loss, triples
+            w.arrivals[0] = 0
+            run_parallel(kernel, a, b, batches, histories, items, users, step, w, *some)
+            loss += w.total_loss[0]
+            triples += w.total_triples[0]
+    w.total_loss[0], w.total_triples[0] = loss, triples
 
 
 @dataclass
-class Learned:
-    """What a plan of trainings gave."""
+class Learned(Observer):
+    """The result of all stages."""
 
-    tables: Parameters | None = None
+    parameters: Parameters | None = None
     epochs: list[int] = field(default_factory=list)
-    """Epochs that each training kept."""
+    """Epochs that each stage kept."""
     ndcg: float | None = None
-    """NDCG@20 on what was held out."""
+    """NDCG@20 on the held-out part."""
     moved: int = 0
     """Weights that exploration moved, all epochs together."""
     start_seconds: float = 0.0
     train_seconds: float = 0.0
 
-    def count(self, record: EpochMetrics) -> None:
-        """Count what an epoch moved."""
-        self.moved += record.moved
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Count the weights that an epoch moved."""
+        self.moved += metrics.moved
 
 
 def learn(
     plan: list[Stage], data: Interactions, held: Interactions | None, epochs: list[int]
 ) -> Learned:
-    """Do the trainings one after the other.
+    """Run the stages one after the other.
 
     Args:
-        plan: What to do.
-        data: What to learn from.
-        held: What each training chooses its epoch by, or None.
-        epochs: Epochs of each training at most.
+        plan: The stages.
+        data: Interactions to learn from.
+        held: Interactions that each stage chooses its epoch by, or None.
+        epochs: Most epochs of each stage.
     """
     done = Learned()
     for stage, most in zip(plan, epochs, strict=True):
         validate = None if held is None else Validator(data, held, stage.config)
         began = perf_counter()
-        tables = stage.start(done.tables, data, stage.config, stage.dim, stage.weights)
+        parameters = stage.start(done.parameters, data, stage.config, stage.budget)
         started = perf_counter()
-        done.tables, epoch, done.ndcg = trainer.train(
-            tables, data, stage.config, epochs=most, validate=validate, on_epoch=done.count
-        )
+        done.parameters, epoch, done.ndcg = train(
+            Trainer(parameters, data, stage.config),
+            TrainingState(parameters),
+            epochs=most,
+            validate=validate,
+            observer=done,
+        ).result()
         done.epochs.append(epoch)
         done.start_seconds += started - began
         done.train_seconds += perf_counter() - started
@@ -242,7 +242,7 @@ def learn(
 
 
 def run(data: str, sparsity: float, name: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Choose on valid, learn from train + valid, score the file on test."""
+    """Choose the epochs on valid, learn from train + valid, score the file on test."""
     parts = common.load(data)
     both = parts.both
     settings = Config(**config)
@@ -251,26 +251,25 @@ def run(data: str, sparsity: float, name: str, config: dict[str, Any]) -> dict[s
     before = common.settled_bytes()
     growth: AbstractContextManager[Any] = nullcontext()
     if variant.last_batch:
-        growth = patch.object(trainer, "run_batches", last_batch_only)
-    with growth:
+        growth = patch.object(trainer, "run_parallel", run_on_last_batch)
+    with thread_count(None), growth:
         plan = stages(variant, parts.train, settings, sparsity)
         chosen = learn(plan, parts.train, parts.valid, [stage.config.epochs for stage in plan])
         plan = stages(variant, both, settings, sparsity)
         final = learn(plan, both, None, chosen.epochs)
-    assert final.tables is not None
+    assert final.parameters is not None
     peak = common.peak_bytes() - before
-    budget = plan_budget(both, settings, sparsity=sparsity, max_size=None, labels=None)
-    budget = replace(budget, dim=plan[-1].dim, weights=plan[-1].weights)
-    file = writer.encode(budget.arrays(final.tables, both, None, {}))
-    scores = evaluate(load(file), both, parts.test)
     last = plan[-1].config
+    choice = Chosen(final.epochs[-1], None, 0.0)
+    file = encode(model_arrays(final.parameters, both, last, choice, None))
+    scores = evaluate(load(file), both, parts.test)
     lines = min(last.buffer_rows, last.buffer_bytes // (4 * DIM), both.n_items + both.n_users)
     return {
         "recall@20": scores["recall"],
         "ndcg@20": scores["ndcg"],
         "valid_ndcg@20": chosen.ndcg,
-        "weights": final.tables.weights,
-        "dim": plan[-1].dim,
+        "weights": final.parameters.nnz,
+        "dim": last.dim,
         "file_bytes": len(file),
         "epochs": chosen.epochs,
         "moved": final.moved,
@@ -282,7 +281,7 @@ def run(data: str, sparsity: float, name: str, config: dict[str, Any]) -> dict[s
 
 
 def tables_of(results: dict[tuple[str, float, str], list[dict[str, Any]]]) -> str:
-    """Format one table a data set: quality, then what it took."""
+    """Format two tables a data set: quality, then time and memory."""
     texts = []
     for data in dict.fromkeys(key[0] for key in results):
         sparsities = sorted({key[1] for key in results if key[0] == data})

@@ -1,4 +1,4 @@
-"""What the benchmark commands share: data, raw results, fresh processes, peaks of memory, tables.
+"""Helpers of the benchmark commands: data, raw results, fresh processes, memory peaks, tables.
 
 Raw results are JSON lines in ``bench/results/``, one a measurement, keyed by a hash of what was
 measured: a command that was interrupted, started again, measures only what is missing. Delete a
@@ -19,7 +19,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,15 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from sparserec_np.data import Interactions, align, from_pairs, merge, read, take_users
-from sparserec_np.vocabulary import IntIds
+from sparserec_np.data import Interactions, align, from_pairs, read, take_users
+from sparserec_np.utils.csr import indptr_from_counts
+from sparserec_np.vocabulary import RangeIds
 
 BENCH = Path(__file__).resolve().parent
 README = BENCH / "README.md"
 MB = 1_000_000
 
-GENERATED = "generated"  # a small set that needs no files: for trying out a command
+GENERATED = "generated"  # a small data set that needs no files: for trying out a command
 NAMES = ("gowalla", "movielens-1m", "lastfm", "amazon-sports", GENERATED)
 
 Result = dict[str, Any]
@@ -46,16 +46,13 @@ class Parts:
 
     train: Interactions
     valid: Interactions
+    both: Interactions
+    """``train`` and ``valid`` together: the model that is scored on ``test`` learns from them."""
     test: Interactions
-
-    @cached_property
-    def both(self) -> Interactions:
-        """What the model that is scored on ``test`` learns from."""
-        return merge(self.train, self.valid)
 
 
 def data_folder() -> Path:
-    """Folder of the data sets; ends the program, saying what to do, where there is none."""
+    """Return the folder of the data sets; without one, end the program and say what to do."""
     folder = Path(os.environ.get("SPARSEREC_DATA", BENCH.parent.parent / "shared" / "data"))
     if not folder.is_dir():
         sys.exit(f"no data: {folder} is not a folder; set SPARSEREC_DATA or use --data {GENERATED}")
@@ -63,24 +60,24 @@ def data_folder() -> Path:
 
 
 def load(name: str) -> Parts:
-    """Read the three parts of a data set."""
+    """Read the parts of a data set."""
     if name == GENERATED:
         from sparserec_np.data import synthetic
         from sparserec_np.data.splitting import hold_out
 
         everything = synthetic.generate().interactions
         few = take_users(everything, np.arange(min(400, everything.n_users)))
-        rest, test = hold_out(few, fraction=0.2)
-        train, valid = hold_out(rest, fraction=0.1)
-        return Parts(train, valid, test)
+        both, test = hold_out(few, fraction=0.2)
+        return Parts(*hold_out(both, fraction=0.1), both, test)
     folder = data_folder() / name
-    return Parts(*(read(folder / f"{part}.csv") for part in ("train", "valid", "test")))
+    train, valid, test = (folder / f"{part}.csv" for part in ("train", "valid", "test"))
+    return Parts(read(train), read(valid), read([train, valid]), read(test))
 
 
 def load_for_test(name: str) -> tuple[Interactions, Interactions]:
-    """Read what the final model learns from, and the test part in the same numbering.
+    """Read train + valid, and the test part in the same numbering.
 
-    Users whom training lacks are left out of the latter: no data set of the protocol has any.
+    Users of the test part whom train + valid lacks are left out: no data set has any.
     """
     parts = load(name)
     return parts.both, align(parts.test, parts.both.user_ids, parts.both.item_ids).interactions
@@ -91,16 +88,16 @@ def long_tailed(
 ) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
     """Generate interactions in bounded memory, some users at a time.
 
-    Half of a user's draws come from the whole catalogue, half from the 1/64 of it that is their
-    taste, so that there is something to learn; either way item number r is drawn with a density
-    that falls like ``r ** (-2 / 3)``. Numbers are then shuffled.
+    Half of a user's draws come from the whole catalogue, half from one of 64 parts of it, the
+    user's taste, so that there is something to learn. Either way the item of rank r is drawn with
+    a density that falls like ``r ** (-2 / 3)``; item numbers are ranks in random order.
 
     Args:
         n_users: Number of users.
         n_items: Number of items.
-        per_user: Draws a user; repeated ones are left out, some 5 % of them.
-        seed: Of the generator.
-        block: Users that are drawn at a time.
+        per_user: Draws a user; some 5 % of them are repeated and left out.
+        seed: Seed of the generator.
+        block: Users drawn at a time.
 
     Yields:
         Users and items of a block, int32 arrays, in order of users, then items.
@@ -121,7 +118,7 @@ def long_tailed(
 
 
 def gathered(n_users: int, n_items: int, per_user: int, *, seed: int = 0) -> Interactions:
-    """Gather what :func:`long_tailed` generates."""
+    """Return the interactions that :func:`long_tailed` generates."""
     items = np.empty(n_users * per_user, np.int32)  # pages that are not written cost nothing
     degrees = np.zeros(n_users, np.int64)
     n = 0
@@ -129,15 +126,15 @@ def gathered(n_users: int, n_items: int, per_user: int, *, seed: int = 0) -> Int
         items[n : n + part.size] = part
         degrees += np.bincount(users, minlength=n_users)
         n += part.size
-    indptr = np.concatenate(([0], np.cumsum(degrees)))
-    return Interactions(indptr, items[:n], IntIds(np.arange(n_users)), IntIds(np.arange(n_items)))
+    indptr = indptr_from_counts(degrees)
+    return Interactions(indptr, items[:n], RangeIds(0, n_users), RangeIds(0, n_items))
 
 
 class Results:
-    """Raw results of one command: measured once, kept as JSON lines.
+    """Raw results of a command: measured once, kept as JSON lines.
 
     Args:
-        folder: Where the file is.
+        folder: Folder of the file.
         name: Name of the command.
     """
 
@@ -150,13 +147,13 @@ class Results:
                 self._known[record["key"]] = record["result"]
 
     def measure(self, what: Result, run: Callable[[], Result]) -> Result:
-        """Give the result of a measurement; make it if it is not there.
+        """Return the result of a measurement; make it if there is none yet.
 
         Args:
             what: Everything that the result depends on, as JSON can hold it.
             run: Makes the measurement.
         """
-        text = json.dumps(_told(what), sort_keys=True)
+        text = json.dumps(_without_unset(what), sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         if key not in self._known:
             began = time.perf_counter()
@@ -173,23 +170,23 @@ class Results:
         return self._known[key]
 
 
-def _told(what: Any, within_config: bool = False) -> Any:
+def _without_unset(what: Any, within_config: bool = False) -> Any:
     """Leave out hyperparameters that are not set, so that new ones do not change old keys."""
     if not isinstance(what, dict):
         return what
     return {
-        name: _told(value, within_config or name == "config")
+        name: _without_unset(value, within_config or name == "config")
         for name, value in what.items()
         if value is not None or not within_config
     }
 
 
 def fresh(function: Callable[..., Result], **arguments: Any) -> Result:
-    """Call a function of a benchmark module in a fresh process, for peaks and start-up times.
+    """Call a function in a fresh process, to measure peaks of memory and start-up times.
 
     Args:
-        function: Takes and returns what JSON can hold.
-        arguments: What it is called with.
+        function: Function of a benchmark module; arguments and result are such as JSON can hold.
+        arguments: Its arguments.
     """
     module = Path(function.__code__.co_filename).stem
     code = (
@@ -210,7 +207,7 @@ def _status(field: str) -> int:
 
 
 def settled_bytes() -> int:
-    """Resident memory once all that is free has gone back to the system; sets the peak to it."""
+    """Return all free memory to the system, and count the peak anew; return what is resident."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
@@ -218,12 +215,12 @@ def settled_bytes() -> int:
 
 
 def peak_bytes() -> int:
-    """Largest resident memory since the start or the last :func:`settled_bytes`."""
+    """Return the largest resident memory since the start or the last :func:`settled_bytes`."""
     return _status("VmHWM")
 
 
 def warm_up(users: str, **params: Any) -> None:
-    """Fit tiny data once, so that compiled code is loaded before anything is measured."""
+    """Fit tiny data, so that compiled code is loaded before anything is measured."""
     from sparserec_np import SparseRec
 
     pairs = np.random.default_rng(0).integers(0, 40, (800, 2))
@@ -233,7 +230,7 @@ def warm_up(users: str, **params: Any) -> None:
 
 
 def machine() -> str:
-    """CPU, cores and the versions that matter, in one line."""
+    """Return CPU, cores and the versions that matter, in one line."""
     cpu = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -244,7 +241,7 @@ def machine() -> str:
 
 
 def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
-    """Format a Markdown table; columns of numbers, but for the first, go to the right."""
+    """Format a Markdown table; columns of numbers are aligned to the right, except the first."""
     rows = [[str(cell) for cell in row] for row in rows]
     sides = ["left"]
     for column in range(1, len(headers)):
@@ -254,12 +251,12 @@ def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
 
 
 def verdict(met: bool) -> str:
-    """Say whether a bar is met."""
+    """Return in words whether a goal is met."""
     return "met" if met else "**not met**"
 
 
 def write_block(name: str, text: str, readme: Path = README) -> None:
-    """Replace what stands between ``<!-- name:begin -->`` and ``<!-- name:end -->``."""
+    """Replace the text between ``<!-- name:begin -->`` and ``<!-- name:end -->``."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     before, found, rest = readme.read_text().partition(begin)
     _, closed, after = rest.partition(end)
@@ -284,7 +281,7 @@ def parser(
 
 
 def finish(name: str, text: str, write_readme: bool) -> None:
-    """Print the tables, and put them in the README if that is asked for."""
+    """Print the tables, and put them in the README if asked to."""
     text = f"{text}\n\nMeasured on: {machine()}."
     print(text)
     if write_readme:
