@@ -59,6 +59,9 @@ class SparseRec:
         recency_: Recency of the model, chosen or given.
         best_ndcg_: NDCG@20 on the validation part at that epoch, or None.
         interactions_: What was learned from.
+
+    Raises:
+        TypeError: There is no such argument.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -310,7 +313,8 @@ def _signature() -> inspect.Signature:
                 inspect.Parameter(name, keyword, default=default, annotation=annotation(name))
                 for name, default in _ARGUMENTS.items()
             ),
-        ]
+        ],
+        return_annotation="None",
     )
 
 
