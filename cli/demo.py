@@ -44,7 +44,7 @@ def demo(output: Path, seed: int, threads: int | None, as_json: bool) -> None:
     writes the model file, scores the file against a popularity ranking, and recommends to two of
     the fans.
     """
-    from sparserec_np.modelfile.writer import check_writable
+    from sparserec_np.utils.atomic_write import check_writable
 
     check_writable(output)
     with show_epochs() as on_epoch:

@@ -157,7 +157,7 @@ def _to_everybody(
     reading: dict[str, Any],
 ) -> Written:
     from sparserec_np.evaluation.batch_recommend import write_recommendations
-    from sparserec_np.modelfile.writer import check_writable
+    from sparserec_np.utils.atomic_write import check_writable
 
     check_writable(output)
     interactions = read_files(files, **reading, **times_of(model))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparserec_np.data import Interactions, align, take_users
+from sparserec_np.data import Interactions, align, select_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation.evaluate import (
     Ranking,
@@ -23,8 +23,8 @@ from sparserec_np.evaluation.evaluate import (
     recall,
     score,
 )
-from sparserec_np.training.config import Config
 from sparserec_np.training.budget import Budget
+from sparserec_np.training.config import Config
 from sparserec_np.training.initialization import initialize
 from sparserec_np.utils.log import logger
 from sparserec_np.utils.parallel import thread_count
@@ -145,7 +145,7 @@ def _popular(ranking: Ranking, popularity: Ints, k: int) -> Ranking:
     """Rank by popularity for the same users."""
     users = np.flatnonzero(ranking.n_relevant)
     ranked = np.full(ranking.ranked.shape, -1, np.int32)
-    ranked[users] = rank_by_popularity(take_users(ranking.known, users), k, popularity)
+    ranked[users] = rank_by_popularity(select_users(ranking.known, users), k, popularity)
     return ranking._replace(ranked=ranked)
 
 
