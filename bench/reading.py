@@ -6,6 +6,8 @@ Generates the same ratings in several forms (300,000 users, 100,000 items with a
 or text as ids), reads each in fresh processes, and prints a table (medians) and one JSON line a
 form. The files are read from the page cache, so what is measured is the reading, not the disk.
 Seconds and peak memory are those of `read` in a process of its own; the import of DuckDB counts.
+CPU-seconds, of all threads and the whole process, compare versions on a machine that does other
+work too.
 """
 
 from __future__ import annotations
@@ -45,9 +47,10 @@ start = time.perf_counter()
 from sparserec_np.data import read
 interactions = read(sys.argv[1], **json.loads(sys.argv[2]))
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+used = resource.getrusage(resource.RUSAGE_SELF)
 report = interactions.report
-print(json.dumps({"seconds": seconds, "peak_bytes": peak, "rows": report.rows,
+print(json.dumps({"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime,
+                  "peak_bytes": used.ru_maxrss * 1024, "rows": report.rows,
                   "users": interactions.n_users, "items": interactions.n_items,
                   "interactions": interactions.nnz}))
 """
@@ -70,10 +73,13 @@ def measure(path: Path, options: dict[str, object], repeats: int) -> dict[str, o
     for _ in range(repeats):
         command = [sys.executable, "-c", READ, str(path), json.dumps(options)]
         runs.append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
-    seconds = statistics.median(run["seconds"] for run in runs)
+    seconds, cpu_seconds = (
+        statistics.median(run[name] for run in runs) for name in ("seconds", "cpu_seconds")
+    )
     return {
         **runs[0],
         "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu_seconds, 2),
         "all_seconds": [round(run["seconds"], 2) for run in runs],
         "rows_per_second": round(runs[0]["rows"] / seconds),
         "peak_bytes": max(run["peak_bytes"] for run in runs),
@@ -93,8 +99,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sparserec-bench-") as scratch:
         folder = arguments.folder or Path(scratch)
-        print(f"| {arguments.rows:,} rows as | file | seconds | rows/s | peak memory |")
-        print("|---|---:|---:|---:|---:|", flush=True)
+        print(f"| {arguments.rows:,} rows as | file | seconds | CPU-seconds | rows/s | peak memory |")
+        print("|---|---:|---:|---:|---:|---:|", flush=True)
         results = []
         for kind in arguments.kinds:
             path = generate(folder, arguments.rows, kind)
@@ -103,7 +109,7 @@ def main() -> None:
             results.append({"kind": kind, "threads": arguments.threads, **result})
             print(
                 f"| {kind} | {result['file_bytes'] / 1e6:,.0f} MB | {result['seconds']} "
-                f"| {result['rows_per_second']:,} | {result['peak_bytes'] / 1e6:,.0f} MB |",
+                f"| {result['cpu_seconds']} | {result['rows_per_second']:,} | {result['peak_bytes'] / 1e6:,.0f} MB |",
                 flush=True,
             )
     for result in results:

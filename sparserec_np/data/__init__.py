@@ -1,23 +1,19 @@
-"""Interactions: files, frames and matrices become sorted rows with id vocabularies.
+"""Interactions: read from files, frames, arrays and matrices; aligned, filtered and split.
 
-The names below are the interface; the modules beginning with an underscore are its parts.
+All ways lead to :class:`Interactions`, sorted rows with vocabularies of ids. Hold-out splits are in
+:mod:`sparserec_np.data.splitting`, the demonstration's data in :mod:`sparserec_np.data.synthetic`.
 """
 
 from __future__ import annotations
 
-from sparserec_np.data.alignment import (
-    Aligned,
-    align,
-    merge,
-    take_users,
-)
+from sparserec_np.data.alignment import Aligned, align
 from sparserec_np.data.assembly import assemble
 from sparserec_np.data.files.paths import list_files
 from sparserec_np.data.files.read import read
-from sparserec_np.data.from_any import from_any, ids_of
+from sparserec_np.data.from_any import from_any, row_ids
 from sparserec_np.data.from_arrays import from_matrix, from_pairs
 from sparserec_np.data.from_frames import from_frame
-from sparserec_np.data.interactions import Interactions, drop_rare
+from sparserec_np.data.interactions import Interactions
 from sparserec_np.data.read_report import (
     EXAMPLES,
     BadRow,
@@ -25,6 +21,7 @@ from sparserec_np.data.read_report import (
     NothingLeftError,
     ReadReport,
 )
+from sparserec_np.data.selection import drop_rare, select_users
 
 __all__ = [
     "EXAMPLES",
@@ -41,9 +38,8 @@ __all__ = [
     "from_frame",
     "from_matrix",
     "from_pairs",
-    "ids_of",
     "list_files",
-    "merge",
     "read",
-    "take_users",
+    "row_ids",
+    "select_users",
 ]

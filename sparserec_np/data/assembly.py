@@ -1,4 +1,4 @@
-"""Numbered pairs, in any order, become rows that are sorted and free of duplicates."""
+"""Sort numbered pairs of user and item into rows that are free of duplicates."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_INDEX = np.iinfo(np.int32).max
-BLOCK = 1 << 19  # pairs at a time
+BLOCK = 1 << 19
+"""Pairs that are sorted at a time."""
 
 
 class Pairs(NamedTuple):
-    """Some interactions: user and item numbers, integer[n], and times in seconds, float64[n]."""
+    """Pairs: user and item numbers, integer[n], and times in seconds, float64[n]."""
 
     users: NDArray[Any]
     items: NDArray[Any]
@@ -34,7 +35,7 @@ def assemble(
     item_ids: Ids,
     times: NDArray[np.float64] | None = None,
 ) -> tuple[Interactions, int]:
-    """Make interactions of pairs in memory; see :func:`assemble_blocks`.
+    """Build interactions from pairs in memory; see :func:`assemble_blocks`.
 
     Args:
         users: User number of each pair, integer[n], below ``len(user_ids)``.
@@ -42,6 +43,9 @@ def assemble(
         user_ids: Ids of the users, by number.
         item_ids: Ids of the items, by number.
         times: Seconds, float64[n]; of a repeated pair the latest is kept.
+
+    Returns:
+        The interactions, and the number of repeated pairs that were dropped.
     """
     parts = [slice(first, first + BLOCK) for first in range(0, len(users), BLOCK)]
     counts = np.zeros(len(user_ids), np.int64)
@@ -61,26 +65,27 @@ def assemble_blocks(
     *,
     with_times: bool,
 ) -> tuple[Interactions, int]:
-    """Put pairs in their places as they come, then sort each row and collapse repeated pairs.
+    """Build interactions from blocks of pairs.
 
-    Peak memory: the interactions, and some hundred bytes a pair of one block.
+    Pairs are put in their rows as they come; then rows are sorted, and repeated pairs dropped. Peak
+    memory: the interactions, and some hundred bytes for each pair of one block.
 
     Args:
-        blocks: The pairs, some at a time.
-        counts: How many pairs of each user come in all, int64[n_users].
+        blocks: The pairs, in any order.
+        counts: Number of pairs of each user in all blocks, int64[n_users].
         user_ids: Ids of the users, by number.
         item_ids: Ids of the items, by number.
-        with_times: Whether the pairs have times.
+        with_times: Keep the times of the pairs, which all have one.
 
     Returns:
-        The interactions, and how many repeated pairs were collapsed.
+        The interactions, and the number of repeated pairs that were dropped.
 
     Raises:
         InputError: More than 2^31 - 1 users or items.
     """
-    for ids, what in ((user_ids, "users"), (item_ids, "items")):
+    for ids, role in ((user_ids, "users"), (item_ids, "items")):
         if len(ids) > MAX_INDEX:
-            raise InputError(f"{len(ids):,} different {what}: at most {MAX_INDEX:,} are possible")
+            raise InputError(f"{len(ids):,} different {role}: at most {MAX_INDEX:,} are possible")
     indptr = indptr_from_counts(counts)
     items = np.empty(indptr[-1], np.int32)
     times = np.empty(indptr[-1]) if with_times else None
@@ -111,7 +116,9 @@ def _sort_rows(
     times: NDArray[np.float64] | None,
     n_items: int,
 ) -> NDArray[np.int64]:
-    """Sort rows in place, each pair once with its latest time; all moves up where pairs go.
+    """Sort rows in place and keep each pair once, with its latest time.
+
+    Rows move up to close the gaps, so that what is kept is at the beginning of the arrays.
 
     Returns:
         The length of each row, int64[n_users].
@@ -120,7 +127,7 @@ def _sort_rows(
     done = 0
     for first, last in blocks_of_rows(indptr, BLOCK):
         entries = slice(indptr[first], indptr[last])
-        # One int64 key a pair sorts rows and items at once, and fits: both are below 2^31.
+        # One int64 key a pair sorts by row and item at once; both are below 2^31, so it fits.
         keys = np.repeat(np.arange(last - first), degrees[first:last])
         keys *= n_items
         keys += items[entries]

@@ -1,4 +1,4 @@
-"""Interactions from whatever holds them."""
+"""Interactions from data of any kind: files, frames, arrays, matrices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from sparserec_np.data.files.read import read
 from sparserec_np.data.from_arrays import from_matrix, from_pairs, is_sparse
-from sparserec_np.data.from_frames import frame_ids, from_frame
+from sparserec_np.data.from_frames import frame_row_ids, from_frame
 from sparserec_np.data.interactions import Interactions
 from sparserec_np.errors import InputError
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def from_any(data: Any) -> Interactions:
-    """Build interactions from whatever holds them.
+    """Build interactions from data of any kind.
 
     Args:
-        data: :class:`Interactions` (given back as they are), a scipy sparse matrix, a tuple
+        data: :class:`Interactions` (returned as they are), a scipy sparse matrix, a tuple
             ``(users, items)`` or ``(users, items, times)``, a numpy array of two columns, a data
             frame, or one or several paths.
 
@@ -29,7 +29,7 @@ def from_any(data: Any) -> Interactions:
         The interactions; repeated pairs count once. Times are kept where every row has one.
 
     Raises:
-        InputError: None of these, or they cannot be used; see :func:`from_matrix`,
+        InputError: The data is none of these, or cannot be used; see :func:`from_matrix`,
             :func:`from_pairs`, :func:`from_frame` and :func:`read`.
     """
     if isinstance(data, Interactions):
@@ -50,17 +50,17 @@ def from_any(data: Any) -> Interactions:
     return from_frame(data, with_times=None)
 
 
-def ids_of(data: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Take the user and the item id of each row of a table of interactions.
+def row_ids(data: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the user id and the item id of each row of a table of interactions.
 
     Args:
-        data: A numpy array of two columns or a data frame: what can be cut by rows.
+        data: A numpy array of two columns, or a data frame.
 
     Returns:
-        The ids of the n rows as they are, missing ones included, two arrays of shape [n].
+        The ids of the n rows as they are, missing ones included: two arrays of shape [n].
 
     Raises:
-        InputError: ``data`` is anything else.
+        InputError: ``data`` is not such a table.
     """
     if isinstance(data, np.ndarray):
         return _two_columns(data)
@@ -69,7 +69,7 @@ def ids_of(data: Any) -> tuple[NDArray[Any], NDArray[Any]]:
             f"the rows of a {type(data).__name__} are no interactions: give an array of two "
             "columns, users and items, or a data frame"
         )
-    return frame_ids(data)
+    return frame_row_ids(data)
 
 
 def _two_columns(data: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

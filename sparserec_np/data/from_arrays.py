@@ -9,7 +9,7 @@ import numpy as np
 from sparserec_np.data.assembly import assemble
 from sparserec_np.data.interactions import Interactions
 from sparserec_np.errors import InputError
-from sparserec_np.vocabulary import Ids, IntIds, from_values
+from sparserec_np.vocabulary import Ids, RangeIds, from_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,12 +23,12 @@ def from_pairs(users: Any, items: Any, times: Any = None) -> Interactions:
 
     Args:
         users: User id of each interaction: list or array of int or of str, length n. Floats count
-            if all are integral.
+            if all are whole numbers.
         items: Item id of each interaction, length n.
-        times: When each happened, in seconds, length n; optional.
+        times: Time of each interaction in seconds, length n; optional.
 
     Returns:
-        The interactions, repeated pairs collapsed (the latest time is kept).
+        The interactions; repeated pairs count once, with their latest time.
 
     Raises:
         InputError: Lengths differ, ids are missing, neither int nor str, or of mixed kinds, or a
@@ -55,7 +55,7 @@ def from_matrix(matrix: Any) -> Interactions:
 
     Args:
         matrix: scipy sparse matrix or array of shape [n_users, n_items], of any real dtype, its
-            values not negative: what was disliked is no interaction.
+            values not negative: a dislike is no interaction.
 
     Returns:
         The interactions, without times.
@@ -84,13 +84,13 @@ def from_matrix(matrix: Any) -> Interactions:
     return assemble(
         entries.row[stored],
         entries.col[stored],
-        IntIds(np.arange(n_users, dtype=np.int64)),
-        IntIds(np.arange(n_items, dtype=np.int64)),
+        RangeIds(0, n_users),
+        RangeIds(0, n_items),
     )[0]
 
 
 def encode(column: NDArray[Any], name: str) -> tuple[Ids, NDArray[np.int64]]:
-    """Number the ids of one column by rank.
+    """Return the vocabulary of one column, and the number of each of its ids.
 
     Args:
         column: Ids, shape [n].
@@ -112,12 +112,12 @@ def encode(column: NDArray[Any], name: str) -> tuple[Ids, NDArray[np.int64]]:
 
 
 def is_sparse(data: Any) -> bool:
-    """Tell scipy's sparse matrices without loading scipy for anything else."""
+    """Return True for a sparse matrix of scipy, without importing scipy."""
     return hasattr(data, "tocoo") and hasattr(data, "shape") and hasattr(data, "nnz")
 
 
 def _integral(column: NDArray[np.floating[Any]], name: str) -> NDArray[np.int64]:
-    """Turn floats that are all integers into integers."""
+    """Convert floats that are all whole numbers to integers."""
     if not np.all(np.isfinite(column)):
         raise InputError(f"{name}: some ids are missing (NaN) or infinite")
     if np.any(column != np.floor(column)) or np.any(np.abs(column) > _EXACT_FLOATS):
@@ -126,7 +126,7 @@ def _integral(column: NDArray[np.floating[Any]], name: str) -> NDArray[np.int64]
 
 
 def _column(values: Any, name: str) -> NDArray[Any]:
-    """Turn a column of ids into an array: of integers, of floats, or of objects."""
+    """Convert a column of ids to an array: of integers, floats, text or objects."""
     if isinstance(values, (str, bytes)):
         raise InputError(f"{name} is one text, not a list of ids")
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
@@ -134,7 +134,7 @@ def _column(values: Any, name: str) -> NDArray[Any]:
     if isinstance(values, np.ndarray):
         column = np.asarray(values)
     else:
-        if hasattr(values, "to_pylist"):  # Arrow, which iterates over scalars of its own
+        if hasattr(values, "to_pylist"):  # iterating over Arrow gives scalars of its own
             values = values.to_pylist()
         # numpy would turn [1, "a"] into text, and integers beyond 64 bits into floats.
         listed = list(values)
@@ -149,7 +149,7 @@ def _column(values: Any, name: str) -> NDArray[Any]:
 
 
 def _times(times: Any, length: int) -> NDArray[np.float64]:
-    """Check and convert a column of times."""
+    """Convert a column of times to float64[length]."""
     try:
         seconds = np.asarray(times, dtype=np.float64)
     except (TypeError, ValueError):

@@ -19,8 +19,9 @@ from sparserec_np.data.bad_rows import (
 )
 from sparserec_np.data.columns import ColumnOptions, choose_columns, require
 from sparserec_np.data.from_arrays import encode
-from sparserec_np.data.interactions import Interactions, drop_rare
+from sparserec_np.data.interactions import Interactions
 from sparserec_np.data.read_report import EXAMPLES, BadRow, Columns, ReadReport
+from sparserec_np.data.selection import drop_rare
 from sparserec_np.errors import InputError, missing_extra
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _take_columns(
     return (table.collect() if isinstance(table, nw.LazyFrame) else table), columns
 
 
-def frame_ids(frame: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def frame_row_ids(frame: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Take the user and the item id of each row; see :func:`ids_of`."""
     table, columns = _take_columns(frame, ColumnOptions(None, None, None, None), None, False)
     rows = np.ones(len(table), dtype=bool)

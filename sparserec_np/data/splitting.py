@@ -1,7 +1,7 @@
-"""Hold-out splits: what is learned from, and what is kept to be predicted.
+"""Hold-out splits: interactions to learn from, and interactions to be predicted.
 
-Both parts keep the vocabularies of the whole, so internal indices mean the same in all three.
-Every user keeps at least one interaction to learn from.
+Both parts keep the vocabularies of the whole, so numbers of users and items mean the same in all
+three. Every user keeps at least one interaction to learn from.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparserec_np.data import Interactions, from_pairs, ids_of
+from sparserec_np.data.from_any import row_ids
+from sparserec_np.data.from_arrays import from_pairs
+from sparserec_np.data.interactions import Interactions
 from sparserec_np.errors import InputError
-from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 from sparserec_np.utils.csr import blocks_of_rows, indptr_from_counts
 
-# Interactions sorted at once: bounds the scratch memory to some 60 bytes each, 6 MB in all, for
-# data of any size (one user with more interactions than this is a block of its own).
-_BLOCK = 100_000
+# Interactions sorted at a time: bounds the scratch memory to some 60 bytes each, 6 MB in all, for
+# data of any size (a user with more interactions than this is a block of its own).
+BLOCK = 100_000
 
 Keys: TypeAlias = "Callable[[int, int], npt.NDArray[np.float64]]"
 
@@ -80,7 +81,7 @@ class InteractionSplit:
         Raises:
             InputError: ``X`` is no table of interactions.
         """
-        users, items = ids_of(X)
+        users, items = row_ids(X)
         whole = from_pairs(users, items)
         row_keys = whole.user_ids.locate(users) * whole.n_items + whole.item_ids.locate(items)
         for seed in np.random.default_rng(self.seed).integers(1 << 62, size=self.n_splits):
@@ -97,20 +98,19 @@ def hold_out(
     n: int | None = None,
     seed: int = 0,
     latest: bool | None = False,
-    comm: Communicator = SINGLE_PROCESS,
 ) -> tuple[Interactions, Interactions]:
     """Hold out some interactions of each user: chosen at random, or the latest.
 
     Args:
-        interactions: What to split.
+        interactions: The interactions to split.
         fraction: Expected share of each user's interactions to hold out, in (0, 1). A count that is
             not whole is rounded up or down at random such that the share is met on average: with
             0.1 a user with six interactions gives one away in six of ten cases.
         n: Exact number to hold out of each user. Exactly one of ``fraction`` and ``n`` is given.
         seed: Same seed, same split.
-        latest: Whether to hold out the latest, which needs times, and not any; None: where times
-            are known. Of equal times chance decides, so that times that say nothing do no harm.
-        comm: Who has the other users.
+        latest: True holds out the latest, which needs times; False any; None the latest where times
+            are known, else any. Of equal times chance decides, so that times that say nothing do no
+            harm.
 
     Returns:
         ``(train, held)``. Together they hold every interaction once; a user gives away at most all
@@ -120,43 +120,73 @@ def hold_out(
         InputError: Neither or both of ``fraction`` and ``n`` are given, one is out of range, or
             there are no times to tell the latest by.
     """
+    return hold_out_of_shard(interactions, fraction=fraction, n=n, seed=seed, latest=latest)
+
+
+def hold_out_of_shard(
+    shard: Interactions,
+    *,
+    fraction: float | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    latest: bool | None = False,
+    users_before: int = 0,
+    interactions_before: int = 0,
+) -> tuple[Interactions, Interactions]:
+    """Hold out the same of some consecutive users as :func:`hold_out` does among all users.
+
+    Args:
+        shard: The interactions of these users.
+        fraction: See :func:`hold_out`.
+        n: See :func:`hold_out`.
+        seed: See :func:`hold_out`.
+        latest: See :func:`hold_out`.
+        users_before: Number of users before these.
+        interactions_before: Number of interactions of the users before these.
+
+    Returns:
+        ``(train, held)``, as :func:`hold_out` returns them.
+
+    Raises:
+        InputError: See :func:`hold_out`.
+    """
     if (fraction is None) == (n is None):
         raise InputError("hold_out needs either fraction or n, and not both")
     rounding, order = np.random.default_rng(seed).spawn(2)
-    for rng, drawn in ((rounding, interactions.n_users), (order, interactions.nnz)):
-        rng.bit_generator.advance(comm.exclusive_scan(drawn))  # type: ignore[attr-defined]
-    degrees = interactions.user_degrees()
-    if fraction is not None:
-        share = degrees * _fraction(fraction)
-        counts = np.floor(share + rounding.random(len(degrees))).astype(np.int64)
+    for rng, drawn in ((rounding, users_before), (order, interactions_before)):
+        rng.bit_generator.advance(drawn)  # type: ignore[attr-defined]
+    if fraction is None:
+        counts = np.full(shard.n_users, _count(n))
     else:
-        counts = np.full(len(degrees), _positive(n), dtype=np.int64)
-    if not (interactions.has_times if latest is None else latest):
-        return _split(interactions, counts, lambda start, stop: order.random(stop - start))
-    later = _latest_first(interactions)
+        share = shard.user_degrees() * _fraction(fraction)
+        counts = np.floor(share + rounding.random(shard.n_users)).astype(np.int64)
+    if not (shard.has_times if latest is None else latest):
+        return _split(shard, counts, lambda start, stop: order.random(stop - start))
+    latest_first = _latest_first(shard)
 
     def ranks(start: int, stop: int) -> npt.NDArray[np.float64]:
         keys = np.empty(stop - start)
-        keys[np.lexsort((order.random(stop - start), later(start, stop)))] = np.arange(stop - start)
+        by_time_then_chance = np.lexsort((order.random(stop - start), latest_first(start, stop)))
+        keys[by_time_then_chance] = np.arange(stop - start)
         return keys
 
-    return _split(interactions, counts, ranks)
+    return _split(shard, counts, ranks)
 
 
 def leave_last_out(interactions: Interactions, *, n: int = 1) -> tuple[Interactions, Interactions]:
     """Hold out the latest interactions of each user.
 
     Args:
-        interactions: What to split, with ``times``.
-        n: How many to hold out of each user. Of equal times the larger item index counts as later.
+        interactions: The interactions to split, with times.
+        n: Number to hold out of each user. Of equal times the larger item number counts as later.
 
     Returns:
-        ``(train, held)``, as :func:`hold_out` gives them.
+        ``(train, held)``, as :func:`hold_out` returns them.
 
     Raises:
         InputError: There are no times, one of them is NaN, or ``n`` is not positive.
     """
-    counts = np.full(interactions.n_users, _positive(n), dtype=np.int64)
+    counts = np.full(interactions.n_users, _count(n))
     return _split(interactions, counts, _latest_first(interactions))
 
 
@@ -179,7 +209,7 @@ def _fraction(fraction: float) -> float:
     return fraction
 
 
-def _positive(n: int | None) -> int:
+def _count(n: int | None) -> int:
     if n is None or n < 1:
         raise InputError(f"n must be at least 1, not {n}")
     return n
@@ -188,22 +218,22 @@ def _positive(n: int | None) -> int:
 def _split(
     interactions: Interactions, counts: npt.NDArray[np.int64], keys: Keys
 ) -> tuple[Interactions, Interactions]:
-    """Hold out the ``counts[u]`` entries of each user u whose keys are smallest.
+    """Hold out the ``counts[u]`` entries of each user u that have the smallest keys.
 
-    Of equal keys the later entry, which is the larger item index, is held out first.
-    ``keys(start, stop)`` gives the keys of the entries in that range of ``interactions.items``; it
-    is asked once for each range, in order.
+    Of equal keys the later entry, which has the larger item number, is held out first.
+    ``keys(start, stop)`` returns the keys of the entries in that range of ``interactions.items``;
+    it is called once for each block of users, in order.
     """
     degrees = interactions.user_degrees()
     counts = np.minimum(counts, np.maximum(degrees - 1, 0))
     held = np.zeros(interactions.nnz, dtype=np.bool_)
-    for first, last in blocks_of_rows(interactions.indptr, _BLOCK):
+    for first, last in blocks_of_rows(interactions.indptr, BLOCK):
         start, stop = int(interactions.indptr[first]), int(interactions.indptr[last])
         lengths = degrees[first:last]
         users = np.repeat(np.arange(last - first), lengths)
         position = np.arange(stop - start)
         order = np.lexsort((-position, keys(start, stop), users))
-        # After sorting, the row of a user is where it was, its entries by ascending key.
+        # Sorting moves entries within the row of a user only: there they ascend by key.
         rank = position - np.repeat(interactions.indptr[first:last] - start, lengths)
         held[start + order[rank < np.repeat(counts[first:last], lengths)]] = True
     held_before = indptr_from_counts(counts)

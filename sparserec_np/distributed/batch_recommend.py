@@ -23,7 +23,7 @@ from sparserec_np.data import (
     from_frame,
     list_files,
     read,
-    take_users,
+    select_users,
 )
 from sparserec_np.distributed.folders import Folder, folder_at
 from sparserec_np.distributed.sharding import check_seen
@@ -182,7 +182,7 @@ def _shuffle(
     ids = data.user_ids.take(np.arange(data.n_users))
     shards = np.fromiter((zlib.crc32(str(id_).encode()) % n for id_ in ids), np.int64, len(ids))
     for shard in np.unique(shards):
-        some = take_users(data, np.flatnonzero(shards == shard))
+        some = select_users(data, np.flatnonzero(shards == shard))
         write = partial(write_table, interactions=some)
         folder.put(f"{_SHARDS}/{shard:05d}/{number:05d}.parquet", write)
     return data.user_ids.kind

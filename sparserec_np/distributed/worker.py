@@ -11,7 +11,7 @@ from distributed.comm.addressing import get_address_host
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions, ReadReport
-from sparserec_np.data.splitting import hold_out
+from sparserec_np.data.splitting import hold_out_of_shard
 from sparserec_np.distributed.communicator import Listener, TcpCommunicator
 from sparserec_np.distributed.sharding import read_together
 from sparserec_np.training.budget import Budget
@@ -101,7 +101,14 @@ class TrainingWorker:
     def hold_out(self, fraction: float, seed: int) -> tuple[Facts, Facts]:
         """Hold out a part of each user's interactions."""
         whole = self._data["whole"]
-        learned, held = hold_out(whole, fraction=fraction, seed=seed, latest=None, comm=self._comm)
+        learned, held = hold_out_of_shard(
+            whole,
+            fraction=fraction,
+            seed=seed,
+            latest=None,
+            users_before=self._comm.exclusive_scan(whole.n_users),
+            interactions_before=self._comm.exclusive_scan(whole.nnz),
+        )
         return self._facts("learned", learned, None), self._facts("held", held, None)
 
     def forget(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sparserec_np.data import assembly
 from sparserec_np.data.assembly import assemble
-from sparserec_np.vocabulary import IntIds
+from sparserec_np.vocabulary import RangeIds
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4), st.integers(0, 9)), max_size=60)
 
@@ -26,8 +26,8 @@ def test_rows_are_sorted_and_each_pair_is_there_once(pairs, block, with_times):
         rows, duplicates = assemble(
             users,
             items.astype(np.int32),
-            IntIds.from_range(0, 7),
-            IntIds.from_range(0, 5),
+            RangeIds(0, 7),
+            RangeIds(0, 5),
             times.astype(np.float64) if with_times else None,
         )
     found = list(zip(rows.user_of_entry().tolist(), rows.items.tolist(), strict=True))

@@ -80,7 +80,7 @@ def test_hold_out_chooses_every_entry_of_a_row_alike():
 def test_same_seed_same_split_whatever_the_block_size(monkeypatch, rng):
     whole = make([sorted(rng.choice(40, size=s, replace=False)) for s in range(30)])
     first = splitting.hold_out(whole, fraction=0.3, seed=7)[1]
-    monkeypatch.setattr(splitting, "_BLOCK", 25)
+    monkeypatch.setattr(splitting, "BLOCK", 25)
     again = splitting.hold_out(whole, fraction=0.3, seed=7)[1]
     other = splitting.hold_out(whole, fraction=0.3, seed=8)[1]
     assert pairs(first) == pairs(again)
@@ -117,7 +117,7 @@ def test_of_equal_times_chance_decides(monkeypatch):
     _, held = splitting.hold_out(data, fraction=0.2, seed=3, latest=True)
     counts = np.bincount(held.items, minlength=20)
     assert held.nnz == 1600 and counts.min() > 45 and counts.max() < 120
-    monkeypatch.setattr(splitting, "_BLOCK", 70)
+    monkeypatch.setattr(splitting, "BLOCK", 70)
     again = splitting.hold_out(data, fraction=0.2, seed=3, latest=True)[1]
     assert again.items.tolist() == held.items.tolist()
 

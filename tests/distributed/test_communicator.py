@@ -13,7 +13,7 @@ from reference import embeddings, interactions
 
 from sparserec_np import InputError
 from sparserec_np.data import drop_rare, read
-from sparserec_np.data.splitting import hold_out
+from sparserec_np.data.splitting import hold_out, hold_out_of_shard
 from sparserec_np.distributed.communicator import ConnectionLostError, Listener, TcpCommunicator
 from sparserec_np.distributed.sharding import cuts, part_of, read_together
 from sparserec_np.training import nmf
@@ -202,7 +202,13 @@ def test_the_same_interactions_are_held_out(data):
 
     def work(comm: Communicator) -> Any:
         own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
-        return hold_out(own, fraction=0.3, seed=5, comm=comm)
+        return hold_out_of_shard(
+            own,
+            fraction=0.3,
+            seed=5,
+            users_before=comm.exclusive_scan(own.n_users),
+            interactions_before=comm.exclusive_scan(own.nnz),
+        )
 
     found = together(3, work)
     for part, whole in enumerate(expected):

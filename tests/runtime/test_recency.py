@@ -15,7 +15,7 @@ from support.command_line import fails, run, run_json
 
 import sparserec_np
 from sparserec_np import InputError, SparseRec, runtime_stdlib
-from sparserec_np.data import Interactions, from_any, from_pairs, take_users
+from sparserec_np.data import Interactions, from_any, from_pairs, select_users
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.distributed import recommend_all
 from sparserec_np.evaluation.evaluate import evaluate, rank
@@ -164,7 +164,7 @@ def test_what_it_can_be(recency: object) -> None:
 
 
 def test_a_given_one_needs_times_to_choose_epochs_by(frame: pd.DataFrame) -> None:
-    with pytest.raises(InputError, match="the order of what users had matters here"):
+    with pytest.raises(InputError, match="the order of each user's interactions matters here"):
         SparseRec(**SMALL, recency=0.5).fit(frame[["user", "item"]])
 
 
@@ -239,7 +239,7 @@ def tables_of(estimator: SparseRec, data: Interactions):
 
 def test_a_part_of_the_users_keeps_its_times(frame: pd.DataFrame) -> None:
     data = from_any(frame)
-    some = take_users(data, np.array([3, 70]))
+    some = select_users(data, np.array([3, 70]))
     for place, user in enumerate((3, 70)):
         assert some.items_of(place).tolist() == data.items_of(user).tolist()
 
@@ -256,7 +256,7 @@ def test_a_user_of_the_training_data_is_served_by_the_order(fitted: SparseRec) -
 
 def test_training_data_without_times_cannot_say_the_order() -> None:
     estimator = SparseRec(**SMALL, epochs=1, recency=0.5).fit(([1, 1, 2], [1, 2, 2]))
-    with pytest.raises(InputError, match="the order of what users had matters here"):
+    with pytest.raises(InputError, match="the order of each user's interactions matters here"):
         estimator.recommend(1)
     assert len(estimator.recommend(history=[1], k=1)[0]) == 1
 
@@ -318,7 +318,7 @@ def test_data_without_times_are_refused(files: Path, fitted: SparseRec) -> None:
         fails(run(*command), message)
     assert not (files / "o.parquet").exists()
     untimed_data = sparserec_np.read(untimed)
-    with pytest.raises(InputError, match="the order of what users had matters here"):
+    with pytest.raises(InputError, match="the order of each user's interactions matters here"):
         evaluate(fitted.model_, untimed_data, untimed_data)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import sparserec_np
 from sparserec_np import SparseRec
 from sparserec_np.cli.app import app
-from sparserec_np.data import Interactions, from_pairs, merge
+from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.errors import InputError, ModelFileError
 from sparserec_np.modelfile.reader import open_model
 from sparserec_np.training.budget import Budget
@@ -34,6 +34,12 @@ def make_interactions(
     what = items.start + rng.integers(0, len(items) // TASTES, who.size) * TASTES
     what += (who - what) % TASTES
     return from_pairs(who, [f"{item}" for item in what] if text else what)
+
+
+def in_one(*parts: Interactions) -> Interactions:
+    users = [user for part in parts for user in part.user_ids.take(part.user_of_entry())]
+    items = [item for part in parts for item in part.item_ids.take(part.items)]
+    return from_pairs(users, items)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,7 @@ def continued(path, data, **more) -> SparseRec:
 
 def test_ids_of_the_file_and_of_the_data_are_in_the_model(old_file, old_data, new_data):
     model = continued(old_file, new_data).model_
-    everything = merge(old_data, new_data)
+    everything = in_one(old_data, new_data)
     assert model.item_ids.take(range(len(model.item_ids))) == everything.item_ids.take(
         range(everything.n_items)
     )
@@ -103,7 +109,7 @@ def test_new_items_are_among_their_neighbours_at_once(old_file, new_data):
 
 
 def test_few_epochs_are_enough_to_serve_new_users(old_file, old_data, new_data):
-    fitted = continued(old_file, merge(old_data, new_data))
+    fitted = continued(old_file, in_one(old_data, new_data))
     assert [metrics.stage for metrics in fitted.epoch_metrics_] == ["train"] * 4
     right = 0
     for user in range(150, 180):

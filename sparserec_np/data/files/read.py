@@ -24,8 +24,9 @@ from sparserec_np.data.files.paths import InputFile, find_files
 from sparserec_np.data.files.remote import is_url, names_for_people, register
 from sparserec_np.data.files.scan import open_source, quoted
 from sparserec_np.data.files.staging import StagedFile, bad_rows, create_table, stage
-from sparserec_np.data.interactions import Interactions, drop_rare
+from sparserec_np.data.interactions import Interactions
 from sparserec_np.data.read_report import EXAMPLES, BadRow, NothingLeftError, ReadReport
+from sparserec_np.data.selection import drop_rare
 from sparserec_np.errors import InputError, missing_extra
 from sparserec_np.vocabulary import Ids, IntIds, StrIds
 

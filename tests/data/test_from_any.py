@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 from sklearn.utils import check_array
+from support.interactions import pairs_of
 
 from sparserec_np import SparseRec
-from sparserec_np.data import from_any, ids_of
+from sparserec_np.data import from_any, from_pairs, row_ids
 from sparserec_np.errors import InputError
 
 USERS, NAMES, NUMBERS = [3, 1, 1, 2, 3], ["b", "a", "b", "a", "b"], [6, 5, 6, 5, 6]
@@ -84,7 +85,7 @@ def test_numbers(kind):
 
 @pytest.mark.parametrize("kind", [k for k in TAKEN if not k.startswith("two ") or "objects" in k])
 def test_the_ids_of_rows(kind):
-    users, items = ids_of(TAKEN[kind])
+    users, items = row_ids(TAKEN[kind])
     assert list(users) == USERS
     assert list(items) == NAMES
 
@@ -140,3 +141,24 @@ def test_matrices_that_scikit_learn_refuses_are_refused(kind):
         check_array(matrix, accept_sparse=True, **options)
     with pytest.raises(InputError, match=why):
         SparseRec().fit(matrix)
+
+
+def test_anything_that_holds_interactions() -> None:
+    expected = [(1, 3), (2, 4)]
+    interactions = from_pairs([1, 2], [3, 4])
+    assert from_any(interactions) is interactions
+    for data in (
+        ([1, 2], [3, 4]),
+        ([1, 2], [3, 4], [0.5, 0.6]),
+        np.array([[1, 3], [2, 4]]),
+        pd.DataFrame({"user": [1, 2], "item": [3, 4]}),
+        pd.DataFrame([[1, 3], [2, 4]]),
+    ):
+        assert pairs_of(from_any(data)) == expected
+    assert pairs_of(from_any(sparse.eye_array(2))) == [(0, 0), (1, 1)]
+
+
+@pytest.mark.parametrize("data", [None, 5, [], {"user": [1]}, np.eye(3), object(), [1, 2]])
+def test_anything_else_is_refused(data: object) -> None:
+    with pytest.raises(InputError):
+        from_any(data)
