@@ -1,7 +1,7 @@
 """The command line: a thin layer over the package, without any maths of its own.
 
-Installed as ``sparserec_np.cli``. Modules in here import only click, the errors and each other at
-their top; what a command needs beyond that it imports when it runs, so that ``--help`` is quick.
+Installed as ``sparserec_np.cli``. At their top the modules import click and what is light;
+a command imports everything else when it runs, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -32,6 +32,6 @@ def main(args: Sequence[str] | None = None) -> int:
     if args is not None:
         return run(list(args))
     code = run(sys.argv[1:])
-    if code == 130:  # one more Ctrl-C, while Python takes its leave, ends that without a traceback
+    if code == 130:  # a further Ctrl-C while Python shuts down prints no traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     return code

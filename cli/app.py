@@ -1,4 +1,4 @@
-"""The group of all commands, and how each kind of failure ends."""
+"""The group of all commands, and the exit code and message of each kind of failure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class App(click.Group):
     """A group that ends in one line on stderr and an exit code, however a command fails."""
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
-        """Run like :meth:`click.Group.main`, then exit with the code that :func:`run` gives."""
+        """Run like :meth:`click.Group.main`, then exit with the code that :func:`run` returns."""
         sys.exit(run(sys.argv[1:] if args is None else list(args)))
 
 

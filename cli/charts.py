@@ -1,4 +1,4 @@
-"""Charts, drawn by matplotlib where it is installed."""
+"""The chart of ``sparserec-np tune --plot``, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_drawing(path: Path) -> None:
     """Check that a chart can be drawn to a file.
 
     Raises:
-        InputError: Its name does not end as a chart's, or it cannot be written.
+        InputError: The name has another ending than a chart's, or the file cannot be written.
         MissingExtraError: matplotlib is not installed.
     """
     from sparserec_np.utils import atomic_write
@@ -34,7 +34,7 @@ def check_drawing(path: Path) -> None:
 
 
 def draw_curve(found: Sequence[Tuned], path: Path) -> None:
-    """Draw NDCG@20 against bytes: of the best config of each size, and of the defaults."""
+    """Draw NDCG@20 against bytes, for the best config of each size and for the defaults."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
 

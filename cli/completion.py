@@ -20,5 +20,5 @@ def completion(ctx: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None  # click has all three
     program = kind(ctx.find_root().command, {}, "sparserec-np", "_SPARSEREC_NP_COMPLETE")
-    # Not program.source(): it starts a bash to ask for its version, which may not be there.
+    # Not program.source(): it starts a bash to ask for its version, which may not be installed.
     click.echo(program.source_template % program.source_vars())

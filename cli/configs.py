@@ -1,4 +1,4 @@
-"""Files of hyperparameters: what ``tune`` writes and ``fit --config`` takes."""
+"""Files of hyperparameters, which ``tune`` writes and ``fit --config`` reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read hyperparameters: arguments of ``SparseRec`` by name.
 
     Raises:
-        InputError: The file is no JSON object, or a name or a value in it cannot be.
+        InputError: The file is no JSON object, a name is unknown, or a value is out of range.
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def merged(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Complete what is given on the command line with what the file says.
+    """Complete the options of the command line by those of the file.
 
     >>> merged({"dim": 64, "max_size": "1MB"}, {"sparsity": 0.9})
     {'dim': 64, 'sparsity': 0.9}
@@ -55,10 +55,10 @@ def merged(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_ranges(hyperparameters: dict[str, Any]) -> None:
-    """Find what is out of range now, not after the reading.
+    """Check the ranges of hyperparameters, before the data is read.
 
     Raises:
-        InputError: The first one that is.
+        InputError: A value is out of range; the first such one is named.
     """
     from sparserec_np.training.budget import SizeLimit
 

@@ -1,4 +1,4 @@
-"""``sparserec-np demo``: the whole job on data that it makes itself."""
+"""``sparserec-np demo``: the whole workflow on synthetic data."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run_demo(
     threads: int | None = None,
     on_epoch: Callable[[EpochMetrics], None] | None = None,
 ) -> dict[str, Any]:
-    """Do the whole job: generate, hold out, fit, save, load the file, evaluate, recommend.
+    """Run the whole workflow: generate, hold out, fit, save, load the file, evaluate, recommend.
 
     Args:
         path: Where to write the model file.
@@ -75,7 +75,7 @@ def run_demo(
     Returns:
         A summary that JSON can hold: counts of the data, the file, its weights and bytes, the
         metrics of the model and of a popularity ranking on the held-out part, and for two users
-        what they watched and what the model recommends.
+        the films that they watched and those that the model recommends.
     """
     from sparserec_np.data.splitting import hold_out
     from sparserec_np.data.synthetic import N_ITEMS, N_USERS, generate
@@ -108,7 +108,7 @@ def run_demo(
 
 
 def _two_users(data: DemoData, train: Interactions) -> tuple[int, int]:
-    """Return the user with the plainest taste and the one with the most mixed, both active."""
+    """Return two active users: the one whose strongest taste is largest, and smallest."""
     import numpy as np
 
     active = np.flatnonzero(train.user_degrees() >= 20)
@@ -140,7 +140,7 @@ def _example(
 
 
 def _main_tastes(data: DemoData, user: int) -> dict[str, float]:
-    """Share of each kind that is worth naming, the fondest first."""
+    """Return the share of each kind of at least 5 %, the largest first."""
     from sparserec_np.data.synthetic import KINDS
 
     shares = {KINDS[kind]: round(float(data.tastes[user, kind]), 2) for kind in range(len(KINDS))}
@@ -180,7 +180,7 @@ def _film(film: dict[str, Any]) -> str:
 
 
 def _write(outcome: dict[str, Any]) -> None:
-    """Plain lines, for a pipe or a log."""
+    """Print plain lines, for a pipe or a log."""
     ours, popular = outcome["metrics"], outcome["popularity"]
     lines = [_data(outcome), _file(outcome), f"metric@{ours['k']}\tmodel\tpopularity"]
     lines += [f"{name}\t{ours[name]:.4f}\t{popular[name]:.4f}" for name in _METRICS]
@@ -196,7 +196,7 @@ def _write(outcome: dict[str, Any]) -> None:
 
 
 def _draw(outcome: dict[str, Any]) -> None:
-    """Tables, for a person at a terminal."""
+    """Print tables, for a person at a terminal."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -216,7 +216,7 @@ def _metrics_table(outcome: dict[str, Any]) -> Any:
 
     ours, popular = outcome["metrics"], outcome["popularity"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"on what was held out, first {ours['k']}")
+    table.add_column(f"on the held-out part, first {ours['k']}")
     table.add_column("model", justify="right", style="bold")
     table.add_column("popularity", justify="right")
     table.add_column("ratio", justify="right", style="green")

@@ -1,4 +1,4 @@
-"""``sparserec-np doctor``: what the installation is like, and what is wrong with it."""
+"""``sparserec-np doctor``: facts of the installation, and its problems."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .options import common_options, json_option, print_json
 from .tables import kilobytes, print_facts
 
 
-@click.command(short_help="Show versions, extras, threads and caches, and what is wrong.")
+@click.command(short_help="Show versions, extras, threads, caches and problems.")
 @json_option
 @common_options
 def doctor(as_json: bool) -> int:
-    """Show what the installation is like: versions, extras, processor, threads, caches.
+    """Show versions, extras, processor, threads and caches of the installation.
 
-    The exit code is 1 if something is wrong, with a line on stderr for each such thing.
+    Each problem has a line on stderr; the exit code is then 1.
     """
     from .installation import examine
 

@@ -1,4 +1,4 @@
-"""``sparserec-np evaluate``: how well a model file ranks what was held out."""
+"""``sparserec-np evaluate``: ranking metrics of a model file on held-out interactions."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from .tables import kilobytes, print_facts
 
 
 @click.command(
-    cls=FilesCommand, no_args_is_help=True, short_help="Score a model file on what was held out."
+    cls=FilesCommand,
+    no_args_is_help=True,
+    short_help="Score a model file on held-out interactions.",
 )
 @click.argument("model", type=MODEL)
 @click.option(
     "--train",
     cls=FilesOption,
     required=True,
-    help="What is known of the users; left out of the ranking.",
+    help="Histories of the users; their items are left out of the rankings.",
 )
-@click.option("--test", type=FILE, required=True, metavar="FILE", help="What is to be predicted.")
+@click.option("--test", type=FILE, required=True, metavar="FILE", help="Interactions to predict.")
 @click.option("--k", "-k", type=click.IntRange(min=1), default=20, show_default=True, help="Ranks.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads.")
 @reading_options
@@ -48,7 +50,7 @@ def evaluate(
 ) -> None:
     """Score the file MODEL: recall, NDCG, hit rate, MRR and coverage of its first k items.
 
-    All items are ranked for each user of the test file, but for those that the user has in the
+    For each user of the test file all items are ranked, except those that the user has in the
     training files.
     """
     from sparserec_np.evaluation import evaluate

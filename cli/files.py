@@ -1,4 +1,4 @@
-"""Options that take several files, in both ways of writing it.
+"""Options that take several files.
 
 ``--train a.csv b.csv`` is the same as ``--train a.csv --train b.csv``.
 """
@@ -25,7 +25,7 @@ class FilesCommand(click.Command):
     """A command in which a :class:`FilesOption` takes all arguments up to the next option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the name of the option before each file but its first, as click reads it."""
+        """Repeat the name of the option before each further file, as click expects it."""
         names = {
             name
             for option in self.params
@@ -36,7 +36,7 @@ class FilesCommand(click.Command):
 
 
 def repeat_names(args: list[str], names: set[str]) -> list[str]:
-    """Spell out options that have several values.
+    """Repeat the name of an option before each further value.
 
     >>> repeat_names(["--train", "a", "b", "--k", "5", "model"], {"--train"})
     ['--train', 'a', '--train', 'b', '--k', '5', 'model']

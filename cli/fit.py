@@ -125,7 +125,7 @@ def fit(
         sparsity=given.pop("sparsity", None), max_size=given.pop("max_size", None)
     )
     threads = given.pop("threads", None)
-    Config(**given)  # so that a value out of range is found before the reading
+    Config(**given)  # so that a value out of range is found before the data is read
     checkpointing = Checkpointing.parse(checkpoint, every=checkpoint_every, resume=resume)
     if warm_start is not None:
         load(warm_start)
@@ -175,7 +175,7 @@ def fit(
 
 
 def _read_by_workers(files: tuple[str, ...], reading: dict[str, Any]) -> Any:
-    """Leave the reading to the workers."""
+    """Return a description of the files, which the workers read."""
     from sparserec_np.distributed import Files
 
     hush_dask()

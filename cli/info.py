@@ -1,4 +1,4 @@
-"""``sparserec-np info``: what is in a model file."""
+"""``sparserec-np info``: the contents of a model file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an installation is like, and what is wrong with it; works where most of it is missing."""
+"""Facts of an installation, and its problems. Works where most packages are missing."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def examine() -> dict[str, Any]:
     """Look at the installation: versions, extras, threads, processor, caches.
 
     Returns:
-        As JSON can hold it. ``problems`` has a sentence for each thing that is wrong, with what to
-        do; an extra that is not installed is none.
+        Values that JSON can hold. ``problems`` has a sentence for each problem, with its remedy; a
+        missing extra is not a problem.
     """
     packages = _packages()
     caches, cache_problem = _caches()
@@ -49,7 +49,7 @@ def examine() -> dict[str, Any]:
 
 
 def leftovers(path: list[str]) -> list[Path]:
-    """Find folders ``sparserec_np`` without an ``__init__.py`` among those that are searched.
+    """Find folders ``sparserec_np`` without an ``__init__.py`` on the module search path.
 
     Python takes such a folder for a package, ahead of a checkout that is installed in place.
     """
@@ -67,7 +67,7 @@ def _stale(folder: Path) -> str:
 
 
 def _requirements() -> list[tuple[str, str, str]]:
-    """Package, lowest version and extra of each requirement; the extra is empty for the base."""
+    """Return package, lowest version and extra of each requirement; the base has extra ``""``."""
     try:
         lines = metadata.requires(NAME) or []
     except metadata.PackageNotFoundError:
@@ -98,7 +98,7 @@ def _packages() -> dict[str, dict[str, Any]]:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """Turn a version into what compares: its leading numbers.
+    """Turn a version into its leading numbers, which can be compared.
 
     >>> _numbers("1.12.0rc1") > _numbers("1.9"), _numbers("2") == _numbers("2.0")
     (True, True)
@@ -110,7 +110,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _extras(packages: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
-    """Name what is missing of each extra, by itself: what it takes over from others aside."""
+    """List the missing packages of each extra, without those of extras that it includes."""
     missing: dict[str, list[str]] = {}
     for name, found in packages.items():
         for extra in found["extras"]:
@@ -157,7 +157,7 @@ def _threads() -> dict[str, Any]:
 
 
 def _caches() -> tuple[dict[str, Any], str | None]:
-    """Find where compiled code is kept; say what is wrong with that, if anything is."""
+    """Return facts of the folder that keeps compiled code, and its problem or None."""
     if _module("numba") is None:
         return {"numba": None}, None
     try:

@@ -1,4 +1,4 @@
-"""How a ranked list of items is printed."""
+"""Printing of a ranked list of items."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def print_items(
     """Print ids, scores and, where the model has them, titles.
 
     Args:
-        model: Where the items are from.
+        model: The model that ranked them, which has their titles.
         ids: Item ids, best first.
         scores: float32[len(ids)].
         as_json: Print ``{"items", "scores"}`` and ``"labels"`` if there are any, not a table.
-        like: The item that the others resemble, if that is what the list is of.
+        like: For a list of similar items, the item that they are similar to.
     """
     labels = model.labels_of(ids)
     labelled = any(label is not None for label in labels)

@@ -49,7 +49,7 @@ def read_labels(spec: str) -> list[tuple[str, str]]:
 
 
 def labels_by_id(rows: list[tuple[str, str]]) -> dict[int | str, str]:
-    """Key the titles by ids: as text and, where an id can be one, as an integer."""
+    """Map ids to titles: each id as text and, if it can be one, as an integer."""
     from sparserec_np.vocabulary import RangeIds
 
     integers = RangeIds(0, 0)

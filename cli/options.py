@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they do."""
+"""Options that several commands share, and the functions behind them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class LocalPath(click.Path):
-    """A path on this machine: what is mapped, or appears by renaming, cannot be behind a URL."""
+    """A path on this machine. Mapped files and files that appear by renaming cannot be URLs."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse a URL, which would else become a folder ``s3:`` here."""
+        """Refuse a URL, which would otherwise become a local folder ``s3:``."""
         from sparserec_np.data.files.remote import is_url
 
         if is_url(str(value)):
@@ -37,7 +37,7 @@ class LocalPath(click.Path):
 
 MODEL = LocalPath()
 FILE = click.Path()
-"""A file to read; ``-`` and patterns like ``*.csv`` are for the reader to make sense of."""
+"""A file to read. The reader of the files resolves ``-`` and patterns like ``*.csv``."""
 
 _READING = (
     click.option("--user-col", metavar="NAME", help="Column of the user ids: name or number."),
@@ -58,14 +58,14 @@ _READING = (
 
 
 def reading_options(command: Command) -> Command:
-    """Add the options that say how to read interactions, in the words of ``interactions.read``."""
+    """Add the options of reading interactions, named as arguments of :func:`sparserec_np.read`."""
     for option in reversed(_READING):
         command = option(command)
     return command
 
 
 def hyperparameter_options(command: Command) -> Command:
-    """Add an option for each hyperparameter that says so in its metadata."""
+    """Add an option for each hyperparameter that has the text of one in its metadata."""
     for name, field in reversed(list(HYPERPARAMETERS.items())):
         text = field.metadata.get("option")
         if text is not None:
@@ -83,11 +83,11 @@ def hyperparameter_options(command: Command) -> Command:
 _FILTERS = ("min_user_interactions", "min_item_interactions")
 _READ = {"user_col", "item_col", "rating_col", "time_col", "min_rating", "on_bad_rows", *_FILTERS}
 NO_FILTER = dict.fromkeys(_FILTERS, 1)
-"""What the options of :func:`filter_options` are for a file to validate on."""
+"""Values of the options of :func:`filter_options` that leave nothing out, for validation files."""
 
 
 def filter_options(command: Command) -> Command:
-    """Add the options that leave out rare users and items of what is learned from."""
+    """Add the options that leave rare users and items out of the training data."""
     for name in reversed(_FILTERS):
         command = click.option(
             "--" + name.replace("_", "-"),
@@ -100,7 +100,7 @@ def filter_options(command: Command) -> Command:
 
 
 def apart(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of reading, and those others that were given."""
+    """Return the options of reading, and of the other options those that were given."""
     reading = {name: value for name, value in options.items() if name in _READ}
     others = {
         name: value for name, value in options.items() if name not in _READ and value is not None
@@ -151,17 +151,17 @@ def _log_to_stderr(level: int) -> None:
 
 
 def quiet() -> bool:
-    """Whether ``-q`` was given."""
+    """Return True if ``-q`` was given."""
     return not logging.getLogger("sparserec_np").isEnabledFor(logging.INFO)
 
 
 def times_of(model: Model) -> dict[str, Any]:
-    """What to read of the files that say what the users of a model had."""
+    """Return the options of reading histories for a model: it may need their times."""
     return {"with_times": model.history_recency > 0}
 
 
 def read_files(files: Sequence[Path | str], **options: Any) -> Interactions:
-    """Read interactions and say on stderr what was taken and what was left out."""
+    """Read interactions, and report on stderr what was read and what was left out."""
     from sparserec_np.data import read
 
     interactions: Interactions = read(files, **options)
@@ -170,7 +170,7 @@ def read_files(files: Sequence[Path | str], **options: Any) -> Interactions:
 
 
 def tell_report(interactions: Interactions) -> None:
-    """Say on stderr what was taken of the files and what was left out."""
+    """Report on stderr what was read of the files and what was left out."""
     log, report = logging.getLogger("sparserec_np.cli"), interactions.report
     if report is not None:
         log.info("%s", report.summary())
@@ -181,7 +181,7 @@ def tell_report(interactions: Interactions) -> None:
 
 
 def hush_dask() -> None:
-    """Leave it to our own messages to say what is wrong with a cluster."""
+    """Silence the logs of Dask: our own messages report the problems of a cluster."""
     import distributed  # noqa: F401  (which sets its levels, so it comes first)
 
     for name in ("asyncio", "distributed", "distributed.client", "tornado", "tornado.application"):

@@ -1,4 +1,4 @@
-"""How training goes, on stderr: live bars at a terminal, else one line an epoch or a trial."""
+"""Progress of training on stderr: live bars at a terminal, else a line for each epoch or trial."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OnTrial = Callable[["Trial"], None]
 
 @contextmanager
 def show_epochs() -> Iterator[OnEpoch]:
-    """Give the function to call after each epoch; it shows nothing with ``-q``."""
+    """Yield a function to call after each epoch; it shows nothing with ``-q``."""
     if quiet():
         yield lambda record: None
     elif sys.stderr.isatty():
@@ -39,7 +39,7 @@ def show_epochs() -> Iterator[OnEpoch]:
 
 @contextmanager
 def show_trials(title: str, trials: int) -> Iterator[tuple[OnEpoch, OnTrial]]:
-    """Give the functions to call after each epoch and after each of so many trials."""
+    """Yield two functions, to call after each epoch and after each of ``trials`` trials."""
     seen = _Trials(title, trials)
     if quiet():
         yield lambda record: None, lambda trial: None
@@ -76,7 +76,7 @@ def _line(record: EpochMetrics) -> str:
 
 
 class _Trials:
-    """What is known of the trials up to now, in words."""
+    """Lines about the trials, and the best NDCG so far."""
 
     def __init__(self, title: str, total: int) -> None:
         self._title = title
@@ -84,7 +84,7 @@ class _Trials:
         self._best = 0.0
 
     def add(self, trial: Trial) -> str:
-        """Take note of a trial; return a line about it."""
+        """Add a trial; return a line about it."""
         if trial.ndcg is None:
             return f"{self._title}  {trial.number + 1}/{self._total}  {trial.state}"
         self._best = max(self._best, trial.ndcg)
@@ -95,12 +95,12 @@ class _Trials:
         )
 
     def best(self) -> str:
-        """Say what the best one is."""
+        """Return the best NDCG so far, as text."""
         return f"best NDCG {self._best:.4f}"
 
 
 class _Epochs:
-    """A bar for each stage."""
+    """A progress bar for each stage of a fit."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -124,7 +124,7 @@ class _Epochs:
         )
 
     def close(self, *, hide: bool = False) -> None:
-        """Show the last stage as done: many end before the epochs they are laid out for."""
+        """Show the last stage as done: many stop before their last epoch."""
         for task in self._progress.tasks:
             if task.id in self._tasks.values():
                 self._progress.update(task.id, total=task.completed, visible=not hide)

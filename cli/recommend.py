@@ -1,4 +1,4 @@
-"""``sparserec-np recommend``: items for a user, for a history, or for everybody."""
+"""``sparserec-np recommend``: items for a user, for a history, or for all users."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ if TYPE_CHECKING:
 @click.option(
     "--history",
     metavar="ID,ID,...",
-    help="Recommend to someone who had these items, the latest last.",
+    help="Recommend to someone who liked these items, the latest last.",
 )
 @click.option("--all-users", is_flag=True, help="Recommend to every user of --interactions.")
 @click.option(
-    "--interactions", cls=FilesOption, help="What the users had; it is not recommended again."
+    "--interactions",
+    cls=FilesOption,
+    help="Histories of the users; their items are not recommended again.",
 )
 @click.option(
     "-o",
@@ -77,7 +79,7 @@ def recommend(
 ) -> None:
     """Recommend items from the file MODEL, best first.
 
-    One of --user, --history and --all-users says to whom. With --all-users the output has one row a
+    Give one of --user, --history and --all-users. With --all-users the output has a row for each
     recommendation, with the columns user, rank, item and score. Data of any size goes to a folder:
     one file of it is in memory at a time.
     """
@@ -108,7 +110,7 @@ def recommend(
     else:
         assert output is not None  # checked above
         if Path(output).suffix == ".parquet" and dask is None and not is_url(output):
-            written = _to_everybody(loaded, interactions, Path(output), k, threads, reading)
+            written = _to_one_file(loaded, interactions, Path(output), k, threads, reading)
         else:
             written = _to_folder(model, interactions, output, k, threads, dask, reading)
         _tell(output, written, as_json)
@@ -131,7 +133,7 @@ def _to_user(
 ) -> Any:
     if model.users == "history" and not files:
         raise InputError(
-            "this model knows no users, it serves them by what they had: "
+            "this model knows no users, it serves them by their histories: "
             "add --interactions FILE, or give --history ID,ID,... instead of --user"
         )
     known: list[Any] = []
@@ -148,7 +150,7 @@ def _to_user(
     return model.recommend(user=model.user_ids.parse(user), k=k, exclude=known)
 
 
-def _to_everybody(
+def _to_one_file(
     model: Model,
     files: tuple[str, ...],
     output: Path,

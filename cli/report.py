@@ -1,4 +1,4 @@
-"""``sparserec-np report``: a page that says what a model is, how good, and why."""
+"""``sparserec-np report``: a page about a model, its quality and what it has learned."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ from .tables import kilobytes
     cls=FilesCommand, no_args_is_help=True, short_help="Write a page about a model file."
 )
 @click.argument("model", type=MODEL)
-@click.option("--train", cls=FilesOption, required=True, help="What the model learned from.")
-@click.option("--test", required=True, metavar="FILE", help="What is to be predicted.")
+@click.option(
+    "--train", cls=FilesOption, required=True, help="Interactions that the model learned from."
+)
+@click.option("--test", required=True, metavar="FILE", help="Interactions to predict.")
 @click.option("-o", "--output", type=MODEL, required=True, help="The HTML file to write.")
-@click.option("--log", type=MODEL, metavar="FILE", help="What fit --log wrote: learning curves.")
+@click.option(
+    "--log", type=MODEL, metavar="FILE", help="Learning curves, as fit --log writes them."
+)
 @click.option("--k", "-k", type=click.IntRange(min=1), default=20, show_default=True, help="Ranks.")
 @click.option(
     "--examples",

@@ -1,4 +1,4 @@
-"""``sparserec-np similar``: the items most like one item."""
+"""``sparserec-np similar``: the items most similar to one item."""
 
 from __future__ import annotations
 

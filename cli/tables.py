@@ -15,9 +15,9 @@ def print_table(
 
     Args:
         columns: Names of the columns.
-        rows: Cells, as many a row as there are columns; floats are shown with four digits after
-            the point, everything else as ``str`` gives it.
-        title: Stands above the table at a terminal; a pipe does not get it.
+        rows: Rows of as many cells as there are columns; floats are shown with four decimals, other
+            cells by ``str``.
+        title: Shown above the table at a terminal, not in a pipe.
     """
     cells = [[_text(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
@@ -54,7 +54,7 @@ def print_facts(facts: Sequence[tuple[str, object]], *, title: str | None = None
 
 
 def kilobytes(n_bytes: int) -> str:
-    """Give a size as people write it: bytes up to 9,999, then kB, then MB.
+    """Format a size for people: bytes up to 9,999, then kB, then MB.
 
     >>> kilobytes(950), kilobytes(45_300), kilobytes(3_456_789)
     ('950 bytes', '45.3 kB', '3.46 MB')

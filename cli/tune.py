@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     type=click.Choice(["history", "embedding"]),
     default="history",
     show_default=True,
-    help="What stands for a user.",
+    help="User model: a history of items, or an embedding.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same trials.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads.")
@@ -100,9 +100,9 @@ def tune(
 ) -> int:
     """Search for the hyperparameters that rank best, for the interactions in FILE...
 
-    The first trial is what fit would choose by itself, so what comes out is as good on the
-    validation part or better. Trials that fall behind are given up. Ctrl-C ends the search and
-    keeps what was found.
+    The first trial is what fit would choose by itself, so the result is as good on the validation
+    part or better. Trials that fall behind are given up. Ctrl-C ends the search and keeps the
+    result so far.
     """
     started = time.perf_counter()
     if sizes and max_size:
@@ -144,7 +144,11 @@ def tune(
 def _search(
     interactions: Interactions, budgets: Sequence[str | None], *, trials: int, **options: Any
 ) -> tuple[list[Tuned], bool]:
-    """Search for each size, from what suited the one before; return whether Ctrl-C ended it."""
+    """Search for each size, starting from the best of the size before.
+
+    Returns:
+        The results, and whether Ctrl-C ended the search.
+    """
     from sparserec_np.tuning.tune import tune as search
 
     found: list[Tuned] = []
@@ -195,7 +199,11 @@ def _check(
     storage: Path | None,
     seed: int,
 ) -> None:
-    """Find what cannot be now, not after the search."""
+    """Check sizes, seed and output files, before the search.
+
+    Raises:
+        InputError: A size or the seed is out of range, or a file cannot be written.
+    """
     from sparserec_np.tuning.tune import check_storage
     from sparserec_np.utils import atomic_write
 
@@ -245,7 +253,7 @@ def _next(
     reading: dict[str, Any],
     config: Path,
 ) -> str:
-    """Write down the command that learns with a config, reading as the search did."""
+    """Return the command that fits with a config, and reads the files as the search did."""
     usual = {**NO_FILTER, "on_bad_rows": "stop"}
     options = {
         **{name: value for name, value in reading.items() if value != usual.get(name)},

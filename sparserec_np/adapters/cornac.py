@@ -1,8 +1,8 @@
 """A Cornac ``Recommender``, for Cornac's ``Experiment`` and ``ranking_eval``.
 
-Cornac's ``Recall``, ``NDCG`` and ``HitRatio`` are ours by definition. What it counts differs: test
-items and users that the training data lacks are left out by default (ours count with zero), its
-``MRR`` has no cut at k, and training items rated below ``rating_threshold`` stay in the ranking.
+Cornac defines ``Recall``, ``NDCG`` and ``HitRatio`` as we do. By default it leaves out test items
+and users that the training data lacks (we count them with zero); its ``MRR`` has no cut at k, and
+training items rated below ``rating_threshold`` stay in the ranking.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class SparseRecRecommender(Recommender):
     """A ``SparseRec`` that Cornac can train and evaluate.
 
     Args:
-        estimator: What is trained, ``SparseRec()`` if None. It learns the ids of the caller, so
-            ``recommender.estimator.save(path)`` gives a file to ship.
-        name: How Cornac's tables call it.
-        trainable: Whether ``fit`` trains, or takes ``estimator`` as it is.
-        verbose: Cornac's; nothing is printed here.
+        estimator: The estimator to train, ``SparseRec()`` if None. It learns the caller's ids, so
+            ``recommender.estimator.save(path)`` writes a file to ship.
+        name: Name in Cornac's tables.
+        trainable: Train in ``fit``; if False, ``estimator`` is used as it is.
+        verbose: Argument of Cornac; nothing is printed here.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class SparseRecRecommender(Recommender):
         """Learn from a ``cornac.data.Dataset``; every rating in it counts as liked.
 
         Args:
-            train_set: What to learn from.
-            val_set: What to choose the best epoch by.
+            train_set: Interactions to learn from.
+            val_set: Interactions to choose the best epoch by.
 
         Raises:
             InputError: As :meth:`sparserec_np.SparseRec.fit`.
@@ -89,12 +89,11 @@ class SparseRecRecommender(Recommender):
         Args:
             user_idx: Cornac's number of the user.
             item_indices: Cornac's numbers of the items to rank, None for all.
-            k: Not used: all are in order.
+            k: Not used: all items are ranked.
             kwargs: Not used.
 
         Returns:
-            The numbers, best first, items that the training data lacks last; and the scores of
-            ``item_indices``.
+            The numbers, best first, with unknown items last; and the scores of ``item_indices``.
         """
         if self.is_unknown_user(user_idx):
             return super().rank(user_idx, item_indices)  # type: ignore[no-any-return]
@@ -105,7 +104,7 @@ class SparseRecRecommender(Recommender):
         return chosen[np.argsort(place[chosen], kind="stable")], scores[chosen]
 
     def _ranking(self, user_idx: int) -> tuple[list[int], NDArray[np.float32]]:
-        """Cornac's numbers of all items of the training data, best first, and their scores."""
+        """Return Cornac's numbers of all training items, best first, and their scores."""
         user = self.user_ids[user_idx]
         ids, scores = self.estimator.recommend(user, k=self.num_items, exclude=[])
         return [self.iid_map[item] for item in ids], scores

@@ -1,7 +1,8 @@
 """A RecTools model, for RecTools' ``cross_validate`` and metrics.
 
-RecTools' ``Recall``, ``HitRate`` and ``MRR`` are ours by definition, its ``NDCG`` is with
-``divide_by_achievable=True``; by default it divides by the DCG of k hits, whoever has how many.
+RecTools defines ``Recall``, ``HitRate`` and ``MRR`` as we do, and ``NDCG`` with
+``divide_by_achievable=True``; by default it divides by the DCG of k hits, however many test items a
+user has.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ class SparseRecModelConfig(ModelConfig):
 class SparseRecModel(ModelBase[SparseRecModelConfig]):
     """A ``SparseRec`` that RecTools can train and evaluate.
 
-    It learns the external ids, so ``model.estimator.save(path)`` gives a file to ship. With
-    histories, a user is the items of the dataset that is given to ``recommend``, in the order of
-    their times; every interaction counts as liked, whatever its weight.
+    It learns the external ids, so ``model.estimator.save(path)`` writes a file to ship. A history
+    model takes the histories from the dataset given to ``recommend``, in the order of their times.
+    Every interaction counts as liked, whatever its weight.
 
     Args:
-        estimator: What is trained, ``SparseRec()`` if None.
-        verbose: RecTools'; nothing is printed here.
+        estimator: The estimator to train, ``SparseRec()`` if None.
+        verbose: Argument of RecTools; nothing is printed here.
     """
 
     recommends_for_warm = False
@@ -79,12 +80,12 @@ class SparseRecModel(ModelBase[SparseRecModelConfig]):
             user_ids, dataset.user_id_map.convert_to_external(user_ids), strict=True
         ):
             (position,) = known.user_ids.locate([name])
-            had = known.item_ids.take(known.items_of(position))
-            whom = {"history": had} if model.users == "history" else {"user": name}
-            left_out = had if filter_viewed else []
+            liked = known.item_ids.take(known.items_of(position))
+            whom = {"history": liked} if model.users == "history" else {"user": name}
+            left_out = liked if filter_viewed else []
             try:
                 best = model.recommend(**whom, k=k, exclude=left_out, candidates=candidates)
-            except UnknownIdError:  # not in what was learned from: no recommendations
+            except UnknownIdError:  # not in the training data: no recommendations
                 continue
             found.append((user, *best))
         return _triplet(found, dataset)
@@ -107,7 +108,7 @@ class SparseRecModel(ModelBase[SparseRecModelConfig]):
         found = []
         for target, name in zip(target_ids, external(target_ids).tolist(), strict=True):
             ids, cosines = model.similar_items(name, len(model.item_ids))
-            # RecTools expects the item itself in front, and takes it out where it is not wanted.
+            # RecTools expects the item itself in front, and removes it where it is not wanted.
             pairs = [(name, 1.0), *zip(ids, cosines.tolist(), strict=True)]
             best = [pair for pair in pairs if pair[0] in wanted][:k]
             found.append((target, [i for i, _ in best], np.array([c for _, c in best], np.float32)))
@@ -115,7 +116,7 @@ class SparseRecModel(ModelBase[SparseRecModelConfig]):
 
 
 def _interactions(dataset: Any) -> Interactions:
-    """Take the interactions of a dataset, under their external ids."""
+    """Return the interactions of a dataset, with external ids."""
     table = dataset.interactions.df
     users = dataset.user_id_map.convert_to_external(table[Columns.User].to_numpy())
     items = dataset.item_id_map.convert_to_external(table[Columns.Item].to_numpy())
@@ -124,7 +125,7 @@ def _interactions(dataset: Any) -> Interactions:
 
 
 def _triplet(found: list[tuple[int, list[Any], NDArray[np.float32]]], dataset: Any) -> _Triplet:
-    """Put the lists of ``(target, ids, scores)`` one after the other, ids as internal numbers."""
+    """Concatenate lists of ``(target, ids, scores)``, with internal numbers for the ids."""
     targets = [target for target, items, _ in found for _ in items]
     ids = [item for _, items, _ in found for item in items]
     scores = np.concatenate([np.empty(0, np.float32), *(s for _, _, s in found)])

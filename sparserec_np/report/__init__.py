@@ -1,6 +1,7 @@
-"""The report: one self-contained page that says what a model is, how good, and why.
+"""The report: one self-contained page about a model, its quality and what it has learned.
 
-``_figures`` makes the numbers, ``_charts`` draws them as SVG, ``_page`` puts both in ``page.html``.
+``figures.py`` computes the numbers, ``charts.py`` draws them as SVG, and ``page.py`` puts both into
+``page.html``.
 """
 
 from __future__ import annotations

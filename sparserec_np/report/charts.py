@@ -49,14 +49,14 @@ _INCHES = (4.5, 2.8)  # so that 11 pt are 11 px in a window as wide as a phone
 Draw = Callable[["Axes"], None]
 Bars: TypeAlias = "tuple[Sequence[dict[str, Any]], list[tuple[str, str, str]], str, str]"
 """Groups; name, legend and colour of each series; label below; label beside. A label that begins
-with % makes per cent of the values."""
+with % turns the values into per cent."""
 
 
 def draw(figures: Figures) -> dict[str, str]:
     """Draw all charts.
 
     Args:
-        figures: What :func:`sparserec_np.report.figures` gives.
+        figures: Result of :func:`sparserec_np.report.figures`.
 
     Returns:
         SVG elements by name.
@@ -183,7 +183,7 @@ def _svg(name: str, chart: Draw) -> str:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the user has set
+        matplotlib.rcdefaults()  # undoes what the user has set
         settings: Any = matplotlib.rcParams
         settings.update(_STYLE)
         figure = Figure(figsize=_INCHES, layout="constrained")

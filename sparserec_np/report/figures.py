@@ -54,15 +54,16 @@ def figures(
     examples: int = 4,
     threads: int | None = None,
 ) -> Figures:
-    """Work out all that a report shows.
+    """Compute all figures of a report.
 
     Args:
         model: The loaded file.
-        train: What the model learned from: left out of the rankings, and the histories.
-        test: What is to be predicted.
-        k: Number of ranks that count.
-        log: The records of the fit, or None.
-        examples: Number of users to show with their recommendations; 0 keeps the page free of ids
+        train: Interactions that the model learned from. They are the histories, and their items
+            are left out of the rankings.
+        test: Interactions to predict.
+        k: Length of the rankings that are scored.
+        log: Metrics of the epochs of the fit, or None.
+        examples: Number of users to show with their recommendations; with 0 the page holds no ids
             of users.
         threads: Number of threads; None for all cores.
 
@@ -175,7 +176,7 @@ def _data(train: Interactions, test: Interactions, ranking: Ranking) -> dict[str
 
 
 def _curves(log: Sequence[EpochMetrics]) -> list[dict[str, Any]]:
-    """One row a stage, in the order in which they were done."""
+    """Return the metrics of each stage, in the order of the stages."""
     stages = dict.fromkeys(record.stage for record in log)
     names = ("epoch", "loss", "ndcg", "moved", "seconds")
     return [
@@ -188,7 +189,10 @@ def _curves(log: Sequence[EpochMetrics]) -> list[dict[str, Any]]:
 
 
 def _weights(items: Table, popularity: Ints) -> dict[str, Any]:
-    """Where the weights of items are; ``half``: so many dimensions have half of them."""
+    """Count the item weights by popularity and by dimension.
+
+    ``half`` is the number of dimensions, the fullest first, that hold half of the weights.
+    """
     by_dimension = np.sort(np.bincount(items.dims, minlength=items.dim))[::-1]
     return {
         "by_popularity": _groups(popularity, weights=np.diff(items.indptr)),
@@ -205,10 +209,10 @@ def _mask(
     popularity: Ints,
     threads: int | None,
 ) -> dict[str, Any] | None:
-    """Compare the mask with the one that training started from, made again from data and config.
+    """Compare the mask with that of the initialization, computed again from data and config.
 
     Returns:
-        ``moved``, the share of all weights that stand where the start had none, and
+        ``moved``, the share of all weights whose position the initialization did not have, and
         ``by_popularity``, the same for the items; None if the data is not that of the fit.
     """
     facts = info["facts"]
@@ -226,7 +230,7 @@ def _mask(
         return None
     users = model.users_table() if model.users == "embedding" else None
     budgets = (len(items.dims), 0 if users is None else len(users.dims))
-    _log.info("finding the start of the training again, to see what exploration moved")
+    _log.info("computing the initialization again, to see which weights exploration moved")
     with thread_count(threads):
         began = initialize(train, config, Budget(*budgets))
     moved = _moved(items, began.items.rows.indptr, began.items.rows.dims)
@@ -238,7 +242,7 @@ def _mask(
 
 
 def _moved(table: Table, indptr: Ints, dims: npt.NDArray[Any]) -> Ints:
-    """Count the positions of each row that another table of as many rows has not."""
+    """Count the positions of each row that another table of as many rows does not have."""
 
     def keys(indptr: Ints, dims: npt.NDArray[Any]) -> Ints:
         rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
@@ -261,7 +265,7 @@ def _by_activity(ranking: Ranking, popular: Ranking) -> list[dict[str, Any]]:
 
 
 def _by_popularity(ranking: Ranking, popular: Ranking, popularity: Ints) -> list[dict[str, Any]]:
-    """How many of the test interactions with items of each popularity were found."""
+    """Average over test interactions, by popularity of the item: found in the ranking or not."""
     relevant = ranking.relevant
     wanted = relevant.user_of_entry().astype(np.int64) * relevant.n_items + relevant.items
     found = {}
@@ -273,7 +277,7 @@ def _by_popularity(ranking: Ranking, popular: Ranking, popularity: Ints) -> list
 
 
 def _bias(ranking: Ranking, popular: Ranking, popularity: Ints) -> dict[str, Any]:
-    """Where recommendations go, beside where interactions went."""
+    """Compare the popularity of recommended items with that of the items of the test part."""
     served = np.zeros(len(popularity))
     served[ranking.ranked[ranking.ranked >= 0]] = 1
     groups = _groups(popularity, covered=served)
@@ -298,10 +302,10 @@ def _titles(model: Model, ids: list[Any]) -> list[str]:
 
 
 def _dimensions(model: Model, items: Table, popularity: Ints) -> list[dict[str, Any]]:
-    """What each dimension stands for: its strongest items; the most used dimensions first.
+    """Describe each dimension by its items of largest weight, the most used dimensions first.
 
-    Used is a dimension by the interactions: the sum of ``|v_id|`` over all of them. An item stands
-    for it by ``v_id`` too, damped where few users speak for it: times ``n / (n + 10)``.
+    The use of a dimension is the sum of ``|v_id|`` over all interactions. Items are ordered by
+    ``v_id n / (n + 10)``, which damps the weights of items that few users ``n`` have.
     """
     rows = np.repeat(np.arange(len(items)), np.diff(items.indptr))
     degrees = popularity[rows]
@@ -328,7 +332,7 @@ def _dimensions(model: Model, items: Table, popularity: Ints) -> list[dict[str, 
 def _examples(
     model: Model, ranking: Ranking, dimensions: list[dict[str, Any]], n: int
 ) -> list[dict[str, Any]]:
-    """Users of low, middling and high activity, at even steps of the ranks: nobody chose them."""
+    """Show ``n`` users at even steps of the order by activity, from low to high."""
     degrees = ranking.known.user_degrees()
     served = np.flatnonzero((ranking.n_relevant > 0) & (ranking.ranked[:, 0] >= 0) & (degrees > 0))
     served = served[np.argsort(degrees[served], kind="stable")]

@@ -1,4 +1,4 @@
-"""From figures to a page: jinja2 fills ``page.html``, which escapes every text."""
+"""The page of a report: jinja2 fills ``page.html`` and escapes every text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PIECES = {
 
 
 def check_installed() -> None:
-    """Check for what :func:`render` needs, before the work that leads to it.
+    """Check that the packages for :func:`render` are installed, before the long work.
 
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
@@ -44,11 +44,11 @@ def check_installed() -> None:
 
 
 def render(figures: Figures, *, name: str) -> str:
-    """Make the page: HTML that is well-formed XML too, and loads nothing from anywhere.
+    """Render the page as HTML that is also well-formed XML, and loads nothing.
 
     Args:
-        figures: What :func:`sparserec_np.report.figures` gives.
-        name: What the model is called, in the heading.
+        figures: Result of :func:`sparserec_np.report.figures`.
+        name: Name of the model, for the heading.
 
     Returns:
         The text of the page.
@@ -68,12 +68,12 @@ def render(figures: Figures, *, name: str) -> str:
     text: str = environment.from_string(page).render(
         **figures, charts=charts, name=name, parts=_parts(figures["info"]), version=__version__
     )
-    # Characters that XML does not allow, not even escaped, have no place in a page.
+    # XML does not allow control characters, not even escaped.
     return "".join(c for c in text if c >= " " or c in "\n\t")
 
 
 def _parts(info: dict[str, Any]) -> list[dict[str, Any]]:
-    """Say what each part of the file is, the largest first."""
+    """Describe the parts of the file, the largest first."""
     rows = []
     for tensor, n_bytes in sorted(info["parts"].items(), key=lambda part: -part[1]):
         prefix, _, piece = tensor.partition(".")

@@ -1,4 +1,4 @@
-"""Trials of a search: drawn by Optuna, pruned, kept in a file, and gone on from."""
+"""Trials of a search: drawn and pruned by Optuna, kept in a file, resumed from it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ if TYPE_CHECKING:
 _log = logger(__name__)
 
 _SQLITE = b"SQLite format 3\0"
-_STARTUP = 5  # trials drawn at random, and never pruned, before there is something to learn from
-_WARM_UP = 3  # epochs that every trial may have: the first ones say little
+_STARTUP = (
+    5  # trials drawn at random and never pruned, for the sampler and the pruner to learn from
+)
+_WARM_UP = 3  # epochs without pruning: the first ones say little
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One set of hyperparameters, and what became of it."""
+    """One set of hyperparameters, and its result."""
 
     number: int
-    """From 0, which are the defaults."""
+    """From 0, which is the trial of the defaults."""
     state: str
-    """``"complete"``; ``"pruned"``: fell behind; ``"failed"``: diverged, or has no room."""
+    """``"complete"``, ``"pruned"`` (fell behind), ``"failed"`` (diverged, or size too small)."""
     params: dict[str, Any]
     """The hyperparameters that are searched."""
     ndcg: float | None
@@ -46,11 +48,11 @@ class Trial:
     weights: int | None
     """Weights stored in it."""
     seconds: float
-    """How long it took."""
+    """Duration of the trial."""
 
 
 def rounded(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Round to six digits, which people can read; the defaults have no more."""
+    """Round to six digits, to be read by people; defaults have no more."""
     return {
         name: float(f"{value:.6g}") if isinstance(value, float) else value
         for name, value in params.items()
@@ -66,30 +68,30 @@ def search(
     seed: int,
     on_trial: Callable[[Trial], None] | None,
 ) -> bool:
-    """Do the trials that are missing.
+    """Run the missing trials.
 
     Args:
-        study: As :func:`open_study` gives it.
-        job: Does a trial and returns its value. An InputError makes it a failed one, unless it is
-            the first.
+        study: Study that :func:`open_study` returned.
+        job: Runs a trial and returns its value. After an InputError the trial counts as failed;
+            that of the first trial is raised.
         space: Range of each hyperparameter.
         points: Hyperparameters of the first trials.
-        trials: Trials in all.
-        seed: Seed of what is drawn.
+        trials: Trials in all, with those that are finished.
+        seed: Seed of the sampler.
         on_trial: Called after each trial.
 
     Returns:
-        Whether Ctrl-C ended it before all were done.
+        True if Ctrl-C ended the search before all trials were done.
 
     Raises:
-        KeyboardInterrupt: As it came, where no trial was finished before.
+        KeyboardInterrupt: Ctrl-C, where no trial was finished before.
     """
     import optuna
 
     try:
         while (number := len(finished(study))) < trials:
-            # A sampler for each trial, from the number of the trial: so it does not matter whether
-            # the trials before it were done now or by an earlier run.
+            # Each trial has its own sampler, seeded with its number: a resumed search then draws
+            # the same trials as one that was never stopped.
             study.sampler = optuna.samplers.TPESampler(
                 seed=int(np.random.default_rng([seed, number]).integers(1 << 31)),
                 n_startup_trials=_STARTUP,
@@ -120,7 +122,7 @@ def search(
 
 
 def finished(study: optuna.Study) -> list[Trial]:
-    """Trials that came to an end of their own, in order; what was interrupted does not count."""
+    """Return the finished trials, in order, without those that were interrupted."""
     from optuna.trial import TrialState
 
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
@@ -142,11 +144,16 @@ def _as_trial(number: int, trial: optuna.trial.FrozenTrial) -> Trial:
     )
 
 
-def open_study(storage: str | Path | None, name: str, what: dict[str, Any]) -> optuna.Study:
-    """Open the study of a size, new or not.
+def open_study(storage: str | Path | None, name: str, of_search: dict[str, Any]) -> optuna.Study:
+    """Open the study of a size, or create it.
+
+    Args:
+        storage: SQLite file that keeps the trials; None for none.
+        name: Name of the study in the storage, which has one for each size.
+        of_search: Fingerprint of data and options, which all studies of a storage share.
 
     Raises:
-        InputError: The storage is none, or it is of a search in other data or with other options.
+        InputError: The file is no storage, or holds a search with other data or options.
     """
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
@@ -160,7 +167,7 @@ def open_study(storage: str | Path | None, name: str, what: dict[str, Any]) -> o
     try:
         opened = optuna.storages.RDBStorage(f"sqlite:///{quote(str(path))}")
         for there in opened.get_all_studies():
-            if other := differences(there.user_attrs.get("fingerprint", {}), what):
+            if other := differences(there.user_attrs.get("fingerprint", {}), of_search):
                 raise InputError(
                     f"{path}: holds a search of something else: {other}. Give what was given "
                     "then, or name another storage"
@@ -168,17 +175,17 @@ def open_study(storage: str | Path | None, name: str, what: dict[str, Any]) -> o
         study = optuna.create_study(storage=opened, study_name=name, load_if_exists=True, **options)
     except (SQLAlchemyError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be opened as a storage ({error})") from error
-    study.set_user_attr("fingerprint", what)
+    study.set_user_attr("fingerprint", of_search)
     if done := len(finished(study)):
         _log.info("going on after %d trials, from %s", done, path)
     return study
 
 
 def check_storage(path: str | Path) -> None:
-    """Check that a file can be, or is, a storage of trials.
+    """Check that a file is a storage of trials, or can become one.
 
     Raises:
-        InputError: It cannot be written, or holds something else.
+        InputError: The file cannot be written, or holds something else.
     """
     atomic_write.check_writable(path)
     file = Path(path)
@@ -191,7 +198,7 @@ def check_storage(path: str | Path) -> None:
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Keep Optuna's own log, and its remarks on what is new in it, off standard error."""
+    """Silence Optuna's log and its warnings about experimental features."""
     import optuna
 
     before = optuna.logging.get_verbosity()

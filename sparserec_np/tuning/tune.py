@@ -49,14 +49,14 @@ __all__ = ["Trial", "Tuned", "check_storage", "tune"]
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search found."""
+    """Result of a search."""
 
     trials: tuple[Trial, ...]
-    """All that were finished, in order; the first are the defaults."""
+    """All finished trials, in order; the first is that of the defaults."""
     fixed: dict[str, Any]
     """Arguments that were not searched."""
     interrupted: bool
-    """Whether Ctrl-C ended it early."""
+    """True if Ctrl-C ended the search early."""
 
     @property
     def default(self) -> Trial:
@@ -65,17 +65,17 @@ class Tuned:
 
     @property
     def best(self) -> Trial:
-        """The trial with the largest NDCG; of equals the first."""
+        """The trial with the largest NDCG, the first of equals."""
         complete = [trial for trial in self.trials if trial.ndcg is not None]
         return max(complete, key=lambda trial: trial.ndcg or 0.0)
 
     @property
     def config(self) -> dict[str, Any]:
-        """Arguments of :class:`sparserec_np.SparseRec` for the best trial, fit for JSON."""
+        """Arguments of :class:`sparserec_np.SparseRec` for the best trial, in types of JSON."""
         return {**self.fixed, **self.best.params}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON can hold it."""
+        """Return everything as JSON can hold it."""
         best = self.best
         return {
             "config": self.config,
@@ -107,8 +107,8 @@ def tune(
 ) -> Tuned:
     """Search for the hyperparameters that rank best on a validation part.
 
-    Memory is that of one fit at a time. Same data, arguments and seed: same trials, also where
-    the search was stopped and went on. Needs the extra ``[tune]``.
+    Memory is that of a single fit. The same data, arguments and seed give the same trials, also
+    where the search was stopped and resumed. Needs the extra ``[tune]``.
 
     Args:
         X: Interactions, as :meth:`sparserec_np.SparseRec.fit` takes them.
@@ -117,21 +117,21 @@ def tune(
         max_size: Bytes of the file at most: a number, or a text like ``"300KB"``.
         sparsity: Share of entries not stored; at most one of this and ``max_size`` is given.
         labels: Texts that the file will hold, by item id: they take some of its bytes.
-        storage: SQLite file that keeps the trials, to go on from; None: none.
+        storage: SQLite file that keeps the trials, to resume from; None for none.
         try_first: Hyperparameters to try after the defaults, as ``params`` of a trial.
         seed: Seed of the trials, of the split and of the training.
         threads: Number of threads; None for all cores. The result does not depend on it.
         on_epoch: Called after each epoch of each trial.
         on_trial: Called after each trial.
-        **fixed: Hyperparameters that are not searched but set: ``users``, or any searched one.
+        **fixed: Values of hyperparameters that are then not searched, or of ``users``.
 
     Returns:
-        What was found. After a KeyboardInterrupt what was found by then, if anything was.
+        The finished trials and the best config; after a KeyboardInterrupt those up to then.
 
     Raises:
         InputError: Data or arguments cannot be used, or ``storage`` holds another search.
         MissingExtraError: Optuna is not installed.
-        KeyboardInterrupt: As it came, where no trial was finished before.
+        KeyboardInterrupt: Ctrl-C, where no trial was finished before.
     """
     import_optuna()
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
@@ -171,7 +171,7 @@ def tune(
 
 
 class _Job:
-    """What all trials have in common."""
+    """Data, limits and config that all trials share; runs one trial a call."""
 
     def __init__(
         self,
@@ -192,7 +192,7 @@ class _Job:
         self._config = config
         self._limit, self._texts = limit, texts
         self._on_epoch = on_epoch
-        plan_budget(interactions, config, limit, texts)  # found before the first trial
+        plan_budget(interactions, config, limit, texts)  # raises before the first trial
         self._validator(config)
 
     def _validator(self, config: Config) -> Validator:
@@ -202,8 +202,8 @@ class _Job:
         """Run a trial; return its NDCG, and keep the other facts with the trial.
 
         Raises:
-            optuna.TrialPruned: It fell behind.
-            InputError: It diverged, or its budget does not reach.
+            optuna.TrialPruned: The trial fell behind.
+            InputError: The training diverged, or the size is too small for any weights.
         """
         config = replace(self._config, **rounded(trial.params))
         budget = plan_budget(self._interactions, config, self._limit, self._texts)
@@ -241,7 +241,7 @@ class _Pruner(Observer):
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
         """Report an epoch."""
-        # An epoch that is not later: the training diverged, and started again with a lower rate.
+        # After a divergence epochs are counted anew, with a lower learning rate.
         if metrics.ndcg is not None and metrics.epoch > self._last:
             self._trial.report(metrics.ndcg, metrics.epoch)
             self._last = metrics.epoch
@@ -254,9 +254,9 @@ class _Pruner(Observer):
 def _space(
     config: Config, fixed: Mapping[str, Any], *, sized: bool
 ) -> dict[str, optuna.distributions.BaseDistribution]:
-    """Ranges around the defaults.
+    """Return the range of each hyperparameter, around its default.
 
-    Bits of a weight are searched where a size sets the budget: elsewhere more are always better.
+    The bits of a weight are searched only where a size sets the budget: else more are better.
     """
     from optuna.distributions import (
         CategoricalDistribution,

@@ -1,1 +1,1 @@
-"""Tools that know nothing of recommending: files, logs, sizes, threads, communication."""
+"""General tools: atomic writes, logging, sizes, threads, row arithmetic, communication."""

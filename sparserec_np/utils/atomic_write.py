@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Atomic writes: a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Give a file to write to that takes the name ``path`` once it is whole.
+    """Yield a file to write to, which replaces ``path`` once it is whole.
 
     The bytes go to a new file beside ``path``, reach the disk, and take the name in one step: a
     reader, or a crash at any moment, finds the old file or the new one, and a process that has the
@@ -50,7 +50,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Check that :func:`write` will be able to write, before the work that leads to it.
+    """Check that a file can be written, before the work whose result it will hold.
 
     Raises:
         InputError: The folder does not exist or cannot be written to, or ``path`` is a folder.

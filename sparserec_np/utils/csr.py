@@ -1,4 +1,4 @@
-"""Compressed sparse rows: row ``r`` is the entries ``[indptr[r], indptr[r + 1])``."""
+"""Compressed sparse rows: row ``r`` has the entries ``indptr[r]`` to ``indptr[r + 1] - 1``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def indptr_from_counts(counts: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    """Return where each row begins, and where the last one ends.
+    """Return the first entry of each row, and the end of the last one.
 
     Args:
         counts: Entries of each row, integer array of shape [n].

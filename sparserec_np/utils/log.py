@@ -1,7 +1,7 @@
 """Loggers: silent unless the program sets up :mod:`logging`.
 
-The light runtime has nothing to say and does without: to import :mod:`logging` takes as long as all
-of its own modules, and more memory.
+The light runtime logs nothing and does not import this module: to import :mod:`logging` takes as
+long as all modules of the runtime, and more memory.
 """
 
 from __future__ import annotations

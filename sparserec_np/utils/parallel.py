@@ -1,8 +1,8 @@
-"""Cores and threads: how many there are, and how many compiled code uses.
+"""Cores and threads: their number, and a pool of threads for compiled code.
 
 A container may show all cores of its machine and grant the time of one. Threads that wait for each
-other then spend what is granted on waiting: with a quota of one core, two threads train at three
-quarters of the speed of one.
+other then waste the granted time: with a quota of one core, two threads train at three quarters of
+the speed of one.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def thread_count(threads: int | None) -> Iterator[None]:
     """Let compiled code called from this thread use so many threads, until the context ends.
 
     Args:
-        threads: Number of threads; None for all cores, or as many as the container grants time of
-            (:func:`granted_cores`). More than there are cores are not used.
+        threads: Number of threads, at most one for each core; None for all cores, or as many as
+            the container grants time of (:func:`granted_cores`).
 
     Raises:
         InputError: ``threads`` is below 1.
@@ -132,11 +132,11 @@ def usable_cores() -> int:
 
 
 def granted_cores(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
-    """Find how many cores' time the control groups of this process grant it.
+    """Return how many cores' time the control groups of this process grant it.
 
     Args:
-        groups: Where Linux shows control groups.
-        own: Says which ones the process is in.
+        groups: Folder in which Linux shows control groups.
+        own: File that names the groups of this process.
 
     Returns:
         The number, rounded up; None where there is no limit, or no Linux.
@@ -161,7 +161,7 @@ def granted_cores(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
 
 
 def _limit(folder: Path) -> float:
-    """Cores' time that one group grants; infinite if it sets no limit."""
+    """Return how many cores' time a group grants; infinite if it sets no limit."""
     for names in _QUOTAS:
         try:
             quota, period = " ".join((folder / name).read_text() for name in names).split()

@@ -19,7 +19,7 @@ def parse_size(size: int | str) -> int:
     (500000, 1572864, 2048)
 
     Raises:
-        InputError: It is not a size, or not above 0.
+        InputError: ``size`` is not a size, or not above 0.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(size).lower())
     if match is None or match[2] not in _UNITS:

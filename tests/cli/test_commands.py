@@ -135,7 +135,7 @@ def test_checkpoints_are_kept_until_the_model_is_written(folder, tmp_path, monke
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--resume",), "--resume needs the folder of the checkpoints"),
+        (("--resume",), "resume needs the folder of the checkpoints: give --checkpoint DIR"),
         (("--checkpoint", "state", "--checkpoint-every", "often"), "'often'"),
         (("--checkpoint", "/dev/null/state"), "/dev/null/state: no folder for checkpoints"),
     ],
