@@ -89,7 +89,7 @@ def _packages() -> dict[str, dict[str, Any]]:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
             version = None
-        enough = version is not None and _numbers(version) >= _numbers(needed)
+        enough = version is not None and version_numbers(version) >= version_numbers(needed)
         entry = found.setdefault(
             name, {"version": version, "needed": needed, "new_enough": enough, "extras": []}
         )
@@ -97,11 +97,11 @@ def _packages() -> dict[str, dict[str, Any]]:
     return found
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
     """Turn a version into its leading numbers, which can be compared.
 
-    >>> _numbers("1.12.0rc1") > _numbers("1.9"), _numbers("2") == _numbers("2.0")
-    (True, True)
+    >>> version_numbers("1.12.0rc1"), version_numbers("2.0")
+    ((1, 12), (2,))
     """
     numbers = [int(part) for part in re.findall(r"\d+", re.split(r"[a-z+]", version)[0])]
     while numbers and numbers[-1] == 0:

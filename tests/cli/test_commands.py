@@ -1,4 +1,4 @@
-"""The command line in process: what it prints, and what it answers to bad requests."""
+"""The command line in this process: its output, and its messages for bad requests."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_evaluate_gives_the_metrics_of_the_contract(folder, model):
     assert metrics["recall"] > 0.6  # a user's group is found; by chance it would be 0.5
 
 
-def test_evaluate_reads_several_training_files_in_both_ways_of_writing_it(folder, model, tmp_path):
+def test_evaluate_reads_several_training_files_in_both_notations(folder, model, tmp_path):
     lines = (folder / "train.csv").read_text().splitlines()
     for name, part in (("a", lines[1:100]), ("b", lines[100:])):
         (tmp_path / f"{name}.csv").write_text("\n".join([lines[0], *part]) + "\n")
@@ -189,7 +189,7 @@ def test_evaluate_prints_a_summary_for_people(folder, model):
 # --- recommend, similar, info
 
 
-def test_recommend_to_a_user_leaves_out_what_they_had(folder, model):
+def test_recommend_to_a_user_leaves_out_their_history(folder, model):
     had = {
         int(line.split(",")[1])
         for line in (folder / "train.csv").read_text().splitlines()[1:]
@@ -224,7 +224,7 @@ def test_recommend_prints_tab_separated_lines_to_a_pipe(folder, model):
     assert lines[1].startswith("1\t")
 
 
-def test_recommend_to_everybody_writes_parquet(folder, model, tmp_path):
+def test_recommend_to_all_users_writes_parquet(folder, model, tmp_path):
     import duckdb
 
     out = tmp_path / "all.parquet"
@@ -285,7 +285,7 @@ def test_an_unknown_user(folder, model):
     fails(run(*args), "999")
 
 
-def test_a_history_model_needs_to_know_what_the_user_had(model, users):
+def test_a_history_model_needs_the_history_of_a_user(model, users):
     if users == "history":
         fails(run("recommend", model, "--user", 5), "add --interactions FILE")
 

@@ -1,4 +1,4 @@
-"""What doctor says of an installation, of a broken one too."""
+"""Output of ``doctor`` for a sound installation and for broken ones."""
 
 from __future__ import annotations
 
@@ -85,4 +85,4 @@ def test_a_cache_that_cannot_be_written_to(tmp_path, monkeypatch):
     ("older", "newer"), [("1.9", "1.12.0"), ("2.0rc1", "2.0.1"), ("0.59", "0.68.1+local")]
 )
 def test_the_order_of_versions(older, newer):
-    assert installation._numbers(older) < installation._numbers(newer)
+    assert installation.version_numbers(older) < installation.version_numbers(newer)

@@ -1,4 +1,4 @@
-"""How the command line fails: fits that cannot be, usage, and what nobody expected."""
+"""Failures of the command line: impossible fits, wrong usage, unexpected errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as a process: what only shows from outside."""
+"""The command line as a process of its own: exit codes, streams, signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees: bars, the log, completion."""
+"""Output at a terminal: bars, the log, completion."""
 
 from __future__ import annotations
 

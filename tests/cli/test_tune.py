@@ -158,7 +158,7 @@ def test_missing_packages_are_named(ratings, tmp_path, monkeypatch):
 
 
 def interrupted(process, seconds=30):
-    """Press Control-C, and again if it was lost: Python drops what comes within a finaliser."""
+    """Press Ctrl-C, again if it was lost: Python drops an interrupt that comes in a finaliser."""
     process.send_signal(signal.SIGINT)
     try:
         return process.communicate(timeout=seconds)

@@ -1,4 +1,4 @@
-"""What the README tells people to type works, in the order in which it stands there."""
+"""The commands and the code of the README work, in the order in which they stand there."""
 
 from __future__ import annotations
 
