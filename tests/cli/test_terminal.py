@@ -91,7 +91,7 @@ def test_verbose_says_what_was_chosen_the_budget_and_the_stages(ratings, tmp_pat
     verbose = subprocess.run([*command, "-v"], capture_output=True, text=True, check=True).stderr
     for text in (
         "chosen by facts of the data: learning_rate",
-        "given: users history, dim 16",
+        "given: dim 16",
         "budget: sparsity 0.5 of 40 rows x 16 columns: 320 weights",
         "stage 'choose': ",
         "stage 'train' done: ",
