@@ -31,7 +31,8 @@ from typing import Any
 import numpy as np
 
 from sparserec_np import ModelFileError, UnknownIdError
-from sparserec_np.modelfile.writer import ModelArrays, Table, encode
+from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.writer import encode
 from sparserec_np.runtime.model import load
 from sparserec_np.vocabulary import Ids, from_values
 

@@ -3,12 +3,12 @@
     python bench/quality_vs_bytes.py [--data gowalla ...] [--only ours|peers]
     python bench/quality_vs_bytes.py --choices
 
-Recall@20 and NDCG@20 on test.csv of what was chosen on valid.csv and learned from train + valid.
+Recall@20 and NDCG@20 on test.csv of models that were chosen on valid.csv and trained on both parts.
 Ours is ``SparseRec(max_size=...).fit(train + valid)``, which holds out a part itself to find its
 epoch; nothing else is chosen. Peers are tuned on valid.csv at each dim over the grids in
-``rivals.py``; their bytes are those of the factors, without ids. "folded in" ALS ships the items
-alone and solves each user from their items, which is what a history model does. ``--choices``:
-what each choice in the file costs in NDCG and saves in bytes, on Gowalla.
+``rivals.py``; their bytes are those of the factors, without ids. "Folded in" ALS ships the items
+alone and solves each user from their items, as a history model does. ``--choices``: the cost in
+NDCG and the saved bytes of each choice in the file, on Gowalla.
 """
 
 from __future__ import annotations
@@ -26,11 +26,16 @@ from common import Result, Results
 from sparserec_np import InputError, SparseRec, evaluate
 from sparserec_np.data import align
 from sparserec_np.evaluation.evaluate import rank_by_popularity
-from sparserec_np.modelfile import writer
+from sparserec_np.modelfile.arrays import ModelArrays
+from sparserec_np.modelfile.writer import encode
 from sparserec_np.runtime import load
-from sparserec_np.training.budget import plan_budget
+from sparserec_np.training.budget import SizeLimit, plan_budget
 from sparserec_np.training.defaults import config_for
-from sparserec_np.training.trainer import start, train
+from sparserec_np.training.initialization import initialize
+from sparserec_np.training.model_arrays import model_arrays
+from sparserec_np.training.state import Chosen, TrainingState
+from sparserec_np.training.trainer import Trainer, train
+from sparserec_np.utils.parallel import thread_count
 from sparserec_np.utils.sizes import parse_size
 
 DATA = ("gowalla", "movielens-1m", "lastfm", "amazon-sports")
@@ -72,7 +77,7 @@ def ours(data: str, users: str, size: str, epochs: int | None) -> Result:
 
 
 def factor_model(data: str, kind: str, dim: int, params: Result) -> Result:
-    """Score one of implicit's models in all forms in which it can be shipped."""
+    """Score a model of implicit in all forms in which it can be shipped."""
     parts = common.load(data)
     model = rivals.fit(kind, dim, params, parts.both)
     whole = rivals.Factors(model.user_factors, model.item_factors)
@@ -92,7 +97,7 @@ def factor_model(data: str, kind: str, dim: int, params: Result) -> Result:
 
 
 def ease(data: str, params: Result) -> Result:
-    """Score EASE: its float32 matrix, and its largest entries in the sizes that ours has."""
+    """Score EASE: its float32 matrix, and its largest entries in the sizes of our models."""
     parts = common.load(data)
     weights = rivals.ease(parts.both, params["regularization"])
     scores = rivals.judge_ease(weights, parts.both, parts.test)
@@ -105,7 +110,7 @@ def ease(data: str, params: Result) -> Result:
 
 
 def popularity(data: str) -> Result:
-    """Score the ranking by number of users; its file is an int32 for each item."""
+    """Score the ranking by number of users; it takes an int32 for each item."""
     parts = common.load(data)
     both = parts.both
     wanted = align(parts.test, both.user_ids, both.item_ids)
@@ -117,7 +122,7 @@ def popularity(data: str) -> Result:
 def points_of_ours(
     results: Results, data: str, sizes: tuple[str, ...], epochs: int | None
 ) -> Iterator[tuple[str, str, Result]]:
-    """Measure ours: name, size asked for, result."""
+    """Measure our models; yield name, size asked for, result."""
     both = common.load(data).both
     for users, name in OURS.items():
         config = config_for(both, {"users": users}).to_dict()
@@ -136,7 +141,7 @@ def points_of_ours(
 def points_of_peers(
     results: Results, data: str, dims: tuple[int, ...], quick: bool
 ) -> Iterator[tuple[str, str, Result]]:
-    """Measure the peers: name, dim and hyperparameters, result."""
+    """Measure the peers; yield name, dim and hyperparameters, result."""
     parts = common.load(data)
 
     def tuned(kind: str, dim: int) -> Result:
@@ -178,7 +183,7 @@ def _in_words(params: Result) -> str:
 
 
 def quality_table(points: list[tuple[str, str, Result]]) -> str:
-    """Format the points of a data set, in the order of their bytes."""
+    """Format the points of a data set in a table, in the order of their bytes."""
     rows = []
     possible = [point for point in points if "impossible" not in point[2]]
     for name, setting, result in sorted(possible, key=lambda point: float(point[2]["bytes"])):
@@ -197,7 +202,7 @@ def quality_table(points: list[tuple[str, str, Result]]) -> str:
 
 
 def plot(points: dict[str, list[tuple[str, str, Result]]], path: Path) -> None:
-    """Draw NDCG@20 against bytes, one panel a data set, two in a line."""
+    """Draw NDCG@20 against bytes, a panel for each data set, two in a line."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -242,7 +247,7 @@ def plot(points: dict[str, list[tuple[str, str, Result]]], path: Path) -> None:
 
 
 def choices(results: Results, data: str, size: str, epochs: int | None) -> str:
-    """Measure what the choices in the file cost and save; format it."""
+    """Measure costs and savings of the choices in the file; format them in tables."""
     config = config_for(common.load(data).both, {})
     what = {"choices": data, "size": size, "epochs": epochs, "config": config.to_dict()}
     same = results.measure(what, lambda: encode_otherwise(data, size, epochs))
@@ -289,36 +294,37 @@ def encode_otherwise(data: str, size: str, epochs: int | None) -> Result:
     config = config_for(parts.both, {})
     if epochs is None:
         epochs = SparseRec(max_size=size).fit(parts.both).best_epoch_
-    plan = plan_budget(parts.both, config, sparsity=None, max_size=size, labels=None)
-    tables = start(parts.both, config, plan.dim, plan.weights)
-    tables, _, _ = train(tables, parts.both, config, epochs=epochs)
-    arrays = plan.arrays(tables, parts.both, None, {})
+    budget = plan_budget(parts.both, config, SizeLimit.parse(max_size=size))
+    with thread_count(None):
+        parameters = initialize(parts.both, config, budget)
+        train(Trainer(parameters, parts.both, config), TrainingState(parameters), epochs=epochs)
+    arrays = model_arrays(parameters, parts.both, config, Chosen(epochs, None, 0.0), None)
 
     def judged(file: bytes) -> Result:
         scores = evaluate(load(file), parts.both, parts.test)
         return {"bytes": len(file), "ndcg@20": scores["ndcg"], "recall@20": scores["recall"]}
 
-    found = {"as shipped": judged(writer.encode(arrays))}
+    found = {"as shipped": judged(encode(arrays))}
     for bits in range(3, 9):
-        file = writer.encode(replace(arrays, value_bits=bits))
+        file = encode(replace(arrays, value_bits=bits))
         found[f"{bits} bits a weight"] = judged(file)
     for bits in (3, 4, 5, 8):
-        found[f"{bits} bits a bias"] = judged(writer.encode(arrays, bias_bits=bits))
+        found[f"{bits} bits a bias"] = judged(encode(arrays, bias_bits=bits))
     for bits in (2, 3, 6, 8):
-        file = writer.encode(arrays, history_bits=bits)
+        file = encode(arrays, history_bits=bits)
         found[f"{bits} bits a weight within a history"] = judged(file)
     even = replace(arrays, history_weights=None)
-    found["no weights within a history, after training with them"] = judged(writer.encode(even))
-    positions = _bytes_of_positions(writer.encode(arrays))
-    plain = 2 * tables.weights + 4 * (parts.both.n_items + 1)
+    found["no weights within a history, after training with them"] = judged(encode(even))
+    positions = _bytes_of_positions(encode(arrays))
+    plain = 2 * parameters.nnz + 4 * (parts.both.n_items + 1)
     shipped = found["as shipped"]
     found["positions as uint16 and int32 row starts"] = {
         **shipped, "bytes": shipped["bytes"] + plain - positions,
     }  # fmt: skip
-    values = -(-tables.weights * arrays.value_bits // 8)
+    values = -(-parameters.nnz * arrays.value_bits // 8)
     found["values as float32 (not quantised)"] = {
         **judged_exactly(arrays, parts),
-        "bytes": shipped["bytes"] + 4 * tables.weights - values,
+        "bytes": shipped["bytes"] + 4 * parameters.nnz - values,
     }
     return found
 
@@ -328,16 +334,16 @@ def _bytes_of_positions(file: bytes) -> int:
     return parts["items.low"] + parts["items.high"]
 
 
-def judged_exactly(arrays: writer.ModelArrays, parts: common.Parts) -> Result:
+def judged_exactly(arrays: ModelArrays, parts: common.Parts) -> Result:
     """Score the weights as they were trained, before they are quantised."""
-    from sparserec_np.data import take_users
+    from sparserec_np.data import select_users
     from sparserec_np.evaluation.evaluate import score
-    from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, rank_all
+    from sparserec_np.retrieval.batch_top_k import Scorer, UserRows, batch_top_k
 
     both = parts.both
     wanted = align(parts.test, both.user_ids, both.item_ids).interactions
     users = np.flatnonzero(wanted.user_degrees())
-    known, wanted = take_users(both, users), take_users(wanted, users)
+    known, wanted = select_users(both, users), select_users(wanted, users)
     weight = arrays.history_weights
     assert weight is not None
     table = arrays.items
@@ -345,9 +351,9 @@ def judged_exactly(arrays: writer.ModelArrays, parts: common.Parts) -> Result:
         table.indptr, table.dims, table.values, arrays.item_bias, weight,
         arrays.history_exponent, arrays.history_power, arrays.dim,
     )  # fmt: skip
-    histories = Vectors(known.indptr, known.items, np.zeros(0, np.float32))
+    histories = UserRows(known.indptr, known.items, np.zeros(0, np.float32))
     rows = np.arange(known.n_users)
-    ranked, _ = rank_all(scorer, histories, rows, known.indptr, known.items, history=True, k=20)
+    ranked, _ = batch_top_k(scorer, histories, rows, known.indptr, known.items, history=True, k=20)
     result = score(ranked, wanted, wanted.user_degrees())
     return {"ndcg@20": result["ndcg"], "recall@20": result["recall"]}
 

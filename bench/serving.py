@@ -15,8 +15,8 @@ import rivals
 from common import Result
 
 from sparserec_np import SparseRec, load, load_compiled
-from sparserec_np.data import take_users
-from sparserec_np.retrieval.batch_top_k import top_k
+from sparserec_np.data import select_users
+from sparserec_np.retrieval.batch_top_k import model_top_k
 
 REQUESTS = 300
 LENGTH = 20  # items of the histories that are asked for: a part of real ones
@@ -43,7 +43,7 @@ class Contestants:
         rng = np.random.default_rng(0)
         users = rng.choice(self.known.n_users, min(REQUESTS, self.known.n_users), replace=False)
         self.users = np.sort(users)
-        part = take_users(self.known, self.users)
+        part = select_users(self.known, self.users)
         self.rows = [self.x[user] for user in self.users]  # outside of what is measured
         self.had = np.split(part.items, part.indptr[1:-1])
         long = np.flatnonzero(self.known.user_degrees() >= LENGTH)
@@ -79,10 +79,10 @@ class Contestants:
         everyone = np.arange(self.known.n_users)
         return {
             "implicit ALS 64": lambda: self.peer.recommend(everyone, self.x, N=K),
-            "ours, embedding, compiled": lambda: top_k(
+            "ours, embedding, compiled": lambda: model_top_k(
                 self.models["embedding"], everyone, exclude=self.known, k=K
             ),
-            "ours, history, compiled": lambda: top_k(
+            "ours, history, compiled": lambda: model_top_k(
                 self.models["history"], self.known, exclude=self.known, k=K
             ),
         }

@@ -141,11 +141,11 @@ class Model:
 
     def _scores(self, latest_first: list[int]) -> list[float]:
         """Score all items; sums in the order that the format prescribes."""
-        by_age = [1.0] * len(latest_first)
+        weights = [1.0] * len(latest_first)
         if self._recency:
-            by_age = [_bend(1 / (age + 1), self._recency) for age in range(len(latest_first))]
-        known = dict(zip(latest_first, by_age, strict=True))
-        *_, length = accumulate(by_age)
+            weights = [_signed_power(1 / (age + 1), self._recency) for age in range(len(weights))]
+        known = dict(zip(latest_first, weights, strict=True))
+        *_, length = accumulate(weights)
         items, codes, bounds, levels = self._table = self._table or self._decode()
         vector = [0.0] * self._dim
         dim = 0
@@ -159,7 +159,7 @@ class Model:
         dots = [0.0] * self._n
         for dim, total in enumerate(vector):
             if total:
-                value = _bend(total, self._eighths)
+                value = _signed_power(total, self._eighths)
                 begin, end = bounds[dim], bounds[dim + 1]
                 products = [level * value for level in levels]
                 for item, code in zip(items[begin:end], codes[begin:end], strict=True):
@@ -242,7 +242,7 @@ class _File:
         return list(map(levels.__getitem__, codes))
 
 
-def _bend(value: float, eighths: int) -> float:
+def _signed_power(value: float, eighths: int) -> float:
     """``sign(y) |y|^(eighths / 8)``, by square roots alone: the same bits in every language."""
     root, size = abs(value), 1.0
     for bit in (8, 4, 2, 1):

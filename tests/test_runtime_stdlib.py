@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from sparserec_np import load, runtime_stdlib
 from sparserec_np.modelfile import bitpacking
-from sparserec_np.modelfile.writer import ModelArrays, encode, write
+from sparserec_np.modelfile.arrays import ModelArrays
+from sparserec_np.modelfile.writer import encode
+from sparserec_np.utils.atomic_write import write
 
 Make = Callable[..., ModelArrays]
 

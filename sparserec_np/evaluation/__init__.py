@@ -1,1 +1,1 @@
-"""TODO."""
+"""Evaluation: held-out data, ranking metrics, and recommendations for many users."""

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sparserec_np.data import Interactions, align, from_any, take_users
+from sparserec_np.data import Interactions, align, from_any, select_users
 from sparserec_np.errors import InputError
-from sparserec_np.retrieval.batch_top_k import top_k
+from sparserec_np.retrieval.batch_top_k import model_top_k
 from sparserec_np.utils.log import logger
 
 if TYPE_CHECKING:
@@ -286,10 +286,10 @@ def rank(
         no item is left, and all along the row of a user whom a history model cannot serve because
         nothing is known of them.
     """
-    mine = take_users(known, users)
+    mine = select_users(known, users)
     if model.users == "embedding":
-        return top_k(model, users, exclude=mine, k=k, threads=threads)
-    items, scores = top_k(model, mine, exclude=mine, k=k, threads=threads)
+        return model_top_k(model, users, exclude=mine, k=k, threads=threads)
+    items, scores = model_top_k(model, mine, exclude=mine, k=k, threads=threads)
     items[mine.user_degrees() == 0] = -1
     return items, scores
 

@@ -15,14 +15,14 @@ from sparserec_np.modelfile.layout import (
     EIGHTHS,
     MAX_DIM,
     MAX_EXPONENT,
+    MAX_NNZ,
     MAX_ROWS,
     MAX_VALUE,
-    MAX_WEIGHTS,
 )
 from sparserec_np.vocabulary import Ids
 
 VALUE_BITS = 6
-"""Bits of a stored weight unless told."""
+"""Bits of a stored weight, unless given."""
 
 UserModel = Literal["history", "embedding"]
 
@@ -33,8 +33,8 @@ class Table:
 
     Attributes:
         indptr: int64 array of shape [n + 1]: row ``r`` is ``[indptr[r], indptr[r + 1])``.
-        dims: uint16 array of shape [weights], ascending and unique within a row.
-        values: float32 array of shape [weights].
+        dims: uint16 array of shape [nnz], ascending and unique within a row.
+        values: float32 array of shape [nnz].
         dim: Number of columns, at most 65,535.
     """
 
@@ -49,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class ModelArrays:
-    """Everything that a model file holds, as arrays.
+    """The contents of a model file, as arrays.
 
     Attributes:
         users: User model. ``"history"``: ``x_u = |H|^-alpha * sign(y) |y|^p`` with
@@ -63,9 +63,9 @@ class ModelArrays:
             (``"history"`` only).
         history_exponent: ``alpha`` (``"history"`` only).
         history_power: ``p``, a multiple of 1/8 above 0, at most 1 (``"history"`` only).
-        history_recency: ``e`` in ``(age + 1)^-e``, what ``w_j`` is multiplied by for the item of a
-            history that ``age`` others came after: a multiple of 1/8 from 0 to 1. ``|H|`` is then
-            the sum of these (``"history"`` only).
+        history_recency: ``e`` in ``(age + 1)^-e``, which multiplies the weight ``w_j`` of an item
+            of a history, ``age`` being the number of items that came after it: a multiple of 1/8
+            from 0 to 1. ``|H|`` is then the sum of these factors (``"history"`` only).
         user_ids: Ids of the rows of ``user_rows`` (``"embedding"`` only).
         user_rows: The rows ``x_u`` (``"embedding"`` only).
         labels: A title or other text for each item, empty where there is none; or None.
@@ -138,8 +138,8 @@ def _check_table(table: Table, dim: int, rows: int, what: str) -> None:
         raise InputError(
             f"the {what} table is {len(table):,} x {table.dim}, but the model {rows:,} x {dim}"
         )
-    if len(table.dims) > MAX_WEIGHTS:
-        raise InputError(f"the {what} table has {len(table.dims):,} weights; most: {MAX_WEIGHTS:,}")
+    if len(table.dims) > MAX_NNZ:
+        raise InputError(f"the {what} table has {len(table.dims):,} weights; most: {MAX_NNZ:,}")
     ends = (table.indptr[0], table.indptr[-1])
     falls = (np.diff(table.indptr) < 0).any()
     if ends != (0, len(table.dims)) or falls or (table.dims >= dim).any():

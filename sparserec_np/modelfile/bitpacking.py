@@ -1,4 +1,4 @@
-"""Bit packing and monotone sequences: how positions take 9 bits instead of 32, with numpy alone.
+"""Bit packing and monotone sequences: positions in 9 bits instead of 32, with numpy alone.
 
 Two primitives, both little-endian in bytes and in bits (bit ``b`` of a packed array is bit
 ``b & 7`` of byte ``b >> 3``):
@@ -38,22 +38,18 @@ MAX_CODE_BITS = 8
 
 
 class ByteSequence(Protocol):
-    """What can be decoded: a uint8 array, or anything that gives one for a slice."""
+    """A uint8 array, or anything that returns one for a slice."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, part: slice, /) -> UInt8Array: ...
 
 
 _PACK_PIECE = 8 * 1024  # values; a multiple of 8, so that every piece ends on a whole byte
-_UNARY_PIECE = 1024  # bytes of the vector ``high`` that are decoded at a time
-_BLOCK = 64  # bytes of ``high`` that are decoded or skipped where some keys alone are wanted
-_BLOCK_BITS = 8 * _BLOCK
-_BLOCKS = 16  # of them are decoded at a time
-_MOST_SKIPPED = 128  # blocks between two that are decoded together
+_UNARY_PIECE = 2048  # bytes of the vector ``high`` that are decoded at a time
 
 
 def packed_bytes(count: int, bits: int) -> int:
-    """Bytes that ``count`` packed integers of ``bits`` bits take."""
+    """Return the number of bytes of ``count`` packed integers of ``bits`` bits."""
     return (count * bits + 7) // 8
 
 
@@ -115,32 +111,6 @@ def unpack_bits(
     return out.reshape(-1)[skipped : skipped + stop - start]
 
 
-def unpack_at(packed: ByteSequence, bits: int, places: npt.NDArray[np.integer]) -> UInt64Array:
-    """Read some packed integers.
-
-    Args:
-        packed: Bytes as :func:`pack_bits` makes them.
-        bits: 0 to ``MAX_BITS``.
-        places: Their numbers, integer array of shape [n], ascending, not empty.
-
-    Returns:
-        uint64 array of shape [n].
-    """
-    begin = int(places[0]) * bits // 8
-    piece = packed[begin : packed_bytes(int(places[-1]) + 1, bits)]
-    window = np.zeros(len(piece) + 8, dtype=np.uint8)
-    window[: len(piece)] = piece
-    at = places.astype(np.int64)  # all in place: what scratch takes, opening a model takes
-    at *= bits
-    at -= 8 * begin
-    at_every_byte = np.ndarray((len(piece) + 1,), "<u8", window, 0, (1,))
-    words: UInt64Array = at_every_byte[at >> 3]
-    at &= 7
-    words >>= at.view(np.uint64)
-    words &= np.uint64((1 << bits) - 1)
-    return words
-
-
 def _spread(words: UInt64Array, bits: int) -> UInt64Array:
     """Move the 8 values of ``bits`` bits at the low end of each word to a byte each.
 
@@ -156,13 +126,13 @@ def _spread(words: UInt64Array, bits: int) -> UInt64Array:
 
 
 def choose_low_bits(count: int, universe: int) -> int:
-    """Number of low bits that makes a monotone sequence smallest; the lowest such number."""
+    """Return the number of low bits that makes a monotone sequence smallest; the lowest one."""
     sizes = [count * bits + (universe >> bits) for bits in range(MAX_BITS + 1)]
     return sizes.index(min(sizes))
 
 
 def unary_bytes(count: int, universe: int, low_bits: int) -> int:
-    """Bytes of the unary vector of a monotone sequence of ``count`` keys below ``universe``."""
+    """Return the bytes of the unary vector of ``count`` keys below ``universe``."""
     return (count + (universe >> low_bits) + 7) // 8
 
 
@@ -249,90 +219,7 @@ def decode_monotone(
         raise ValueError(f"{done} keys, where {count} should be")
 
 
-def decode_ranges(
-    low: ByteSequence,
-    high: ByteSequence,
-    low_bits: int,
-    *,
-    count: int,
-    begins: npt.NDArray[np.int64],
-    ends: npt.NDArray[np.int64],
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Decode the keys in some ranges, piece by piece, and few others.
-
-    A directory says how many keys come before each block of the unary vector: it is made by
-    counting bits, so that blocks without a key of the ranges need not be decoded.
-
-    Args:
-        low: Packed low bits of the whole sequence.
-        high: Its unary vector.
-        low_bits: Low bits of a key.
-        count: How many keys there are.
-        begins: Where the ranges begin, int64 array of shape [n], ascending.
-        ends: One after their last keys; no range reaches into the next one.
-
-    Yields:
-        Ascending keys, among them all of the ranges, and their numbers in the sequence, int64
-        arrays, none empty.
-
-    Raises:
-        ValueError: There are not ``count`` keys, or one is not above the one before it.
-    """
-    counts = _count_ones(high)
-    before = np.cumsum(counts) - counts
-    if int(counts.sum()) != count:
-        raise ValueError(f"{int(counts.sum())} keys, where {count} should be")
-    zeros = _BLOCK_BITS * np.arange(len(counts), dtype=np.int64) - before
-    # The keys of a high part h come after h zeros, and before the next one.
-    first = np.searchsorted(zeros, begins >> low_bits, "left") - 1
-    last = np.searchsorted(zeros, (ends - 1) >> low_bits, "right") - 1
-    change = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.add.at(change, np.maximum(first, 0), 1)
-    np.add.at(change, last + 1, -1)
-    blocks = np.flatnonzero(np.cumsum(change[:-1])).astype(np.int64, copy=False)
-    cuts = np.flatnonzero(np.diff(blocks) > _MOST_SKIPPED) + 1
-    previous = -1
-    for stretch in np.split(blocks, cuts):
-        for start in range(0, len(stretch), _BLOCKS):
-            chosen = stretch[start : start + _BLOCKS]
-            bits = _blocks_of(high, int(chosen[0]), int(chosen[-1]) + 1)[chosen - chosen[0]]
-            ones = _ones(bits)
-            if not len(ones):
-                continue
-            n = counts[chosen].astype(np.intp, copy=False)
-            places = np.repeat(before[chosen] - np.cumsum(n) + n, n)
-            places += np.arange(len(ones))
-            ones += np.repeat(_BLOCK_BITS * (chosen - np.arange(len(chosen))), n)
-            ones -= places
-            keys = ones
-            keys <<= low_bits
-            keys |= unpack_at(low, low_bits, places).view(np.int64)
-            if keys[0] <= previous or (keys[1:] <= keys[:-1]).any():
-                raise ValueError(f"keys after {previous} that are not in ascending order")
-            previous = int(keys[-1])
-            yield keys, places
-
-
 def _ones(packed: UInt8Array) -> npt.NDArray[np.int64]:
-    """Places of the bits that are set; int64 where NumPy's own index has 32 bits as well."""
+    """Return the places of the bits that are set; int64 even where NumPy's index has 32 bits."""
     bits = np.unpackbits(packed, bitorder="little").view(np.bool_)
     return np.flatnonzero(bits).astype(np.int64, copy=False)
-
-
-def _count_ones(high: ByteSequence) -> npt.NDArray[np.int64]:
-    """Count the ones in each block of a unary vector."""
-    ones = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dtype=np.uint8)
-    n_blocks = -(-len(high) // _BLOCK)
-    counts = np.zeros(n_blocks, dtype=np.int64)
-    for start in range(0, n_blocks, _MOST_SKIPPED):
-        stop = min(start + _MOST_SKIPPED, n_blocks)
-        counts[start:stop] = ones[_blocks_of(high, start, stop)].sum(1)
-    return counts
-
-
-def _blocks_of(high: ByteSequence, start: int, stop: int) -> UInt8Array:
-    """Some blocks of a unary vector, uint8 array of shape [stop - start, _BLOCK]."""
-    piece = high[start * _BLOCK : stop * _BLOCK]
-    blocks = np.zeros((stop - start, _BLOCK), dtype=np.uint8)
-    blocks.reshape(-1)[: len(piece)] = piece
-    return blocks

@@ -1,8 +1,8 @@
 """The bytes of a model file, read or mapped.
 
-A part that is decoded once is *read*: no page of the file then counts as memory of this process.
-A part that is looked into again and again, such as the table of a million users, is *mapped*: its
-pages come when they are touched, and all processes that have the file open share them.
+A part that is decoded once is *read*, so that no page of the file counts as memory of this process.
+A part that is used again and again, such as the table of a million users, is *mapped*: its pages
+are loaded when they are touched, and all processes that have the file open share them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     UInt8Array = npt.NDArray[np.uint8]
 
 
-class Source:
+class ByteSource:
     """Bytes in memory.
 
     Args:
@@ -30,7 +30,7 @@ class Source:
     """
 
     name = "model bytes"
-    """How messages call it."""
+    """Name of the file in messages."""
 
     def __init__(self, data: bytes) -> None:
         self._data: Any = data
@@ -41,13 +41,13 @@ class Source:
         return bytes(self._data[begin:end])
 
     def view(self, begin: int, end: int) -> UInt8Array:
-        """Give the bytes ``[begin, end)`` as a read-only uint8 array over the data, no copy."""
+        """Return the bytes ``[begin, end)`` as a read-only uint8 array over the data, no copy."""
         if begin == end:  # numpy refuses an empty view at the very end of a buffer
             return np.empty(0, dtype=np.uint8)
         return np.frombuffer(self._data, np.uint8, end - begin, begin)
 
 
-class FileSource(Source):
+class MappedFile(ByteSource):
     """A file, open for reading and mapped read-only.
 
     Args:
@@ -73,7 +73,7 @@ class FileSource(Source):
             ) from error
 
     def read(self, begin: int, end: int) -> bytes:
-        """Copy the bytes ``[begin, end)``; see :meth:`Source.read`.
+        """Copy the bytes ``[begin, end)``; see :meth:`ByteSource.read`.
 
         Raises:
             ModelFileError: The file has become shorter since it was opened.
@@ -90,16 +90,16 @@ class FileSource(Source):
         return data
 
 
-class Part:
-    """A part of a source that is read slice by slice, as if it were a uint8 array.
+class ByteRange:
+    """A range of a source that is read slice by slice, like a uint8 array.
 
     Args:
-        source: Where the bytes are.
+        source: The file.
         begin: Offset of the first byte.
         end: One after the last byte.
     """
 
-    def __init__(self, source: Source, begin: int, end: int) -> None:
+    def __init__(self, source: ByteSource, begin: int, end: int) -> None:
         self._source = source
         self._begin = begin
         self._length = end - begin

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 
 from sparserec_np.errors import ModelFileError
-from sparserec_np.modelfile.byte_source import Part, Source
+from sparserec_np.modelfile.byte_source import ByteRange, ByteSource
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -47,14 +47,14 @@ _HEADER_SUM = b'"header_crc32":"'
 
 
 def damaged(name: str, what: str) -> ModelFileError:
-    """Build the error for a file that cannot be used; ``what`` says what is wrong, and where."""
+    """Build the error for a damaged file; ``what`` says what is wrong, and where."""
     return ModelFileError(
         f"{name}: {what}. The file is damaged or no model of sparserec-np; write or fetch it again"
     )
 
 
 class Tensor(NamedTuple):
-    """Where a tensor lies: dtype name, shape, and its bytes ``[begin, end)`` in the data."""
+    """An entry of the directory: dtype name, shape, and the bytes ``[begin, end)`` in the data."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -74,7 +74,7 @@ class Container:
 
     def __init__(
         self,
-        source: Source,
+        source: ByteSource,
         metadata: dict[str, str],
         tensors: dict[str, Tensor],
         data_start: int,
@@ -90,18 +90,18 @@ class Container:
         return self.data_start + tensor.begin, self.data_start + tensor.end
 
     def mapped(self, name: str) -> npt.NDArray[Any]:
-        """Give a tensor as a one-dimensional, read-only view of the file, without copying."""
+        """Return a tensor as a one-dimensional, read-only view of the file, without copying."""
         return self.source.view(*self._extent(name)).view(_DTYPES[self.tensors[name].dtype])
 
     def read(self, name: str) -> npt.NDArray[Any]:
-        """Read a tensor: a one-dimensional, read-only copy."""
+        """Return a tensor as a one-dimensional, read-only copy."""
         data = self.source.read(*self._extent(name))
         array: npt.NDArray[Any] = np.frombuffer(data, _DTYPES[self.tensors[name].dtype])
         return array
 
-    def part(self, name: str) -> Part:
-        """Give the bytes of a tensor to be read slice by slice."""
-        return Part(self.source, *self._extent(name))
+    def part(self, name: str) -> ByteRange:
+        """Return the bytes of a tensor, to be read slice by slice."""
+        return ByteRange(self.source, *self._extent(name))
 
     def check_tensors(self, expected: Mapping[str, tuple[str, int]]) -> None:
         """Check that one-dimensional tensors are there with exactly this dtype and length.
@@ -191,7 +191,7 @@ def build(metadata: Mapping[str, str], tensors: Mapping[str, npt.NDArray[Any]]) 
     return build_header(metadata, shapes, f"{crc32(data):08x}") + data
 
 
-def parse(source: Source) -> Container:
+def parse(source: ByteSource) -> Container:
     """Read and check the header of a file.
 
     Args:

@@ -1,9 +1,8 @@
-"""The layout of a model: the few numbers that say which tensors a file has, and how long each is.
+"""The layout of a model file: the few numbers that determine its tensors and their lengths.
 
-Both sides use it: the writer turns a :class:`Layout` into JSON and knows the size of a file before
-there is one; the reader turns the JSON back, checks every number against its range, and compares
-the tensors that follow from it with those that are there. ``FORMAT.md`` gives the meaning of every
-field.
+The writer turns a :class:`Layout` into JSON, and knows the size of a file before there is one; the
+reader turns the JSON back, checks every number against its range, and compares the tensors that
+follow from it with those of the file. ``FORMAT.md`` gives the meaning of every field.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from sparserec_np.vocabulary import INT64_MAX, INT64_MIN
 
 MAX_DIM = 65_535
 MAX_ROWS = 2**31 - 1
-MAX_WEIGHTS = 2**32 - 1
+MAX_NNZ = 2**32 - 1
 MAX_VALUE = 1e6
 """Largest magnitude of a weight, a bias or a history weight: no score can overflow."""
 MAX_EXPONENT = 2.0
 EIGHTHS = 8
-"""Power and recency of a history are whole numbers of eighths; so many of them are 1."""
+"""Power and recency of a history are stored as whole numbers of 1 / ``EIGHTHS``."""
 ROWS_A_BLOCK = 256
 """Rows of a row-major table between two entries of its directory."""
 
@@ -38,7 +37,7 @@ TensorSpecs = dict[str, tuple[str, int]]
 class CodesLayout(NamedTuple):
     """A value for each row, as packed codes and a codebook; 0 bits: not stored."""
 
-    rows: int
+    n_rows: int
     bits: int
 
     def tensors(self, prefix: str) -> TensorSpecs:
@@ -47,67 +46,67 @@ class CodesLayout(NamedTuple):
             return {}
         return {
             f"{prefix}.levels": ("F32", 1 << self.bits),
-            f"{prefix}.codes": ("U8", packed_bytes(self.rows, self.bits)),
+            f"{prefix}.codes": ("U8", packed_bytes(self.n_rows, self.bits)),
         }
 
 
 class TableLayout(NamedTuple):
-    """A sparse table: ``weights`` positions as a monotone sequence, and their codes."""
+    """A sparse table: ``nnz`` positions as a monotone sequence, and their codes."""
 
-    rows: int
+    n_rows: int
     dim: int
-    weights: int
+    nnz: int
     low_bits: int
     value_bits: int
     has_directory: bool
 
     @classmethod
     def smallest(
-        cls, rows: int, dim: int, weights: int, value_bits: int, *, has_directory: bool
+        cls, n_rows: int, dim: int, nnz: int, value_bits: int, *, has_directory: bool
     ) -> TableLayout:
         """Choose the low bits for the smallest file."""
-        low_bits = choose_low_bits(weights, rows * dim)
-        return cls(rows, dim, weights, low_bits, value_bits, has_directory)
+        low_bits = choose_low_bits(nnz, n_rows * dim)
+        return cls(n_rows, dim, nnz, low_bits, value_bits, has_directory)
 
     @property
     def blocks(self) -> int:
         """Blocks of ``ROWS_A_BLOCK`` rows, the last one perhaps shorter."""
-        return -(-self.rows // ROWS_A_BLOCK)
+        return -(-self.n_rows // ROWS_A_BLOCK)
 
     def tensors(self, prefix: str) -> TensorSpecs:
         """Tensors of this part, their names beginning with ``prefix``."""
         specs: TensorSpecs = {f"{prefix}.levels": ("F32", 1 << self.value_bits)}
         if self.has_directory:
             specs[f"{prefix}.blocks"] = ("U32", self.blocks + 1)
-        high = unary_bytes(self.weights, self.rows * self.dim, self.low_bits)
+        high = unary_bytes(self.nnz, self.n_rows * self.dim, self.low_bits)
         specs[f"{prefix}.high"] = ("U8", high)
-        specs[f"{prefix}.low"] = ("U8", packed_bytes(self.weights, self.low_bits))
-        specs[f"{prefix}.codes"] = ("U8", packed_bytes(self.weights, self.value_bits))
+        specs[f"{prefix}.low"] = ("U8", packed_bytes(self.nnz, self.low_bits))
+        specs[f"{prefix}.codes"] = ("U8", packed_bytes(self.nnz, self.value_bits))
         return specs
 
 
 class IntIdsLayout(NamedTuple):
     """Integer ids: all of a range if ``span == rows``, otherwise a monotone sequence."""
 
-    rows: int
+    n_rows: int
     start: int
     span: int
     low_bits: int
 
     def tensors(self, prefix: str) -> TensorSpecs:
         """Tensors of this part, their names beginning with ``prefix``."""
-        if self.span == self.rows:
+        if self.span == self.n_rows:
             return {}
         return {
-            f"{prefix}.high": ("U8", unary_bytes(self.rows, self.span, self.low_bits)),
-            f"{prefix}.low": ("U8", packed_bytes(self.rows, self.low_bits)),
+            f"{prefix}.high": ("U8", unary_bytes(self.n_rows, self.span, self.low_bits)),
+            f"{prefix}.low": ("U8", packed_bytes(self.n_rows, self.low_bits)),
         }
 
 
 class TextsLayout(NamedTuple):
     """Texts, front-coded: see :mod:`sparserec_np.modelfile.strings`; deflated or not."""
 
-    rows: int
+    n_rows: int
     suffix_bytes: int
     width: int
     stored: int
@@ -120,7 +119,7 @@ class TextsLayout(NamedTuple):
     @property
     def raw_bytes(self) -> int:
         """Bytes of both lengths and the suffixes, inflated."""
-        return 2 * self.rows * self.width + self.suffix_bytes
+        return 2 * self.n_rows * self.width + self.suffix_bytes
 
     @property
     def most_bytes(self) -> int:
@@ -148,7 +147,7 @@ class HistoryLayout(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """All scalars that a reader needs; ``user_side`` says which user model it is."""
+    """All scalars that a reader needs; ``user_side`` depends on the user model."""
 
     items: TableLayout
     bias: CodesLayout
@@ -163,7 +162,7 @@ class Layout(NamedTuple):
 
     @property
     def version(self) -> str:
-        """The lowest version of the format that has a place for all of it."""
+        """The lowest version of the format that can hold the model."""
         side = self.user_side
         if isinstance(side, UsersLayout):
             return "1.0"
@@ -187,13 +186,13 @@ class Layout(NamedTuple):
         fields: dict[str, Any] = {
             "users": self.users,
             "dim": items.dim,
-            "n_items": items.rows,
+            "n_items": items.n_rows,
             "items": _table_to_json(items),
             "bias_bits": self.bias.bits,
             "item_ids": _ids_to_json(self.item_ids),
         }
         if isinstance(self.user_side, UsersLayout):
-            fields["n_users"] = self.user_side.table.rows
+            fields["n_users"] = self.user_side.table.n_rows
             fields["user_table"] = _table_to_json(self.user_side.table)
             fields["user_ids"] = _ids_to_json(self.user_side.ids)
         else:
@@ -302,24 +301,24 @@ class _Fields:
 
 def _table_to_json(table: TableLayout) -> dict[str, Any]:
     return {
-        "weights": table.weights,
+        "weights": table.nnz,
         "low_bits": table.low_bits,
         "value_bits": table.value_bits,
     }
 
 
-def _table_from_json(fields: _Fields, rows: int, dim: int, *, has_directory: bool) -> TableLayout:
-    weights = fields.integer("weights", 0, min(MAX_WEIGHTS, rows * dim))
+def _table_from_json(fields: _Fields, n_rows: int, dim: int, *, has_directory: bool) -> TableLayout:
+    nnz = fields.integer("weights", 0, min(MAX_NNZ, n_rows * dim))
     low_bits = fields.integer("low_bits", 0, MAX_BITS)
     value_bits = fields.integer("value_bits", 1, MAX_CODE_BITS)
-    return TableLayout(rows, dim, weights, low_bits, value_bits, has_directory)
+    return TableLayout(n_rows, dim, nnz, low_bits, value_bits, has_directory)
 
 
 def _ids_to_json(ids: IdsLayout) -> dict[str, Any]:
     if isinstance(ids, TextsLayout):
         return {"kind": "str"} | _texts_to_json(ids)
     fields: dict[str, Any] = {"kind": "int", "start": str(ids.start), "span": str(ids.span)}
-    return fields if ids.span == ids.rows else fields | {"low_bits": ids.low_bits}
+    return fields if ids.span == ids.n_rows else fields | {"low_bits": ids.low_bits}
 
 
 def _ids_from_json(fields: _Fields, count: int) -> IdsLayout:

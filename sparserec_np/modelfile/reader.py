@@ -8,12 +8,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sparserec_np.modelfile import bitpacking
-from sparserec_np.modelfile.byte_source import FileSource, Source
+from sparserec_np.modelfile.byte_source import ByteSource, MappedFile
 from sparserec_np.modelfile.container import Container, damaged, parse, parse_json
 from sparserec_np.modelfile.layout import (
     MAX_VALUE,
@@ -22,10 +23,10 @@ from sparserec_np.modelfile.layout import (
     IdsLayout,
     IntIdsLayout,
     Layout,
+    TableLayout,
     TextsLayout,
     UsersLayout,
 )
-from sparserec_np.modelfile.packed import PackedItems, checked_keys, table_keys
 from sparserec_np.modelfile.strings import decode_texts
 from sparserec_np.utils.csr import indptr_from_counts
 from sparserec_np.vocabulary import Ids, IntIds, RangeIds, StrIds, first_disorder
@@ -36,24 +37,18 @@ if TYPE_CHECKING:
     from sparserec_np.modelfile.arrays import ModelArrays, Table
 
 
-_PIECE = 8192  # values decoded at a time where none is kept
-
-
-class Postings(NamedTuple):
-    """The item table by dimension.
+class ItemWeights(NamedTuple):
+    """Some weights of the item table, by ascending dimension, then item.
 
     Attributes:
-        items: uint16 (up to 65,536 items) or uint32 array of shape [weights]: the items that have
-            a weight in dimension ``d`` are ``items[offsets[d]:offsets[d + 1]]``, ascending.
-        codes: uint8 array of shape [weights]: the weight is ``levels[code]``.
-        offsets: int64 array of shape [dim + 1].
-        levels: float32 array of shape [2**value_bits], ascending.
+        dims: int64 array of shape [n].
+        items: int64 array of shape [n].
+        codes: Indices into the codebook, unsigned array of shape [n].
     """
 
-    items: npt.NDArray[np.unsignedinteger]
-    codes: npt.NDArray[np.uint8]
-    offsets: npt.NDArray[np.int64]
-    levels: npt.NDArray[np.float32]
+    dims: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.unsignedinteger]
 
 
 def open_model(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> ModelFile:
@@ -69,8 +64,8 @@ def open_model(source: str | os.PathLike[str] | bytes, *, verify: bool = False) 
     Raises:
         ModelFileError: There is no such file, or it is no valid model; says what and where.
     """
-    bytes_of_it = Source(source) if isinstance(source, bytes) else FileSource(source)
-    model = ModelFile(parse(bytes_of_it))
+    opened = ByteSource(source) if isinstance(source, bytes) else MappedFile(source)
+    model = ModelFile(parse(opened))
     if verify:
         model.verify()
     return model
@@ -79,21 +74,20 @@ def open_model(source: str | os.PathLike[str] | bytes, *, verify: bool = False) 
 class ModelFile:
     """An opened model file.
 
-    Every method decodes its part anew and keeps nothing; :class:`sparserec_np.runtime.model.Model` keeps
-    what it needs. The module ``arrays`` is imported where it is needed: recommending does without,
-    and opening a model is a matter of milliseconds.
+    Every method decodes its part anew and keeps nothing; :class:`sparserec_np.Model` keeps what it
+    needs. The module ``arrays`` is imported where it is needed: recommending does without, and a
+    model is opened within milliseconds.
 
     Attributes:
-        name: How messages call the file.
+        name: Name of the file in messages.
         size: Bytes of the file.
         layout: Sizes and kinds of all parts.
-        items: The weights of the item table.
         config: Hyperparameters of the training.
-        facts: What was known about data and result.
+        facts: Facts about data and result.
     """
 
     def __init__(self, container: Container) -> None:
-        """Read the header's texts and check that the tensors are those that they ask for."""
+        """Read the texts of the header, and check that the tensors match them."""
         self._container = container
         self.name = container.name
         self.size = container.source.size
@@ -101,7 +95,6 @@ class ModelFile:
         self.config = self._json("config")
         self.facts = self._json("facts")
         container.check_tensors(self.layout.tensors())
-        self.items = PackedItems(container, self.layout.items)
 
     @property
     def version(self) -> str:
@@ -121,23 +114,24 @@ class ModelFile:
         """
         self._container.verify()
 
-    def postings(self) -> Postings:
-        """Decode the item table by dimension.
+    def item_weights(self) -> Iterator[ItemWeights]:
+        """Decode the weights of the item table, some thousand at a time, keeping none.
 
         Raises:
             ModelFileError: The positions are not those of a table.
         """
         table = self.layout.items
-        items = np.empty(table.weights, dtype=np.uint16 if table.rows <= 1 << 16 else np.uint32)
-        codes = np.empty(table.weights, dtype=np.uint8)
-        counts = np.zeros(table.dim, dtype=np.int64)
+        packed = self._container.part("items.codes")
         done = 0
-        for piece in self.items.pieces():
-            here = slice(done, done + len(piece.items))
-            items[here], codes[here] = piece.items, piece.codes
-            counts += np.bincount(piece.dims, minlength=table.dim)
-            done = here.stop
-        return Postings(items, codes, indptr_from_counts(counts), self.item_levels())
+        for keys in self._table_keys(table, "items"):
+            first, last = int(keys[0]) // table.n_rows, int(keys[-1]) // table.n_rows
+            dims = np.arange(first, last + 1, dtype=np.int64)
+            ends = np.searchsorted(keys, (dims + 1) * table.n_rows)
+            dims = np.repeat(dims, np.diff(ends, prepend=0))
+            keys -= dims * table.n_rows  # now items
+            codes = bitpacking.unpack_bits(packed, table.value_bits, done, done + len(keys))
+            done += len(keys)
+            yield ItemWeights(dims, keys, codes)
 
     def item_levels(self) -> npt.NDArray[np.float32]:
         """The codebook of the item table: float32 array of shape [2**value_bits], ascending."""
@@ -147,28 +141,23 @@ class ModelFile:
         """Decode the item table by rows, with its values."""
         from sparserec_np.modelfile.arrays import Table
 
-        postings = self.postings()
-        dims = np.arange(self.layout.items.dim, dtype=np.uint16)
-        order = np.argsort(postings.items, kind="stable")
-        counts = np.bincount(postings.items, minlength=self.layout.items.rows)
-        return Table(
-            indptr_from_counts(counts),
-            np.repeat(dims, np.diff(postings.offsets).astype(np.intp, copy=False))[order],
-            postings.levels[postings.codes[order]],
-            self.layout.items.dim,
-        )
+        layout = self.layout.items
+        dims = np.empty(layout.nnz, dtype=np.uint16)
+        items = np.empty(layout.nnz, dtype=np.uint16 if layout.n_rows <= 1 << 16 else np.uint32)
+        codes = np.empty(layout.nnz, dtype=np.uint8)
+        done = 0
+        for some in self.item_weights():
+            here = slice(done, done + len(some.items))
+            dims[here], items[here], codes[here] = some
+            done = here.stop
+        order = np.argsort(items, kind="stable")
+        counts = np.bincount(items, minlength=layout.n_rows)
+        values = self.item_levels()[codes[order]]
+        return Table(indptr_from_counts(counts), dims[order], values, layout.dim)
 
     def item_bias(self) -> npt.NDArray[np.float32]:
         """Decode the item biases: float32 array of shape [n_items]."""
         return self._values(self.layout.bias, "bias")
-
-    def add_item_bias(self, scores: npt.NDArray[np.float64]) -> None:
-        """Add the item biases to scores, float64 array of shape [n_items], keeping none."""
-        levels, bits = self._levels("bias"), self.layout.bias.bits
-        packed = self._container.part("bias.codes")
-        for start in range(0, len(scores), _PIECE):
-            piece = scores[start : start + _PIECE]
-            piece += levels[bitpacking.unpack_bits(packed, bits, start, start + len(piece))]
 
     def history_codes(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
         """Decode the history weights: uint8 codes of shape [n_items], and float32 levels.
@@ -185,7 +174,7 @@ class ModelFile:
         levels = self._levels("history")
         if not levels[0] > 0:
             raise damaged(self.name, "the tensor 'history.levels' has a weight that is not above 0")
-        return self._codes(side.weights.rows, side.weights.bits, "history"), levels
+        return self._codes(side.weights.n_rows, side.weights.bits, "history"), levels
 
     def history_weights(self) -> npt.NDArray[np.float32] | None:
         """Decode the history weights: float32 of shape [n_items]; None if all are 1."""
@@ -199,7 +188,7 @@ class ModelFile:
             user: Index of the user, in [0, n_users).
 
         Returns:
-            int64 dims, ascending, and float32 values, both of shape [weights of the row].
+            int64 dims, ascending, and float32 values, both of shape [nnz of the row].
 
         Raises:
             ModelFileError: The block or the directory is not valid.
@@ -208,12 +197,11 @@ class ModelFile:
         block = user // ROWS_A_BLOCK
         directory = self._container.mapped("users.blocks")
         first, last = int(directory[block]), int(directory[block + 1])
-        if not first <= last <= table.weights:
+        if not first <= last <= table.nnz:
             raise damaged(self.name, f"the tensor 'users.blocks' falls or ends too high at {block}")
         begin_key = block * ROWS_A_BLOCK * table.dim
-        end_key = min(begin_key + ROWS_A_BLOCK * table.dim, table.rows * table.dim)
-        pieces = table_keys(
-            self._container,
+        end_key = min(begin_key + ROWS_A_BLOCK * table.dim, table.n_rows * table.dim)
+        pieces = self._table_keys(
             table,
             "users",
             first=first,
@@ -240,10 +228,10 @@ class ModelFile:
         from sparserec_np.modelfile.arrays import Table
 
         table = self._user_side().table
-        dims = np.empty(table.weights, dtype=np.uint16)
-        counts = np.zeros(table.rows, dtype=np.int64)
+        dims = np.empty(table.nnz, dtype=np.uint16)
+        counts = np.zeros(table.n_rows, dtype=np.int64)
         done = 0
-        for keys in table_keys(self._container, table, "users"):
+        for keys in self._table_keys(table, "users"):
             rows = keys // table.dim
             dims[done : done + len(keys)] = keys - rows * table.dim
             first = int(rows[0])
@@ -251,10 +239,10 @@ class ModelFile:
             counts[first : first + len(here)] += here
             done += len(keys)
         indptr = indptr_from_counts(counts)
-        blocks = indptr[np.r_[0 : table.rows : ROWS_A_BLOCK, table.rows]]
+        blocks = indptr[np.r_[0 : table.n_rows : ROWS_A_BLOCK, table.n_rows]]
         if not np.array_equal(blocks, self._container.read("users.blocks")):
             raise damaged(self.name, "the tensor 'users.blocks' does not count the users' weights")
-        codes = self._codes(table.weights, table.value_bits, "users")
+        codes = self._codes(table.nnz, table.value_bits, "users")
         return Table(indptr, dims, self._levels("users")[codes], table.dim)
 
     def item_ids(self) -> Ids:
@@ -271,7 +259,7 @@ class ModelFile:
         return self._texts(self.layout.labels, "labels") if self.layout.labels else None
 
     def arrays(self) -> ModelArrays:
-        """Decode everything: what :func:`sparserec_np.modelfile.writer.encode` was given, quantised."""
+        """Decode everything: the arrays that were encoded, quantised."""
         from sparserec_np.modelfile.arrays import ModelArrays
 
         side = self.layout.user_side
@@ -323,17 +311,15 @@ class ModelFile:
         return levels
 
     def _values(self, codes: CodesLayout, prefix: str) -> npt.NDArray[np.float32]:
-        return self._levels(prefix)[self._codes(codes.rows, codes.bits, prefix)]
+        return self._levels(prefix)[self._codes(codes.n_rows, codes.bits, prefix)]
 
     def _ids(self, ids: IdsLayout, prefix: str) -> Ids:
         if isinstance(ids, IntIdsLayout):
-            if ids.span == ids.rows:
-                return RangeIds(ids.start, ids.rows)
-            values = np.empty(ids.rows, dtype=np.uint64)
+            if ids.span == ids.n_rows:
+                return RangeIds(ids.start, ids.n_rows)
+            values = np.empty(ids.n_rows, dtype=np.uint64)
             done = 0
-            for keys in checked_keys(
-                self._container, prefix, ids.low_bits, ids.span, {"count": ids.rows}
-            ):
+            for keys in self._keys(prefix, ids.low_bits, ids.span, {"count": ids.n_rows}):
                 values[done : done + len(keys)] = keys
                 done += len(keys)
             values += np.uint64(ids.start % 2**64)  # exact modulo 2**64
@@ -349,3 +335,40 @@ class ModelFile:
     def _texts(self, texts: TextsLayout, prefix: str) -> StrIds:
         stored = self._container.mapped(f"{prefix}.texts")
         return decode_texts(stored, texts, self.name, f"the tensor '{prefix}.texts'")
+
+    def _table_keys(
+        self, table: TableLayout, prefix: str, **where: int
+    ) -> Iterator[npt.NDArray[np.int64]]:
+        """Decode the positions of a table, each once and below n_rows x dim.
+
+        Args:
+            table: Sizes of the table.
+            prefix: Of the names of its tensors.
+            where: Arguments of :func:`sparserec_np.modelfile.bitpacking.decode_monotone`; all
+                positions unless given.
+
+        Raises:
+            ModelFileError: They are not.
+        """
+        where.setdefault("count", table.nnz)
+        for keys in self._keys(prefix, table.low_bits, table.n_rows * table.dim, where):
+            yield keys.view(np.int64)  # n_rows * dim is below 2**47
+
+    def _keys(
+        self, prefix: str, low_bits: int, universe: int, where: dict[str, int]
+    ) -> Iterator[npt.NDArray[np.uint64]]:
+        """Decode ascending keys, each once and below ``universe``; see :meth:`_table_keys`."""
+        # A row of the user table is looked up in the mapped file; all else is decoded as a whole.
+        source = self._container.mapped if "first" in where else self._container.part
+        low, high = source(f"{prefix}.low"), source(f"{prefix}.high")
+        previous = -1
+        try:
+            for keys in bitpacking.decode_monotone(low, high, low_bits, **where):
+                if int(keys[0]) == previous or (keys[1:] == keys[:-1]).any():
+                    raise ValueError("a key that occurs twice")
+                previous = int(keys[-1])
+                if previous >= universe:
+                    raise ValueError(f"a key that is not below {universe}")
+                yield keys
+        except ValueError as error:
+            raise damaged(self.name, f"the tensor '{prefix}.high' encodes {error}") from None

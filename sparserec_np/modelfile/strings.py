@@ -82,7 +82,7 @@ def decode_texts(stored: UInt8Array, layout: TextsLayout, name: str, what: str) 
         ModelFileError: The bytes are not those of texts.
     """
     raw = _inflate(stored, layout, name, what) if layout.deflated else stored
-    n, end = layout.rows, 2 * layout.rows * layout.width
+    n, end = layout.n_rows, 2 * layout.n_rows * layout.width
     lengths = raw[:end].view(f"<u{layout.width}").astype(np.int64)
     shared, sizes = lengths[:n], lengths[n:]
     suffixes = raw[end:]

@@ -1,9 +1,9 @@
 """The runtime's requests, compiled: for servers that have numba.
 
-The same model, the same answers to the bit, two to five times as fast once the first request has
-decoded the tables: 22 bytes a weight of the item table and, for an embedding model, 8 bytes a
-weight of the user table. Where memory or the time to open counts more, :func:`sparserec_np.load`
-is the better choice.
+The same model and the same answers to the bit, two to five times as fast once the first request has
+decoded the tables, which takes 22 bytes a weight of the item table and, for an embedding model, 8
+bytes a weight of the user table. Where memory or the time to open counts more,
+:func:`sparserec_np.load` is the better choice.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numba import njit
 
 from sparserec_np.modelfile.arrays import Table
 from sparserec_np.modelfile.reader import open_model
-from sparserec_np.retrieval.inverted_index import Searchable, search, searchable
-from sparserec_np.retrieval.signed_power import bend_all
+from sparserec_np.retrieval.inverted_index import InvertedIndex, build_index, search_index
+from sparserec_np.retrieval.signed_power import signed_power_all
 from sparserec_np.runtime.history import History
 from sparserec_np.runtime.model import Model
 from sparserec_np.vocabulary import Id
@@ -49,27 +49,27 @@ class CompiledModel(Model):
     """A :class:`sparserec_np.Model` whose ``recommend`` runs compiled. Thread-safe."""
 
     def _best(
-        self, user: Id | None, known: History, left_out: IntArray, k: int
+        self, user: Id | None, known: History, excluded: IntArray, k: int
     ) -> tuple[IntArray, FloatArray]:
-        table = self._table
+        index = self._index
         if user is None:
             weights = self._weights[known.items].astype(np.float64)
             if known.weights is not None:
                 weights *= known.weights
-            rows = table.indptr, table.dims, table.values
-            vector = compose(*rows, weights, known.items, self.dim)
-            bend_all(vector, self.history_power)
+            rows = index.indptr, index.dims, index.values
+            vector = sum_history(*rows, weights, known.items, self.dim)
+            signed_power_all(vector, self.history_power)
             scale = self._scale(known)
         else:
             vector, scale = self._user_vector(user), 1.0
         best, scores = np.empty(k, np.int64), np.empty(k)
-        found = search(table, vector, scale, left_out, best, scores)
+        found = search_index(index, vector, scale, excluded, best, scores)
         return best[:found], scores[:found]
 
     @cached_property
-    def _table(self) -> Searchable:
+    def _index(self) -> InvertedIndex:
         rows = self.items_table()
-        return searchable(rows.indptr, rows.dims, rows.values, self.item_bias, self.dim)
+        return build_index(rows.indptr, rows.dims, rows.values, self.item_bias, self.dim)
 
     @cached_property
     def _weights(self) -> npt.NDArray[np.float32]:
@@ -87,7 +87,7 @@ class CompiledModel(Model):
 
 
 @njit(cache=True, nogil=True)
-def compose(indptr, dims, values, weights, known, dim):
+def sum_history(indptr, dims, values, weights, known, dim):
     """Sum the weighted rows of a history, in the order of ``FORMAT.md``.
 
     Args:

@@ -1,9 +1,6 @@
-"""The bend of a summed history, compiled: ``sign(y) |y|^p`` by square roots alone.
+"""The signed power of a summed history, compiled; its derivative for the training.
 
-What a dimension says is not twice as sure for being said twice: p below 1 lets small interests of
-a user be heard beside a large one. Powers are multiples of 1/8, made of the second, fourth and
-eighth roots, which are the same to the last bit in every language; ``FORMAT.md`` has the order.
-:func:`sparserec_np.runtime.item_index.bend` does the same with NumPy.
+The same square roots and products as in :mod:`sparserec_np.runtime.signed_power`, so the same bits.
 """
 
 from __future__ import annotations
@@ -11,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-WHOLE = 8  # eighths of the power 1: nothing is bent
+from sparserec_np.modelfile.layout import EIGHTHS
 
 # The derivative has a pole at 0. A history's norm is near 1, over some 100 dimensions: less than
 # this is next to nothing.
@@ -19,8 +16,8 @@ _LEAST = np.float32(0.02)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def bend(y, eighths):
-    """Bend a number.
+def signed_power(y, eighths):
+    """Raise the size of a number to a power, and keep its sign.
 
     Args:
         y: float32 or float64.
@@ -29,7 +26,7 @@ def bend(y, eighths):
     Returns:
         ``sign(y) |y|^p``, of the type of ``y``.
     """
-    if eighths == WHOLE:
+    if eighths == EIGHTHS:
         return y
     second = np.sqrt(abs(y))
     fourth = np.sqrt(second)
@@ -44,34 +41,34 @@ def bend(y, eighths):
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
-def slope(y, bent, eighths):
-    """Derivative of :func:`bend`, with its pole cut off.
+def signed_power_slope(y, powered, eighths):
+    """Differentiate :func:`signed_power`, with the pole at 0 cut off.
 
     Args:
         y: float32.
-        bent: ``bend(y, eighths)``.
+        powered: ``signed_power(y, eighths)``.
         eighths: 8 p, 1 to 8.
 
     Returns:
         ``p |y|^(p - 1)``, float32.
     """
-    power = np.float32(eighths) / np.float32(WHOLE)
+    power = np.float32(eighths) / np.float32(EIGHTHS)
     if abs(y) < _LEAST:
-        return power * (bend(_LEAST, eighths) / _LEAST)
-    return power * (bent / y)
+        return power * (signed_power(_LEAST, eighths) / _LEAST)
+    return power * (powered / y)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def bend_all(vector, power):
-    """Bend all values of a vector.
+def signed_power_all(vector, power):
+    """Apply :func:`signed_power` to all values of a vector.
 
     Args:
         vector: float32 or float64 array of shape [dim], changed in place; all is computed in its
             precision.
         power: p, a multiple of 1/8 above 0, at most 1.
     """
-    eighths = round(power * WHOLE)
-    if eighths == WHOLE:
+    eighths = round(power * EIGHTHS)
+    if eighths == EIGHTHS:
         return
     for d in range(vector.size):
-        vector[d] = bend(vector[d], eighths)
+        vector[d] = signed_power(vector[d], eighths)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sparserec_np.errors import InputError, UnknownIdError
-from sparserec_np.runtime.item_index import bend
+from sparserec_np.runtime.signed_power import signed_power
 
 if TYPE_CHECKING:
     from sparserec_np.runtime.item_index import FloatArray, IntArray
@@ -31,7 +31,7 @@ class History(NamedTuple):
 NOBODY = History(np.empty(0, dtype=np.int64), None, 0.0)
 
 
-def by_age(n: int, recency: float) -> FloatArray:
+def age_weights(n: int, recency: float) -> FloatArray:
     """Weigh the items of a history by their age, as ``FORMAT.md`` has it.
 
     Args:
@@ -41,7 +41,7 @@ def by_age(n: int, recency: float) -> FloatArray:
     Returns:
         ``(age + 1)^-recency`` for the ages 0, that of the latest item, to n - 1; float64 array.
     """
-    return np.ones(n) if recency == 0 else bend(1.0 / np.arange(1, n + 1), recency)
+    return np.ones(n) if recency == 0 else signed_power(1.0 / np.arange(1, n + 1), recency)
 
 
 def take_history(history: IdSequence, item_ids: Ids, recency: float) -> History:
@@ -50,7 +50,7 @@ def take_history(history: IdSequence, item_ids: Ids, recency: float) -> History:
     Args:
         history: Ids, the latest last; of one that occurs again the last place counts.
         item_ids: Ids of the model's items.
-        recency: As in :func:`by_age`.
+        recency: As in :func:`age_weights`.
 
     Raises:
         UnknownIdError: Every item is unknown.
@@ -75,7 +75,7 @@ def take_history(history: IdSequence, item_ids: Ids, recency: float) -> History:
     items = sorted(ages)
     if not recency:
         return History(np.array(items, dtype=np.int64), None, float(len(items)))
-    weights = by_age(len(items), recency)
+    weights = age_weights(len(items), recency)
     length = float(np.cumsum(weights)[-1])  # one after the other; numpy.sum adds in pairs
     own = weights[[ages[item] for item in items]]
     return History(np.array(items, dtype=np.int64), own, length)

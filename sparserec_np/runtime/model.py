@@ -21,14 +21,16 @@ from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.modelfile.layout import UsersLayout
 from sparserec_np.modelfile.reader import ModelFile, open_model
 from sparserec_np.runtime.history import NOBODY, History, take_history
-from sparserec_np.runtime.item_index import ItemTable, bend, stretch, sum_by, top_k
+from sparserec_np.runtime.item_index import ItemIndex, sum_by
+from sparserec_np.runtime.signed_power import signed_power, signed_power_ratio
+from sparserec_np.runtime.top_k import top_k
 from sparserec_np.vocabulary import Id, Ids, IdSequence, StrIds
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sparserec_np.modelfile.arrays import Table
-    from sparserec_np.runtime.item_index import FloatArray, IntArray, Rows
+    from sparserec_np.runtime.item_index import FloatArray, GatheredRows, IntArray
 
 Recommendation: TypeAlias = "tuple[list[Any], npt.NDArray[np.float32]]"
 """Ids, best first, and their scores: float32 array of the same length."""
@@ -168,12 +170,12 @@ class Model:
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise InputError(f"k must be a whole number, 1 or more, but is {k!r}")
         known = self._known_history(user, history)
-        left_out = known.items if exclude is None else self._located(exclude)
+        excluded = known.items if exclude is None else self._located(exclude)
         if candidates is not None:
             others = np.ones(len(self.item_ids), dtype=np.bool_)
             others[self._located(candidates)] = False
-            left_out = np.concatenate((left_out, np.flatnonzero(others)))
-        best, scores = self._best(user, known, left_out, min(int(k), len(self.item_ids)))
+            excluded = np.concatenate((excluded, np.flatnonzero(others)))
+        best, scores = self._best(user, known, excluded, min(int(k), len(self.item_ids)))
         return self.item_ids.take(best), scores.astype(np.float32)
 
     def recommend_batch(
@@ -201,13 +203,13 @@ class Model:
         requests = users if users is not None else histories
         if requests is None or (users is not None and histories is not None):
             raise InputError("give users (embedding model) or histories (history model)")
-        left_out = [None] * len(requests) if exclude is None else exclude
-        if len(left_out) != len(requests):
-            raise InputError(f"{len(left_out)} lists to exclude for {len(requests)} users")
+        excluded = [None] * len(requests) if exclude is None else exclude
+        if len(excluded) != len(requests):
+            raise InputError(f"{len(excluded)} lists to exclude for {len(requests)} users")
         name = "user" if users is not None else "history"
         return [
             self.recommend(**{name: request}, k=k, exclude=skip)
-            for request, skip in zip(requests, left_out, strict=True)
+            for request, skip in zip(requests, excluded, strict=True)
         ]
 
     def similar_items(self, item: Id, k: int = 10) -> Recommendation:
@@ -267,7 +269,7 @@ class Model:
         if user is None:
             rows = self._items.rows(known.items)
             values = self._weighted(rows, known)
-            target *= stretch(sum_by(rows.dims, values, self.dim), self.history_power)
+            target *= signed_power_ratio(sum_by(rows.dims, values, self.dim), self.history_power)
             target *= self._scale(known)
             shares = sum_by(rows.owners, values * target[rows.dims], len(known.items))
             names: list[Any] = self.item_ids.take(known.items)
@@ -308,15 +310,15 @@ class Model:
         n_users = facts.get("users")
         if isinstance(layout.user_side, UsersLayout):
             tables.append(layout.user_side.table)
-            n_users = layout.user_side.table.rows
-        weights = sum(table.weights for table in tables)
+            n_users = layout.user_side.table.n_rows
+        weights = sum(table.nnz for table in tables)
         return {
             "users": layout.users,
             "dim": layout.items.dim,
             "n_users": n_users,
-            "n_items": layout.items.rows,
+            "n_items": layout.items.n_rows,
             "weights": weights,
-            "sparsity": 1 - weights / sum(table.rows * table.dim for table in tables),
+            "sparsity": 1 - weights / sum(table.n_rows * table.dim for table in tables),
             "bytes": self._file.size,
             "format_version": self._file.version,
             "value_bits": layout.items.value_bits,
@@ -329,8 +331,8 @@ class Model:
         }
 
     @cached_property
-    def _items(self) -> ItemTable:
-        return ItemTable(self._file)
+    def _items(self) -> ItemIndex:
+        return ItemIndex(self._file)
 
     @cached_property
     def _labels(self) -> StrIds | None:
@@ -340,7 +342,7 @@ class Model:
     def _history_codes(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
         return self._file.history_codes()
 
-    def _weighted(self, rows: Rows, known: History) -> FloatArray:
+    def _weighted(self, rows: GatheredRows, known: History) -> FloatArray:
         """The values of a history's rows, times the items' weights."""
         weights: npt.NDArray[np.floating] | None = known.weights
         if self._history_codes is not None:
@@ -370,14 +372,16 @@ class Model:
         return take_history(history, self.item_ids, self.history_recency)
 
     def _best(
-        self, user: Id | None, known: History, left_out: IntArray, k: int
+        self, user: Id | None, known: History, excluded: IntArray, k: int
     ) -> tuple[IntArray, FloatArray]:
         """Rank all items but those left out: at most ``k`` indices, best first, and scores."""
         if user is not None:
-            return self._items.best(self._user_vector(user), 1.0, left_out, k)
+            return self._items.best(self._user_vector(user), 1.0, excluded, k)
         rows = self._items.rows(known.items)
-        vector = bend(sum_by(rows.dims, self._weighted(rows, known), self.dim), self.history_power)
-        return self._items.best(vector, self._scale(known), left_out, k)
+        vector = signed_power(
+            sum_by(rows.dims, self._weighted(rows, known), self.dim), self.history_power
+        )
+        return self._items.best(vector, self._scale(known), excluded, k)
 
     def _scale(self, known: History) -> float:
         return float(known.length**-self.history_exponent)

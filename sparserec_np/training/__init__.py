@@ -1,1 +1,1 @@
-"""TODO."""
+"""Dynamic sparse training of embeddings with BPR, from interactions to a model file."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sparserec_np.data import Interactions
 from sparserec_np.errors import InputError
-from sparserec_np.modelfile.writer import SizePlan, text_bytes
+from sparserec_np.modelfile.size_plan import SizePlan, text_bytes
 from sparserec_np.training.config import Config
 from sparserec_np.training.model_arrays import has_history_weights, model_facts
 from sparserec_np.utils.log import logger

@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.data import Interactions, align, take_users
+from sparserec_np.data import Interactions, align, select_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation.evaluate import find_hits, ndcg
-from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, histories, rank_all, top_k
+from sparserec_np.retrieval.batch_top_k import (
+    Scorer,
+    UserRows,
+    batch_top_k,
+    history_rows,
+    model_top_k,
+)
 from sparserec_np.runtime.model import Model
 from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.arrays import Embeddings
@@ -70,15 +76,15 @@ class Validator:
         self._config = config
         self._comm = comm
         self._users = users
-        self._known = _of_all(take_users(train, users), comm)
-        self._relevant = _of_all(take_users(relevant, users), comm)
+        self._known = _of_all(select_users(train, users), comm)
+        self._relevant = _of_all(select_users(relevant, users), comm)
         history = config.users == "history"
         self.chooses_recency = history and config.recency is None and _tell_apart(train, comm)
         self._recency = config.recency or 0.0
-        self._histories: tuple[Vectors | None, ...] = (None,)
+        self._histories: tuple[UserRows | None, ...] = (None,)
         if history:
             judged_by = JUDGED_BY if self.chooses_recency else (self._recency,)
-            self._histories = tuple(histories(self._known, recency) for recency in judged_by)
+            self._histories = tuple(history_rows(self._known, recency) for recency in judged_by)
 
     def __call__(self, parameters: Parameters) -> float:
         """Score the parameters."""
@@ -92,27 +98,27 @@ class Validator:
         """
         if not self.chooses_recency:
             return self._recency, self(parameters)
-        scores = {e: self._score(parameters, histories(self._known, e)) for e in RECENCIES}
+        scores = {e: self._score(parameters, history_rows(self._known, e)) for e in RECENCIES}
         best = max(scores, key=lambda recency: scores[recency])
         return best, scores[best]
 
-    def _score(self, parameters: Parameters, known: Vectors | None) -> float:
+    def _score(self, parameters: Parameters, known: UserRows | None) -> float:
         n, size, rank = self._known.n_users, self._comm.world_size, self._comm.rank
         # Whole blocks: the last bits of a score may depend on the users that are ranked together.
         blocks = -(-n // LANES)
         first, last = (min(n, blocks * r // size * LANES) for r in (rank, rank + 1))
-        relevant = take_users(self._relevant, np.arange(first, last))
+        relevant = select_users(self._relevant, np.arange(first, last))
         hits = find_hits(self._rank(parameters, known, first, last), relevant)
         return float(self._comm.all_gather_concat(ndcg(hits, relevant.user_degrees())).mean())
 
     def of_file(self, model: Model) -> float:
         """Score a model file of the same users and items, rounding included."""
         users = self._known if self._config.users == "history" else self._users
-        hits = find_hits(top_k(model, users, exclude=self._known, k=K)[0], self._relevant)
+        hits = find_hits(model_top_k(model, users, exclude=self._known, k=K)[0], self._relevant)
         return float(ndcg(hits, self._relevant.user_degrees()).mean())
 
     def _rank(
-        self, parameters: Parameters, known: Vectors | None, first: int, last: int
+        self, parameters: Parameters, known: UserRows | None, first: int, last: int
     ) -> NDArray[np.int32]:
         items, config = parameters.items, self._config
         shape = config.history_exponent, config.history_power, parameters.dim
@@ -121,7 +127,7 @@ class Validator:
         rows = np.arange(first, last)
         excluded = self._known.indptr[first : last + 1], self._known.items
         history = known is not None
-        ranked, _ = rank_all(scorer, vectors, rows, *excluded, history=history, k=K)
+        ranked, _ = batch_top_k(scorer, vectors, rows, *excluded, history=history, k=K)
         return ranked
 
 
@@ -144,11 +150,11 @@ def _of_all(interactions: Interactions, comm: Communicator) -> Interactions:
     )
 
 
-def _vectors_of(rows: Embeddings, users: NDArray[np.int64], comm: Communicator) -> Vectors:
+def _vectors_of(rows: Embeddings, users: NDArray[np.int64], comm: Communicator) -> UserRows:
     """Gather the embeddings of the drawn users of all workers."""
     lengths = np.diff(rows.indptr)[users]
     entries = entries_of_rows(rows.indptr, users)
-    return Vectors(
+    return UserRows(
         indptr_from_counts(comm.all_gather_concat(lengths)),
         comm.all_gather_concat(rows.dims[entries]).astype(np.int32),
         comm.all_gather_concat(rows.values[entries]),

@@ -10,7 +10,8 @@ from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation.batch_recommend import write_recommendations
 from sparserec_np.evaluation.evaluate import evaluate
-from sparserec_np.modelfile.writer import ModelArrays, Table, encode
+from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.writer import encode
 from sparserec_np.runtime import Model, load
 from sparserec_np.vocabulary import from_values
 

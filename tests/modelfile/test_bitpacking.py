@@ -81,66 +81,6 @@ def test_a_range_is_read_alone(values: list[int], low_bits: int, data: st.DataOb
     assert got == keys[first:last]
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.data())
-def test_some_ranges_are_read(data: st.DataObject) -> None:
-    universe = data.draw(st.sampled_from([7, 1000, 10**6, 2**46]))
-    keys = sorted(data.draw(st.sets(st.integers(0, universe - 1), max_size=300)))
-    low_bits = data.draw(st.integers(0, bitpacking.choose_low_bits(max(len(keys), 1), universe)))
-    low_bits = max(low_bits, universe.bit_length() - 20)  # or the unary vector is long
-    low, high = bitpacking.encode_monotone(np.array(keys, dtype=np.int64), universe, low_bits)
-    cuts = sorted(data.draw(st.sets(st.integers(0, universe), min_size=2, max_size=20)))
-    begins, ends = np.array(cuts[: len(cuts) // 2 * 2], dtype=np.int64).reshape(-1, 2).T
-    found: dict[int, int] = {}
-    for some, places in bitpacking.decode_ranges(
-        low, high, low_bits, count=len(keys), begins=begins, ends=ends
-    ):
-        assert len(some)
-        found |= zip(places.tolist(), some.tolist(), strict=True)
-    assert list(found) == sorted(found)
-    assert all(keys[place] == key for place, key in found.items())
-    wanted = {k for k in keys for b, e in zip(begins, ends, strict=True) if b <= k < e}
-    assert wanted <= set(found.values())
-
-
-def test_ranges_skip_what_they_do_not_need() -> None:
-    keys = np.arange(0, 10**7, 100)
-    low, high = bitpacking.encode_monotone(keys, 10**7, 6)
-    begins = np.array([5_000, 5_000_000, 5_000_500, 9_999_900])
-    parts = list(
-        bitpacking.decode_ranges(low, high, 6, count=len(keys), begins=begins, ends=begins + 100)
-    )
-    found = np.concatenate([some for some, _ in parts])
-    assert set(begins) <= set(found)
-    assert len(found) < 2_000
-    nothing = np.zeros(0, dtype=np.int64)
-    assert not list(
-        bitpacking.decode_ranges(low, high, 6, count=len(keys), begins=nothing, ends=nothing)
-    )
-
-
-def test_ranges_of_no_sequence_are_refused() -> None:
-    everything = {"begins": np.array([0]), "ends": np.array([16])}
-    low, high = bitpacking.encode_monotone(np.array([3, 9, 12]), 16, 2)
-    for count in (2, 4):
-        with pytest.raises(ValueError, match=f"3 keys, where {count} should be"):
-            list(bitpacking.decode_ranges(low, high, 2, count=count, **everything))
-    for keys in ([3, 2], [3, 3]):
-        low, high = bitpacking.encode_monotone(np.array(keys), 4, 2)
-        with pytest.raises(ValueError, match="not in ascending order"):
-            list(bitpacking.decode_ranges(low, high, 2, count=2, **everything))
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.integers(0, bitpacking.MAX_BITS), st.data())
-def test_some_packed_integers_are_read(bits: int, data: st.DataObject) -> None:
-    values = data.draw(st.lists(st.integers(0, (1 << bits) - 1), min_size=1, max_size=70))
-    places = sorted(data.draw(st.sets(st.integers(0, len(values) - 1), min_size=1)))
-    packed = bitpacking.pack_bits(np.array(values, dtype=np.uint64), bits)
-    got = bitpacking.unpack_at(packed, bits, np.array(places, dtype=np.int64))
-    assert got.tolist() == [values[place] for place in places]
-
-
 @pytest.mark.parametrize(
     ("keys", "universe"), [([], 0), ([], 10**6), ([0], 1), ([2**64 - 1], 2**64), ([5, 5, 5], 6)]
 )

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 import sparserec_np
 from sparserec_np import runtime_stdlib
+from sparserec_np.modelfile.arrays import ModelArrays
 from sparserec_np.modelfile.reader import open_model
-from sparserec_np.modelfile.writer import ModelArrays, encode
+from sparserec_np.modelfile.writer import encode
 
 Make = Callable[..., ModelArrays]
 DATA = Path(__file__).parent / "frozen"

@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np import ModelFileError, load, runtime_stdlib
-from sparserec_np.modelfile.writer import ModelArrays, encode
+from sparserec_np.modelfile.arrays import ModelArrays
+from sparserec_np.modelfile.writer import encode
 
 Make = Callable[..., ModelArrays]
 

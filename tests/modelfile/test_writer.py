@@ -16,16 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparserec_np.errors import InputError, ModelFileError
+from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.reader import open_model
-from sparserec_np.modelfile.writer import (
-    ModelArrays,
-    SizePlan,
-    Table,
-    check_writable,
-    encode,
-    text_bytes,
-    write,
-)
+from sparserec_np.modelfile.size_plan import SizePlan, text_bytes
+from sparserec_np.modelfile.writer import encode
+from sparserec_np.utils.atomic_write import check_writable, write
 from sparserec_np.vocabulary import INT64_MAX, INT64_MIN, from_values
 
 Make = Callable[..., ModelArrays]

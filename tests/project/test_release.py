@@ -41,7 +41,7 @@ def test_the_changelog_has_the_shape_of_keep_a_changelog(project):
 def test_every_path_that_contributing_names_exists(project):
     text = (project / "CONTRIBUTING.md").read_text(encoding="utf-8")
     tree = re.findall(r"^  +([\w.]+/?)", text.split("## Test")[0], flags=re.MULTILINE)
-    named = re.findall(r"`([\w./-]+(?:/|\.(?:py|js|md)))`", text)
+    named = re.findall(r"`([\w.-]+/(?:[\w.-]+/?)*|\w+\.py)`", text)
     assert len(tree) > 15 and len(named) > 15
     for name in (*tree, *named):
         folders = (project, project / "sparserec_np", project / "sparserec_np" / "modelfile")

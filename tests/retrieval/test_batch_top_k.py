@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from reference import embeddings, interactions, ranking
 
 from sparserec_np.modelfile.writer import encode
-from sparserec_np.retrieval import batch_top_k
-from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, rank_all, top_k
-from sparserec_np.retrieval.inverted_index import searchable
+from sparserec_np.retrieval import batch_top_k as ways
+from sparserec_np.retrieval.batch_top_k import Scorer, UserRows, batch_top_k, model_top_k
+from sparserec_np.retrieval.inverted_index import build_index
 from sparserec_np.runtime import load
 from sparserec_np.training.kernels.arrays import Embeddings
 
@@ -48,7 +48,7 @@ def as_rows(lists: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
 
 @settings(deadline=None, max_examples=80)
 @given(st.integers(0, 10_000), st.integers(0, 37), st.integers(1, 40), st.integers(1, 30))
-def test_rank_all_for_user_rows_with_many_equal_scores(seed, n_users, n_items, k):
+def test_batch_top_k_for_user_rows_with_many_equal_scores(seed, n_users, n_items, k):
     rng = np.random.default_rng(seed)
     scorer = make_scorer(rng, n_items, 6, 0.0, whole=True)
     table = embeddings.random_rows(rng, 50, 6, 3)
@@ -58,8 +58,8 @@ def test_rank_all_for_user_rows_with_many_equal_scores(seed, n_users, n_items, k
         np.sort(rng.choice(n_items, rng.integers(0, n_items + 1), replace=False)).tolist()
         for _ in range(n_users)
     ]
-    vectors = Vectors(table.indptr, table.dims.astype(np.int32), table.values)
-    items, scores = rank_all(scorer, vectors, chosen, *as_rows(exclude), history=False, k=k)
+    vectors = UserRows(table.indptr, table.dims.astype(np.int32), table.values)
+    items, scores = batch_top_k(scorer, vectors, chosen, *as_rows(exclude), history=False, k=k)
 
     assert (items.dtype, scores.dtype) == (np.int32, np.float32)
     expected = dense_scores(scorer, embeddings.dense(table, 6)[chosen])
@@ -77,18 +77,18 @@ def test_both_ways_rank_alike_to_the_bit(rng, dim):
     scorer = make_scorer(rng, n_items, dim, 0.0, whole=False)
     table = embeddings.random_rows(rng, n_users, dim, 3)
     exclude = [np.sort(rng.choice(n_items, 20, replace=False)).tolist() for _ in range(n_users)]
-    indptr, left_out = as_rows(exclude)
-    vectors = Vectors(table.indptr, table.dims.astype(np.int32), table.values)
+    indptr, excluded = as_rows(exclude)
+    vectors = UserRows(table.indptr, table.dims.astype(np.int32), table.values)
     rows = np.arange(n_users)
-    items, scores = rank_all(scorer, vectors, rows, indptr, left_out, history=False, k=k)
+    items, scores = batch_top_k(scorer, vectors, rows, indptr, excluded, history=False, k=k)
     expected = dense_scores(scorer, embeddings.dense(table, dim))
     for row in range(n_users):
         assert items[row].tolist() == ranking.top_k(expected[row], exclude[row], k)
         np.testing.assert_allclose(scores[row], expected[row][items[row]], rtol=1e-5, atol=1e-6)
-    lanes = np.zeros((dim, batch_top_k.LANES), np.float32)
+    lanes = np.zeros((dim, ways.LANES), np.float32)
     lanes[:, :16] = embeddings.dense(table, dim)[:16].T
     by_item = np.full((16, k), -1, np.int32), np.full((16, k), -np.inf, np.float32)
-    batch_top_k._by_item(scorer, lanes, 16, 0, indptr, left_out, *by_item)
+    ways._by_item(scorer, lanes, 16, 0, indptr, excluded, *by_item)
     np.testing.assert_array_equal(items[:16], by_item[0])
     np.testing.assert_array_equal(scores[:16], by_item[1])
 
@@ -96,13 +96,13 @@ def test_both_ways_rank_alike_to_the_bit(rng, dim):
 @pytest.mark.parametrize(("dim", "by_dimension"), [(700, True), (40, True), (3, False)])
 def test_the_cheaper_way_is_taken(rng, dim, by_dimension):
     scorer = make_scorer(rng, 300, dim, 0.0, whole=False)
-    index = searchable(scorer.indptr, scorer.dims, scorer.values, scorer.bias, dim)
+    index = build_index(scorer.indptr, scorer.dims, scorer.values, scorer.bias, dim)
     vectors = embeddings.dense(embeddings.random_rows(rng, 16, dim, 3), dim).astype(np.float32)
-    assert batch_top_k._is_by_dimension(index, vectors, 16) is by_dimension
+    assert ways._is_by_dimension_cheaper(index, vectors, 16) is by_dimension
 
 
 @pytest.mark.parametrize(("exponent", "power"), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.875), (0, 0.5)])
-def test_rank_all_for_histories(rng, exponent, power):
+def test_batch_top_k_for_histories(rng, exponent, power):
     n_items, dim, k = 60, 9, 12
     scorer = make_scorer(rng, n_items, dim, exponent, power=power, whole=False)
     histories = [
@@ -110,8 +110,8 @@ def test_rank_all_for_histories(rng, exponent, power):
     ]
     rows = rng.permutation(40)[:21]
     exclude = [histories[row] for row in rows]
-    vectors = Vectors(*as_rows(histories), np.zeros(0, np.float32))
-    items, scores = rank_all(scorer, vectors, rows, *as_rows(exclude), history=True, k=k)
+    vectors = UserRows(*as_rows(histories), np.zeros(0, np.float32))
+    items, scores = batch_top_k(scorer, vectors, rows, *as_rows(exclude), history=True, k=k)
     table = dense_items(scorer)
     for t, row in enumerate(rows):
         had = histories[row]
@@ -127,7 +127,7 @@ def test_top_k_of_a_model_file_is_what_the_runtime_recommends(random_model, user
     model = load(encode(random_model(3, users, n_items=60, n_users=30, power=power)))
     histories = interactions.random_interactions(4, n_users=30, n_items=60, mean=6)
     numbers = np.arange(30)
-    items, scores = top_k(
+    items, scores = model_top_k(
         model, histories if users == "history" else numbers, exclude=histories, k=8
     )
     for row, had in enumerate(interactions.as_histories(histories)):
@@ -140,5 +140,5 @@ def test_top_k_of_a_model_file_is_what_the_runtime_recommends(random_model, user
 
 def test_top_k_without_exclusions(random_model):
     model = load(encode(random_model(5, "embedding", n_items=20, n_users=9)))
-    items, _ = top_k(model, np.array([8, 2]), k=20)
+    items, _ = model_top_k(model, np.array([8, 2]), k=20)
     assert (np.sort(items, axis=1) == np.arange(20)).all()

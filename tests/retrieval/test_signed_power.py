@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sparserec_np import runtime_stdlib
-from sparserec_np.retrieval import signed_power
-from sparserec_np.runtime import item_index
+from sparserec_np.retrieval import signed_power as compiled
+from sparserec_np.runtime import signed_power as plain
 
 POWERS = [eighths / 8 for eighths in range(1, 9)]
 
@@ -25,48 +25,48 @@ def bits(values: np.ndarray) -> list[int]:
 @settings(deadline=None)
 @given(vectors, some_power)
 def test_all_ways_give_the_same_bits(values, power):
-    expected = item_index.bend(values, power)
-    compiled = values.copy()
-    signed_power.bend_all(compiled, power)
-    assert bits(compiled) == bits(expected)
-    alone = [runtime_stdlib._bend(value, round(8 * power)) for value in values.tolist()]
+    expected = plain.signed_power(values, power)
+    found = values.copy()
+    compiled.signed_power_all(found, power)
+    assert bits(found) == bits(expected)
+    alone = [runtime_stdlib._signed_power(value, round(8 * power)) for value in values.tolist()]
     assert bits(np.array(alone)) == bits(expected)
 
 
 @settings(deadline=None)
 @given(vectors, some_power)
 def test_it_is_the_power_with_the_sign(values, power):
-    bent = item_index.bend(values, power)
-    np.testing.assert_allclose(bent, np.sign(values) * np.abs(values) ** power, rtol=1e-14)
-    np.testing.assert_array_equal(bent, -item_index.bend(-values, power))
+    powered = plain.signed_power(values, power)
+    np.testing.assert_allclose(powered, np.sign(values) * np.abs(values) ** power, rtol=1e-14)
+    np.testing.assert_array_equal(powered, -plain.signed_power(-values, power))
 
 
 @pytest.mark.parametrize("power", POWERS)
 def test_short_floats_stay_short(rng, power):
     values = (100 * rng.standard_normal(50)).astype(np.float32)
-    bent = values.copy()
-    signed_power.bend_all(bent, power)
-    assert bent.dtype == np.float32
-    expected = item_index.bend(values.astype(np.float64), power)
-    np.testing.assert_allclose(bent, expected, rtol=1e-6)
+    powered = values.copy()
+    compiled.signed_power_all(powered, power)
+    assert powered.dtype == np.float32
+    expected = plain.signed_power(values.astype(np.float64), power)
+    np.testing.assert_allclose(powered, expected, rtol=1e-6)
     root, sizes = np.abs(values), np.ones_like(values)
     for bit in (8, 4, 2, 1):  # not one operation is in another precision
         sizes = sizes * root if round(8 * power) & bit else sizes
         root = np.sqrt(root)
-    np.testing.assert_array_equal(bent, np.copysign(sizes, values))
+    np.testing.assert_array_equal(powered, np.copysign(sizes, values))
 
 
 @settings(deadline=None)
 @given(vectors, some_power)
 def test_a_stretch_times_the_value_is_the_bent_value(values, power):
-    stretch = item_index.stretch(values, power)
-    np.testing.assert_allclose(stretch * values, item_index.bend(values, power), rtol=1e-15)
-    assert (stretch[values == 0] == (power == 1)).all()
+    ratio = plain.signed_power_ratio(values, power)
+    np.testing.assert_allclose(ratio * values, plain.signed_power(values, power), rtol=1e-15)
+    assert (ratio[values == 0] == (power == 1)).all()
 
 
 def slope_at(y: float, power: float) -> float:
     y, eighths = np.float32(y), round(8 * power)
-    return signed_power.slope(y, signed_power.bend(y, eighths), eighths)
+    return compiled.signed_power_slope(y, compiled.signed_power(y, eighths), eighths)
 
 
 @settings(deadline=None)

@@ -11,9 +11,9 @@ import sparserec_np
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.retrieval import inverted_index
-from sparserec_np.retrieval.batch_top_k import Scorer, Vectors, rank_all
+from sparserec_np.retrieval.batch_top_k import Scorer, UserRows, batch_top_k
 from sparserec_np.runtime import item_index, upper_bounds
-from sparserec_np.runtime.item_index import ItemTable
+from sparserec_np.runtime.item_index import ItemIndex
 from sparserec_np.vocabulary import from_values
 
 DIM, N_ITEMS, ROW = 400, 2_000, 12
@@ -53,24 +53,18 @@ def in_order(model, history: list[int]) -> np.ndarray:
     return scores * len(history) ** -0.5 + model.item_bias
 
 
-def warm(model):
-    """The first request streams through the file, and knows no bounds."""
-    model.recommend(history=[0])
-    return model
-
-
 @pytest.fixture
 def by_bounds(monkeypatch) -> list[bool]:
     """For each request of the NumPy runtime, whether bounds answered it."""
     answered: list[bool] = []
-    inner = ItemTable._best_by_bounds
+    inner = ItemIndex._best_by_bounds
 
     def watched(self, *args):
         found = inner(self, *args)
         answered.append(found is not None)
         return found
 
-    monkeypatch.setattr(ItemTable, "_best_by_bounds", watched)
+    monkeypatch.setattr(ItemIndex, "_best_by_bounds", watched)
     return answered
 
 
@@ -78,7 +72,7 @@ def by_bounds(monkeypatch) -> list[bool]:
 @pytest.mark.parametrize("whole", [False, True])
 def test_answers_are_those_of_all_scores(by_bounds, whole, dim):
     data = encode(long_tailed(1, whole=whole, dim=dim))
-    plain, compiled = warm(sparserec_np.load(data)), sparserec_np.load_compiled(data)
+    plain, compiled = sparserec_np.load(data), sparserec_np.load_compiled(data)
     rng = np.random.default_rng(2)
     for k in (1, 3, 10, 40):
         history = rng.choice(N_ITEMS, 20, replace=False).tolist()
@@ -102,7 +96,7 @@ def test_answers_are_those_of_all_scores(by_bounds, whole, dim):
 )
 def test_numpy_and_compiled_are_equal_to_the_bit(seed, length, k, whole, dim):
     data = encode(long_tailed(seed % 3, whole=whole, dim=dim))
-    plain, compiled = warm(sparserec_np.load(data)), sparserec_np.load_compiled(data)
+    plain, compiled = sparserec_np.load(data), sparserec_np.load_compiled(data)
     rng = np.random.default_rng(seed)
     history, some = (rng.choice(N_ITEMS, n, replace=False).tolist() for n in (length, 30))
     for options in ({}, {"exclude": some}, {"candidates": some}):
@@ -115,7 +109,7 @@ def test_numpy_and_compiled_are_equal_to_the_bit(seed, length, k, whole, dim):
 def test_a_catalogue_of_several_blocks(length):
     n_items = inverted_index.BLOCK + 5_000
     data = encode(long_tailed(7, n_items=n_items))
-    plain, compiled = warm(sparserec_np.load(data)), sparserec_np.load_compiled(data)
+    plain, compiled = sparserec_np.load(data), sparserec_np.load_compiled(data)
     rng = np.random.default_rng(8)
     later = np.arange(inverted_index.BLOCK - 10, n_items, 7).tolist()
     for _ in range(3):
@@ -127,7 +121,7 @@ def test_a_catalogue_of_several_blocks(length):
 
 
 def test_a_guess_that_is_too_high_is_put_right(monkeypatch, by_bounds):
-    model = warm(sparserec_np.load(encode(long_tailed(1))))
+    model = sparserec_np.load(encode(long_tailed(1)))
     history = np.random.default_rng(2).choice(N_ITEMS, 20, replace=False).tolist()
     expected = model.recommend(history=history, k=1)
     guesses = []
@@ -136,7 +130,7 @@ def test_a_guess_that_is_too_high_is_put_right(monkeypatch, by_bounds):
         guesses.append(float(expected[1][-1]) + 1e-3)
         return guesses[-1]
 
-    monkeypatch.setattr(item_index, "_bar", too_high)
+    monkeypatch.setattr(item_index, "threshold", too_high)
     found = model.recommend(history=history, k=1)
     assert by_bounds == [True, True]
     assert len(guesses) == 1
@@ -148,23 +142,21 @@ def test_no_strong_dimension_is_no_obstacle(by_bounds):
     n = DIM * 5  # each item is one dimension: a history of 1,000 of them has all alike
     table = Table(np.arange(n + 1), np.arange(n, dtype=np.uint16), np.ones(n, np.float32), n)
     arrays = ModelArrays("history", n, from_values(range(n)), table, np.zeros(n, np.float32))
-    model = warm(sparserec_np.load(encode(arrays)))
+    model = sparserec_np.load(encode(arrays))
     history = list(range(1_000))
     assert model.recommend(history=history, k=3, exclude=[])[0] == [0, 1, 2]
     assert not any(by_bounds)
 
 
-def test_a_table_of_few_zeros_is_kept_in_full_and_in_no_other_way_by_dimension():
-    for dim, full in ((8 * ROW, True), (8 * ROW + 1, False)):
-        model = warm(sparserec_np.load(encode(long_tailed(1, dim=dim))))
-        history = np.random.default_rng(2).choice(N_ITEMS, 20, replace=False).tolist()
-        model.recommend(history=history)
-        kept = vars(model._items)
-        assert (kept["_full"] is not None, "_lists" not in kept) == (full, full)
-        if full:
+def test_a_table_of_few_zeros_is_kept_as_a_dense_one():
+    for dim, is_dense in ((8 * ROW, True), (8 * ROW + 1, False)):
+        model = sparserec_np.load(encode(long_tailed(1, dim=dim)))
+        dense = model._items._dense
+        assert (dense is not None) == is_dense
+        if is_dense:
             table, rows = model.items_table(), np.zeros((N_ITEMS, dim), np.float32)
             rows[np.repeat(np.arange(N_ITEMS), np.diff(table.indptr)), table.dims] = table.values
-            np.testing.assert_array_equal(kept["_full"], rows)
+            np.testing.assert_array_equal(dense, rows)
 
 
 def test_batches_are_answered_as_without_bounds(monkeypatch):
@@ -177,16 +169,16 @@ def test_batches_are_answered_as_without_bounds(monkeypatch):
     histories = np.sort(np.argsort(rng.random((40, N_ITEMS)), axis=1)[:, :20], axis=1)
     indptr, items = np.arange(0, 801, 20), histories.ravel().astype(np.int32)
     rows = np.arange(40)
-    vectors = Vectors(indptr, items, np.zeros(0, np.float32))
-    ranked, scores = rank_all(scorer, vectors, rows, indptr, items, history=True, k=7)
-    index = inverted_index.searchable(table.indptr, table.dims, table.values, scorer.bias, DIM)
+    users = UserRows(indptr, items, np.zeros(0, np.float32))
+    ranked, scores = batch_top_k(scorer, users, rows, indptr, items, history=True, k=7)
+    index = inverted_index.build_index(table.indptr, table.dims, table.values, scorer.bias, DIM)
     for row in rows:
         vector = np.zeros(DIM, np.float32)
         for item in histories[row]:
             entries = slice(table.indptr[item], table.indptr[item + 1])
             vector[table.dims[entries]] += table.values[entries]
         vector *= np.float32(20**-0.5)
-        assert inverted_index.plan(index, vector)[2] > 0
+        assert inverted_index.split_query(index, vector)[2] > 0
         best, best_scores = np.empty(7, np.int64), np.empty(7, np.float32)
         everything = vector.nonzero()[0]
         inverted_index._by_all(
@@ -201,16 +193,16 @@ def test_no_score_is_above_its_bound(seed, exponent):
     rng = np.random.default_rng(seed)
     rows = rng.standard_normal((50, 300)) * 10.0**exponent
     x = np.exp(2 * rng.standard_normal(300)) * rng.choice([-1, 1], 300)
-    strong, n_weak, radius, limit = upper_bounds.split(x)
-    assert len(strong) + n_weak == 300
-    approximate = rows[:, strong].astype(np.float32) @ x[strong].astype(np.float32)
+    essential, n_rest, radius, limit = upper_bounds.split_query(x)
+    assert len(essential) + n_rest == 300
+    approximate = rows[:, essential].astype(np.float32) @ x[essential].astype(np.float32)
     for order, reach in ((2, radius), (1, limit)):
         exact = np.linalg.norm(rows, order, axis=1)
-        norms = upper_bounds.upwards(exact)
+        norms = upper_bounds.round_up(exact)
         assert (np.abs(rows @ x - approximate) <= norms * reach).all()
         assert (norms >= exact).all()
 
 
 def test_of_an_empty_vector_nothing_is_split():
-    strong, n_weak, radius, limit = upper_bounds.split(np.zeros(8))
-    assert len(strong) == n_weak == radius == limit == 0
+    essential, n_rest, radius, limit = upper_bounds.split_query(np.zeros(8))
+    assert len(essential) == n_rest == radius == limit == 0

@@ -19,8 +19,8 @@ from sparserec_np import InputError, UnknownIdError
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.reader import open_model
 from sparserec_np.modelfile.writer import encode
-from sparserec_np.runtime.item_index import top_k
 from sparserec_np.runtime.model import Model, load
+from sparserec_np.runtime.top_k import top_k
 from sparserec_np.vocabulary import from_values
 
 Make = Callable[..., ModelArrays]

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparserec_np.modelfile.writer import ModelArrays, Table, encode, write
+from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.writer import encode
+from sparserec_np.utils.atomic_write import write
 from sparserec_np.vocabulary import from_values
 
 PROGRAM = """

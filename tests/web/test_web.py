@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from sparserec_np import InputError, ModelFileError, load
-from sparserec_np.modelfile.writer import ModelArrays, encode, write
+from sparserec_np.modelfile.arrays import ModelArrays
+from sparserec_np.modelfile.writer import encode
+from sparserec_np.utils.atomic_write import write
 from sparserec_np.vocabulary import from_values
 from sparserec_np.web.export import export_web
 

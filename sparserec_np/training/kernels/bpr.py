@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sparserec_np.retrieval.signed_power import bend, slope
+from sparserec_np.retrieval.signed_power import signed_power, signed_power_slope
 from sparserec_np.training.kernels.gradients import lay_out, record, span
 from sparserec_np.training.kernels.intrinsics import step_row
 from sparserec_np.training.kernels.negatives import ONE, add, scale_of
@@ -51,7 +51,7 @@ def _keep_whole(g, lane, eighths, w):
     x, summed = w.x[g, lane], w.summed[g, lane]
     for d in range(x.size):
         w.whole[g, d] = x[d]
-        w.slope[g, d] = slope(summed[d], x[d], eighths)
+        w.slope[g, d] = signed_power_slope(summed[d], x[d], eighths)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, inline="always")
@@ -75,8 +75,8 @@ def _visit_history(g, lane, positives, negatives, items, scale, step, w):
         for e in range(i0, i1):  # leave i out
             d = rows.dims[e]
             y = summed[d] - own * rows.values[e]
-            x[d] = bend(y, step.history_eighths)
-            slopes[d] = slope(y, x[d], step.history_eighths)
+            x[d] = signed_power(y, step.history_eighths)
+            slopes[d] = signed_power_slope(y, x[d], step.history_eighths)
         margin = scale * (_dot(rows, i0, i1, x) - _dot(rows, j0, j1, x))
         margin = margin + items.bias[i] - items.bias[j]
         push, small = _pushed(margin)
@@ -106,7 +106,7 @@ def _visit_history(g, lane, positives, negatives, items, scale, step, w):
         for e in range(i0, i1):
             d = rows.dims[e]
             x[d] = whole[d]
-            slopes[d] = slope(summed[d], x[d], step.history_eighths)
+            slopes[d] = signed_power_slope(summed[d], x[d], step.history_eighths)
     for t in range(positives.size):
         i = positives[t]
         own = items.weight[i]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sparserec_np.retrieval.signed_power import bend
+from sparserec_np.retrieval.signed_power import signed_power
 from sparserec_np.training.kernels.intrinsics import dot_lanes, prefetch, prefetch_to_write
 from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
 
@@ -123,7 +123,7 @@ def compose_group(g, group, histories, items, users, step, w, lanes):
             for i in histories.items[histories.indptr[user] : histories.indptr[user + 1]]:
                 add(rows, rows.indptr[i], rows.indptr[i + 1], items.weight[i], summed)
             for d in range(x.size):
-                x[d] = bend(summed[d], step.history_eighths)
+                x[d] = signed_power(summed[d], step.history_eighths)
         else:
             x[:] = 0.0
             add(users, users.indptr[user], users.indptr[user + 1], ONE, x)
