@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from sparserec_np.data.alignment import Aligned, align
 from sparserec_np.data.assembly import assemble
-from sparserec_np.data.files.paths import list_files
-from sparserec_np.data.files.read import read
+from sparserec_np.data.files import list_files, read
 from sparserec_np.data.from_any import from_any, row_ids
 from sparserec_np.data.from_arrays import from_matrix, from_pairs
 from sparserec_np.data.from_frames import from_frame

@@ -1,19 +1,20 @@
-"""Rows that cannot be used: the rule that finds them, and the words that say so."""
+"""Bad rows: verdicts on rows, the rules behind them, and the words for what is wrong."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NoReturn
+from math import isfinite
+from typing import Literal
 
-from sparserec_np.data.read_report import BadRow, Columns
+from sparserec_np.data.read_report import Columns, NothingLeftError, ReadReport
 from sparserec_np.errors import InputError
 
 _SHOWN = 80
 
 
 class Verdict(IntEnum):
-    """What becomes of a row; everything from ``QUOTE`` on is a bad row."""
+    """Verdict on a row; from ``QUOTE`` on, the row is bad."""
 
     KEEP = 0
     BELOW_MIN_RATING = 1
@@ -34,42 +35,80 @@ UNPARSED = frozenset({Verdict.QUOTE, Verdict.WIDTH, Verdict.JSON})
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What a row must fulfil."""
+class RowRules:
+    """Conditions that a row must meet to be an interaction.
+
+    Raises:
+        InputError: A value is out of its range.
+    """
 
     min_rating: float | None = None
+    """Least rating; None: any, and rows need none."""
     with_times: bool | None = False
-    """Whether a row must have a time; None: times are kept if all rows have one."""
+    """True: a row must have a time. None: times are kept if all rows have one. False: not read."""
+    on_bad_rows: Literal["stop", "skip"] = "stop"
+    """``"stop"`` at the first bad row, or ``"skip"`` all of them."""
 
+    def __post_init__(self) -> None:
+        if self.on_bad_rows not in ("stop", "skip"):
+            raise InputError(f"on_bad_rows is 'stop' or 'skip', not {self.on_bad_rows!r}")
+        if self.min_rating is not None and not isfinite(self.min_rating):
+            raise InputError(f"the minimum rating must be a finite number, not {self.min_rating}")
 
-def verdict_sql(columns: Columns, rules: Rules, rating: str, seconds: str) -> str:
-    """Write the verdict on a row with the columns fault, u, i, r, t as an SQL expression.
+    def check_columns(self, source: str, columns: Columns) -> None:
+        """Check that there is a column for each condition.
 
-    Args:
-        columns: The columns taken; those that are absent are not judged.
-        rules: What a row must fulfil.
-        rating: SQL of the rating as DOUBLE, NULL where it is not a number.
-        seconds: SQL of the time as DOUBLE, NULL where it is none.
-    """
-    # Blank text sorts before "!", which is cheaper to test than to trim every id.
-    cases = {
-        "u IS NULL OR (u < '!' AND trim(u) = '')": Verdict.NO_USER,
-        "i IS NULL OR (i < '!' AND trim(i) = '')": Verdict.NO_ITEM,
-    }
-    if columns.rating is not None:
-        cases[f"NOT coalesce(isfinite({rating}), false)"] = Verdict.RATING
-    if rules.with_times:
-        cases[f"NOT coalesce(isfinite({seconds}), false)"] = Verdict.TIME
-    if rules.min_rating is not None:
-        cases[f"{rating} < {float(rules.min_rating)!r}"] = Verdict.BELOW_MIN_RATING
-    whens = " ".join(f"WHEN {condition} THEN {verdict:d}" for condition, verdict in cases.items())
-    return f"(CASE WHEN fault IS NOT NULL THEN fault {whens} ELSE 0 END)::UTINYINT"
+        Args:
+            source: Name of the file or frame, for messages.
+            columns: Its columns.
+
+        Raises:
+            InputError: Ratings or times are needed, and there is no such column.
+        """
+        for role, is_needed in (("rating", self.min_rating is not None), ("time", self.with_times)):
+            if is_needed and getattr(columns, role) is None:
+                raise InputError(
+                    f"{source}: {role}s are needed, but no column looks like a {role}; "
+                    f"name it with --{role}-col ({role}_col= in Python)"
+                )
+
+    def check_report(self, report: ReadReport) -> None:
+        """Check that reading may go on after all rows are judged.
+
+        Raises:
+            InputError: There is a bad row, and ``on_bad_rows`` is ``"stop"``.
+            NothingLeftError: No row is an interaction.
+        """
+        if report.bad_rows and self.on_bad_rows == "stop":
+            raise InputError(
+                f"{report.bad_examples[0]}. Correct it, or leave such rows out with --on-bad-rows "
+                "skip (on_bad_rows='skip' in Python)"
+            )
+        if report.rows > report.bad_rows + report.below_min_rating:
+            return
+        if report.below_min_rating:
+            problem = (
+                f"no interaction is left, as all {report.below_min_rating:,} ratings are below "
+                f"{self.min_rating}"
+            )
+        else:
+            examples = "".join(f"; {row}" for row in report.bad_examples[:1])
+            problem = f"no usable row among {report.rows:,}{examples}"
+        raise NothingLeftError(f"{', '.join(report.files[:3])}: {problem}", report)
 
 
 def reason(
     verdict: Verdict, columns: Columns, line: str | None, rating: str | None, time: str | None
 ) -> str:
-    """Say what is wrong with a row, and show it."""
+    """Return what is wrong with a row, and show it.
+
+    Args:
+        verdict: Verdict on the row.
+        columns: Names of the columns.
+        line: Text of the row, if it is known.
+        rating: Text of its rating.
+        time: Text of its time.
+    """
     problem = {
         Verdict.QUOTE: "a quote is not closed",
         Verdict.WIDTH: "too few or too many columns",
@@ -86,25 +125,11 @@ def reason(
     return problem if line is None else f"{problem}: {shorten(line)}"
 
 
-def _shown(what: str, value: str | None) -> str:
-    return f"the {what} {value!r}" if value else f"the missing {what}"
+def _shown(role: str, value: str | None) -> str:
+    return f"the {role} {value!r}" if value else f"the missing {role}"
 
 
 def shorten(line: str) -> str:
-    """Show a line within quotes, cut if it is long."""
+    """Return a line within quotes, cut if it is long."""
     text = line.strip("\r\n")
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
-
-
-def refuse(row: BadRow) -> NoReturn:
-    """Stop at a bad row and say how to go on."""
-    raise InputError(
-        f"{row}. Correct it, or leave such rows out with --on-bad-rows skip "
-        "(on_bad_rows='skip' in Python)"
-    )
-
-
-def check_on_bad_rows(on_bad_rows: str) -> None:
-    """Refuse any other word than the two that there are."""
-    if on_bad_rows not in ("stop", "skip"):
-        raise InputError(f"on_bad_rows is 'stop' or 'skip', not {on_bad_rows!r}")

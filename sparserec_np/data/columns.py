@@ -1,4 +1,4 @@
-"""Which column holds the users, the items, the ratings and the times."""
+"""The choice of the columns that hold users, items, ratings and times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# The usual names, most telling first, as they read without case, blanks and punctuation.
+# In lower case, without blanks and punctuation; of several in a file the first here is chosen.
 USUAL_NAMES = {
     "user": _words(
         "userid user uid users reviewerid customerid memberid visitorid accountid profileid "
@@ -40,14 +40,14 @@ USUAL_NAMES = {
     ),
 }
 
-# The oldest time that a bare number in a column without a name may be: March 1973 in seconds.
-# Ratings, scores and play counts stay below.
+# In a column without a name, numbers from here on (in seconds: March 1973) are times; ratings,
+# scores and play counts stay below.
 _EARLIEST_SECONDS = 1e8
 
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """What the caller said about the columns: a name, a position counted from 1, or nothing."""
+    """Columns that the caller asks for: a name, a position counted from 1, or None."""
 
     user: str | None = None
     item: str | None = None
@@ -57,7 +57,7 @@ class ColumnOptions:
 
 @dataclass(frozen=True)
 class ColumnIndices:
-    """Zero-based positions of the columns taken."""
+    """Positions of the columns that are read, from 0."""
 
     user: int
     item: int
@@ -65,7 +65,7 @@ class ColumnIndices:
     time: int | None = None
 
     def named(self, names: Sequence[str] | None) -> Columns:
-        """Give the names of the columns, for reports."""
+        """Return the names of the columns; ``names`` is None where there is no header."""
 
         def name(index: int) -> str:
             return names[index] if names else f"column {index + 1}"
@@ -75,7 +75,7 @@ class ColumnIndices:
 
 
 def usual_role(name: str) -> str | None:
-    """Say which role a column of this name usually has, if any."""
+    """Return the role that a column of this name usually has, or None."""
     plain = _plain(name)
     return next((role for role, names in USUAL_NAMES.items() if plain in names), None)
 
@@ -90,17 +90,18 @@ def choose_columns(
     """Find the columns: by option, then by usual name, then by position.
 
     Args:
-        source: File or frame, for messages.
+        source: Name of the file or frame, for messages.
         names: Names of the columns, or None where there is no header.
         width: Number of columns.
-        options: What the caller asked for; it wins.
-        sample: Some rows as text, to tell a rating from a time where names do not.
+        options: Columns that the caller asks for.
+        sample: Some rows as text, to tell ratings from times where names do not.
 
     Returns:
         The positions.
 
     Raises:
-        InputError: An asked column is not there, user or item cannot be told, or both are one.
+        InputError: A column that was asked for is not there, user or item cannot be told, or both
+            are one.
     """
     if width < 2:
         only = f" ({names[0]!r})" if names else ""
@@ -108,47 +109,25 @@ def choose_columns(
             f"{source} has one column{only}, but an interaction needs a user and an item: "
             "separate the columns by comma, tab, semicolon, | or ::"
         )
-    taken: dict[str, int] = {}
+    chosen: dict[str, int] = {}
     for role in USUAL_NAMES:
         asked = getattr(options, role)
         if asked is not None:
-            taken[role] = _asked_column(source, names, width, asked, role)
+            chosen[role] = _asked_column(source, names, width, asked, role)
     for role in USUAL_NAMES:
         found = _usual_column(names or (), role)
-        if role not in taken and found is not None and found not in taken.values():
-            taken[role] = found
-    _fill_by_position(names, width, sample, taken)
+        if role not in chosen and found is not None and found not in chosen.values():
+            chosen[role] = found
+    _fill_by_position(names, width, sample, chosen)
     for role in ("user", "item"):
-        if role not in taken:
+        if role not in chosen:
             raise InputError(
                 f"{source}: cannot tell which column holds the {role}s; {_listing(names, width)}. "
                 f"Name it with --{role}-col ({role}_col= in Python)"
             )
-    if taken["user"] == taken["item"]:
+    if chosen["user"] == chosen["item"]:
         raise InputError(f"{source}: the same column was asked for as user and as item")
-    return ColumnIndices(**taken)
-
-
-def require(
-    source: str, columns: Columns, min_rating: float | None, with_times: bool | None
-) -> None:
-    """Check that the columns are there which an option needs.
-
-    Raises:
-        InputError: Ratings or times are wanted, and there is no such column; or the minimum rating
-            is no finite number.
-    """
-    if min_rating is not None and not isfinite(min_rating):
-        raise InputError(f"the minimum rating must be a finite number, not {min_rating}")
-    for role, option, wanted in (
-        ("rating", "ratings are", min_rating is not None),
-        ("time", "times are", with_times),
-    ):
-        if wanted and getattr(columns, role) is None:
-            raise InputError(
-                f"{source}: {option} needed, but no column looks like a {role}; "
-                f"name it with --{role}-col ({role}_col= in Python)"
-            )
+    return ColumnIndices(**chosen)
 
 
 def _plain(name: str) -> str:
@@ -185,37 +164,37 @@ def _fill_by_position(
     names: Sequence[str] | None,
     width: int,
     sample: Sequence[Sequence[str]],
-    taken: dict[str, int],
+    chosen: dict[str, int],
 ) -> None:
-    """Take what is still open from the left: user, item, then rating and time by their looks."""
+    """Fill open roles from the left: user, item, then rating and time by their values."""
     left = [
         index
         for index in range(width)
-        if index not in taken.values() and not (names and usual_role(names[index]))
+        if index not in chosen.values() and not (names and usual_role(names[index]))
     ]
-    open_roles = [role for role in ("user", "item") if role not in taken]
+    open_roles = [role for role in ("user", "item") if role not in chosen]
     if width > 4 or (len(open_roles) == 1 and len(left) != 1 and names):
         return
     for role in open_roles:
         if left:
-            taken[role] = left.pop(0)
+            chosen[role] = left.pop(0)
     if open_roles:
         for index in left:
-            looks = _looks_like([row[index] for row in sample if index < len(row)])
-            if looks is not None and looks not in taken:
-                taken[looks] = index
+            seen = _role_of_values([row[index] for row in sample if index < len(row)])
+            if seen is not None and seen not in chosen:
+                chosen[seen] = index
 
 
-def _looks_like(values: Sequence[str]) -> str | None:
-    """Tell a column of ratings from one of times; None if most values are neither."""
-    votes = [_value_role(value) for value in values]
+def _role_of_values(values: Sequence[str]) -> str | None:
+    """Return ``"rating"`` or ``"time"``, whichever most values look like, or None."""
+    votes = [_role_of_value(value) for value in values]
     for role in ("rating", "time"):
         if votes.count(role) * 2 > len(votes):
             return role
     return None
 
 
-def _value_role(value: str) -> str | None:
+def _role_of_value(value: str) -> str | None:
     try:
         number = float(value.replace(",", "."))
     except ValueError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparserec_np.data.files.read import read
+from sparserec_np.data.files import read
 from sparserec_np.data.from_arrays import from_matrix, from_pairs, is_sparse
 from sparserec_np.data.from_frames import frame_row_ids, from_frame
 from sparserec_np.data.interactions import Interactions

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from sparserec_np.data.assembly import assemble
-from sparserec_np.data.bad_rows import (
-    FIRST_BAD,
-    Verdict,
-    check_on_bad_rows,
-    reason,
-    refuse,
-)
-from sparserec_np.data.columns import ColumnOptions, choose_columns, require
+from sparserec_np.data.bad_rows import FIRST_BAD, RowRules, Verdict, reason
+from sparserec_np.data.columns import ColumnOptions, choose_columns
 from sparserec_np.data.from_arrays import encode
 from sparserec_np.data.interactions import Interactions
 from sparserec_np.data.read_report import EXAMPLES, BadRow, Columns, ReadReport
@@ -51,8 +44,8 @@ def from_frame(
 
     Args:
         frame: A frame of pandas, polars (lazy too), Arrow, Modin, cuDF or any other that narwhals
-            takes, one interaction a row.
-        user_col: Column of the users; found as in :func:`read` if not given, like the next three.
+            knows, one interaction a row.
+        user_col: Column of the users; found as in :func:`read` if not given, as the next three.
         item_col: Column of the items.
         rating_col: Column of the ratings, numbers.
         time_col: Column of the times: numbers (seconds), dates or datetimes.
@@ -61,7 +54,7 @@ def from_frame(
         min_item_interactions: Drop items with fewer distinct users.
         on_bad_rows: ``"stop"`` at the first row without an id, finite rating or (if asked for)
             time, or ``"skip"`` such rows and report them.
-        with_times: Keep the time of each interaction; None: if every row that is kept has one.
+        with_times: Keep the time of each interaction; None: if each row that is kept has one.
 
     Returns:
         The interactions, with a report.
@@ -70,48 +63,48 @@ def from_frame(
         InputError: A column or (with ``"stop"``) a row cannot be used, or nothing is left.
         MissingExtraError: narwhals is not installed.
     """
-    check_on_bad_rows(on_bad_rows)
-    table, columns = _take_columns(
-        frame, ColumnOptions(user_col, item_col, rating_col, time_col), min_rating, with_times
-    )
+    rules = RowRules(min_rating, with_times, on_bad_rows)
+    options = ColumnOptions(user_col, item_col, rating_col, time_col)
+    table, columns = _read_columns(frame, options, rules)
     seconds = None
     if with_times is not False and columns.time is not None:
         seconds = _seconds(table[columns.time], columns.time, strict=with_times is True)
-    verdicts = _judge(table, columns, min_rating, seconds if with_times else None)
+    verdicts = _judge(table, columns, rules, seconds)
     bad = np.flatnonzero(verdicts >= FIRST_BAD)
-    examples = tuple(_describe(table, columns, verdicts, int(row)) for row in bad[:EXAMPLES])
-    if len(bad) and on_bad_rows == "stop":
-        refuse(examples[0])
-    keep = verdicts == Verdict.KEEP
-    if not keep.any():
-        raise InputError(f"{_NAME} has no usable row among {len(table):,}")
-    user_ids, users = encode(_ids(table[columns.user], keep), columns.user)
-    item_ids, items = encode(_ids(table[columns.item], keep), columns.item)
-    times = None if seconds is None or not np.isfinite(seconds[keep]).all() else seconds[keep]
-    interactions, duplicates = assemble(users, items, user_ids, item_ids, times)
     report = ReadReport(
         files=(_NAME,),
         columns=(columns,),
         rows=len(table),
         bad_rows=len(bad),
-        bad_examples=examples,
+        bad_examples=tuple(_describe(table, columns, verdicts, int(n)) for n in bad[:EXAMPLES]),
         below_min_rating=int(np.count_nonzero(verdicts == Verdict.BELOW_MIN_RATING)),
-        duplicates=duplicates,
     )
-    return drop_rare(
-        replace(interactions, report=report), min_user_interactions, min_item_interactions
-    )
+    rules.check_report(report)
+    keep = verdicts == Verdict.KEEP
+    user_ids, users = encode(_ids(table[columns.user], keep), columns.user)
+    item_ids, items = encode(_ids(table[columns.item], keep), columns.item)
+    times = None if seconds is None or not np.isfinite(seconds[keep]).all() else seconds[keep]
+    interactions, duplicates = assemble(users, items, user_ids, item_ids, times)
+    interactions = replace(interactions, report=replace(report, duplicates=duplicates))
+    return drop_rare(interactions, min_user_interactions, min_item_interactions)
 
 
-def _take_columns(
-    frame: Any, options: ColumnOptions, min_rating: float | None, with_times: bool | None
+def frame_row_ids(frame: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the user id and the item id of each row; see :func:`row_ids`."""
+    table, columns = _read_columns(frame, ColumnOptions(), RowRules())
+    rows = np.ones(len(table), dtype=bool)
+    return _ids(table[columns.user], rows), _ids(table[columns.item], rows)
+
+
+def _read_columns(
+    frame: Any, options: ColumnOptions, rules: RowRules
 ) -> tuple[nw.DataFrame[Any], Columns]:
     """Choose the columns, and collect them if the frame is lazy."""
     try:
         import narwhals as nw
     except ImportError as error:
         raise missing_extra("narwhals", "train", "reading data frames") from error
-    if hasattr(frame, "set_axis") and hasattr(frame, "columns"):  # pandas: may have numbers there
+    if hasattr(frame, "set_axis") and hasattr(frame, "columns"):  # pandas: names may be numbers
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     arrow = sys.modules.get("pyarrow")
     if arrow is not None and isinstance(frame, arrow.RecordBatch):
@@ -124,34 +117,27 @@ def _take_columns(
         ) from error
     names = table.collect_schema().names()
     columns = choose_columns(_NAME, names, len(names), options).named(names)
-    require(_NAME, columns, min_rating, with_times)
-    taken = [name for name in dataclasses.astuple(columns) if name is not None]
-    table = table.select(list(dict.fromkeys(taken)))
+    rules.check_columns(_NAME, columns)
+    table = table.select(list(dict.fromkeys(name for name in astuple(columns) if name is not None)))
     return (table.collect() if isinstance(table, nw.LazyFrame) else table), columns
-
-
-def frame_row_ids(frame: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Take the user and the item id of each row; see :func:`ids_of`."""
-    table, columns = _take_columns(frame, ColumnOptions(None, None, None, None), None, False)
-    rows = np.ones(len(table), dtype=bool)
-    return _ids(table[columns.user], rows), _ids(table[columns.item], rows)
 
 
 def _judge(
     table: nw.DataFrame[Any],
     columns: Columns,
-    min_rating: float | None,
+    rules: RowRules,
     seconds: NDArray[np.float64] | None,
 ) -> NDArray[np.uint8]:
-    """Give the verdict on each row; where several things are wrong, as for files, the first."""
+    """Return the verdict on each row, uint8[n]; of several faults the same counts as for files."""
     verdicts = np.zeros(len(table), dtype=np.uint8)
     if columns.rating is not None:
         rating = _numbers(table[columns.rating], columns.rating)
-        if min_rating is not None:
-            verdicts[rating < min_rating] = Verdict.BELOW_MIN_RATING
-        verdicts[~np.isfinite(rating)] = Verdict.RATING
-    if seconds is not None:
+        if rules.min_rating is not None:
+            verdicts[rating < rules.min_rating] = Verdict.BELOW_MIN_RATING
+    if rules.with_times and seconds is not None:
         verdicts[~np.isfinite(seconds)] = Verdict.TIME
+    if columns.rating is not None:
+        verdicts[~np.isfinite(rating)] = Verdict.RATING
     verdicts[_missing(table[columns.item])] = Verdict.NO_ITEM
     verdicts[_missing(table[columns.user])] = Verdict.NO_USER
     return verdicts
@@ -170,7 +156,7 @@ def _describe(
 
 
 def _missing(column: nw.Series[Any]) -> NDArray[np.bool_]:
-    """Mark the ids that are absent: null, NaN or blank text."""
+    """Return True for each id that is missing: null, NaN or blank text; bool[n]."""
     absent: NDArray[np.bool_] = np.asarray(column.is_null().to_numpy(), dtype=bool)
     if column.dtype.is_float():
         finite = np.isfinite(np.asarray(column.to_numpy(), dtype=np.float64))
@@ -182,7 +168,7 @@ def _missing(column: nw.Series[Any]) -> NDArray[np.bool_]:
 
 
 def _ids(column: nw.Series[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
-    """Take the ids of the rows to keep; integers as such, anything else as objects."""
+    """Return the ids of the rows to keep: numbers as such, anything else as objects."""
     import narwhals as nw
 
     if column.dtype.is_numeric() and column.dtype not in (nw.Int128, nw.UInt128):
@@ -193,7 +179,7 @@ def _ids(column: nw.Series[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
 
 
 def _numbers(column: nw.Series[Any], name: str) -> NDArray[np.float64]:
-    """Give a numeric column as float64, NaN where a value is missing."""
+    """Return a column of numbers as float64, NaN where a value is missing."""
     if not column.dtype.is_numeric():
         raise InputError(f"{_NAME}: column {name!r} holds no numbers but {column.dtype}")
     import narwhals as nw
@@ -202,9 +188,9 @@ def _numbers(column: nw.Series[Any], name: str) -> NDArray[np.float64]:
 
 
 def _seconds(column: nw.Series[Any], name: str, *, strict: bool) -> NDArray[np.float64] | None:
-    """Give a column of numbers, dates or datetimes as seconds, NaN where a value is missing.
+    """Return a column of numbers, dates or datetimes as seconds, NaN where a value is missing.
 
-    A column of anything else is refused if ``strict``, else gives None.
+    A column of anything else is an error if ``strict``; if not, None is returned.
     """
     import narwhals as nw
 

@@ -18,7 +18,7 @@ from sparserec_np.data.interactions import Interactions
 N_USERS = 3000
 N_ITEMS = 1080
 
-# kind of film -> (first words, second words, places), to be combined into titles
+# Kind of film -> first words, second words, places; they are combined into titles.
 _KINDS = {
     "space": (
         "Silent Distant Frozen Second Hollow Orphan Burning Last",
@@ -83,13 +83,14 @@ _KINDS = {
 }
 KINDS = tuple(_KINDS)
 
-_STRAY = 0.02  # fondness of a kind that is not a user's own; the fondest has up to 1
+# Fondness of a kind that is not one of the user's; that of the others is up to 1.
+_STRAY = 0.02
 _DAY = 86_400.0
 
 
 @dataclass(frozen=True, eq=False)
 class DemoData:
-    """Who watched what, and what the films are called.
+    """Interactions of users with films, the titles of the films, and the users' tastes.
 
     Films have the ids 1 to ``N_ITEMS``, users 1 to ``N_USERS``.
     """
@@ -101,18 +102,18 @@ class DemoData:
     kinds: dict[int, str]
     """Film id -> kind, one of ``KINDS``."""
     tastes: npt.NDArray[np.float64]
-    """float64[N_USERS, len(KINDS)]: how fond each user is of each kind; rows sum to 1."""
+    """Fondness of each user for each kind, float64[N_USERS, len(KINDS)]; rows sum to 1."""
 
 
 def generate(seed: int = 0) -> DemoData:
-    """Make the demonstration's data; same seed, same data."""
+    """Generate the demonstration's data; same seed, same data."""
     rng = np.random.default_rng(seed)
     kind_of_item = np.arange(N_ITEMS) % len(KINDS)
     tastes = _tastes(rng)
     # A film's appeal is long-tailed within its kind; the tail exponent is that of MovieLens.
     appeal = (1.0 + np.arange(N_ITEMS) // len(KINDS)) ** -0.9 * rng.lognormal(0, 0.3, N_ITEMS)
     liking = np.log(appeal) + np.log(tastes[:, kind_of_item] + _STRAY)
-    # The best of Gumbel-perturbed log weights are a sample without replacement by weight.
+    # The largest of log weights plus Gumbel noise are a weighted sample without replacement.
     order = np.argsort(-(liking + rng.gumbel(size=liking.shape)), axis=1)
     watched = np.clip(rng.lognormal(3.1, 0.7, N_USERS), 8, 200).astype(np.int64)
     users = np.repeat(np.arange(N_USERS), watched)
@@ -130,7 +131,7 @@ def generate(seed: int = 0) -> DemoData:
 
 
 def _tastes(rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Each user is fond of one to three kinds of film."""
+    """Draw the tastes: up to three kinds of film a user."""
     fond = np.argsort(rng.random((N_USERS, len(KINDS))), axis=1)[:, :3]
     strength = rng.dirichlet([0.6, 0.6, 0.6], N_USERS)
     tastes = np.zeros((N_USERS, len(KINDS)))
@@ -139,7 +140,7 @@ def _tastes(rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _titles(rng: np.random.Generator) -> list[str]:
-    """One title an item, all different; item ``i`` is of the kind ``i % len(KINDS)``."""
+    """Draw a title for each item, all different; item ``i`` is of the kind ``i % len(KINDS)``."""
     per_kind = -(-N_ITEMS // len(KINDS))
     choices = []
     for words in _KINDS.values():

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from sparserec_np.data.files.remote import is_url, store_of, told_plainly
+from sparserec_np.data.files.remote import is_url, store_of, translate_store_errors
 from sparserec_np.errors import InputError
 
 Result = TypeVar("Result")
@@ -82,7 +82,7 @@ class StoreFolder(Folder):
 
     def begin(self, aside: str) -> None:
         """Write a first object, to see whether that is allowed; see the base class."""
-        with told_plainly(self._url, "written to"):
+        with translate_store_errors(self._url, "written to"):
             store, path = store_of(self._url)
             store.invalidate_cache()
             if store.exists(path) and (store.isfile(path) or store.ls(path)):
@@ -94,21 +94,21 @@ class StoreFolder(Folder):
         with tempfile.TemporaryDirectory(prefix="sparserec-put-") as scratch:
             file = Path(scratch) / "file.parquet"
             written = write(file)
-            with told_plainly(f"{self._url}/{name}", "written"):
+            with translate_store_errors(f"{self._url}/{name}", "written"):
                 store, path = store_of(f"{self._url}/{name}")
                 store.put_file(str(file), path)
         return written
 
     def list(self, within: str) -> list[str]:
         """Look through the store; see the base class."""
-        with told_plainly(f"{self._url}/{within}"):
+        with translate_store_errors(f"{self._url}/{within}"):
             store, path = store_of(f"{self._url}/{within}")
             store.invalidate_cache()
             return sorted(map(store.unstrip_protocol, store.glob(f"{path}/*.parquet")))
 
     def end(self, aside: str) -> None:
         """Remove the files that were there only meanwhile."""
-        with told_plainly(f"{self._url}/{aside}", "removed"):
+        with translate_store_errors(f"{self._url}/{aside}", "removed"):
             store, path = store_of(f"{self._url}/{aside}")
             store.invalidate_cache()
             if store.exists(path):

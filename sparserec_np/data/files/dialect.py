@@ -1,28 +1,21 @@
-"""The dialect of a text file: delimiter, quotes, header, told from its first lines.
+"""The dialect of a text file: how its lines are told apart from headers and comments, and split.
 
-DuckDB's own sniffer looks for a dialect that fits every line, so one dirty line among the first
-makes it see a single column. The rules here take what most lines agree on.
+Each rule stands here twice: in Python, for the first lines, which tell the columns, and in SQL,
+for all lines.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sparserec_np.data.columns import ColumnOptions, usual_role
-
-# In the order of preference where several fit equally well.
-_DELIMITERS = ("::", "\t", ",", ";", "|", " ")
-# Share of the lines, compared with the best delimiter, that must agree on a number of columns.
-_NEARLY_AS_GOOD = 0.9
+from sparserec_np.data.files.database import literal
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the lines of a text file are to be split."""
+    """Delimiter, quotes, header and comments of a text file."""
 
     delimiter: str
     quote: str
@@ -34,122 +27,76 @@ class Dialect:
     comment: str
     """The character that begins a comment line, or ``""``."""
 
+    @property
+    def names(self) -> list[str] | None:
+        """Names of the columns, or None without a header; a column that it lacks has a number."""
+        if self.header is None:
+            return None
+        names = self.split(self.header) or []
+        return names + [f"column {n + 1}" for n in range(len(names), self.width)]
+
+    def holds_row(self, line: str) -> bool:
+        """Return False for a header, which may come again where files were joined, or a comment."""
+        return line != self.header and not (self.comment and line.startswith(self.comment))
+
+    def holds_row_sql(self) -> str:
+        """Return :meth:`holds_row` as an SQL condition on ``line``."""
+        conditions = ["line IS NOT NULL"]
+        if self.header is not None:
+            conditions.append(f"line <> {literal(self.header)}")
+        if self.comment:
+            conditions.append(f"NOT starts_with(line, {literal(self.comment)})")
+        return " AND ".join(conditions)
+
+    def split(self, line: str) -> list[str] | None:
+        """Split one line into its fields; None where its quotes do not match up."""
+        if not self.quote or self.quote not in line:
+            return line.split(self.delimiter)
+        fields = re.findall(f"[{self.delimiter}]({self._field})", self.delimiter + line)
+        if self.delimiter.join(fields) != line:
+            return None
+        return [self._unquote(field) for field in fields]
+
+    def split_sql(self, lines: str) -> str:
+        """Return SQL that adds the fields of each line as the list ``f``; see :meth:`split`.
+
+        Args:
+            lines: SQL of a relation with the column ``line``.
+        """
+        delimiter, quote = literal(self.delimiter), literal(self.quote)
+        if not self.quote:
+            return f"SELECT *, string_split(line, {delimiter}) AS f FROM ({lines})"
+        # The simple pattern needs no more than a finite automaton, and is four times as quick as
+        # taking the fields out one by one, which doubled quotes and quoted delimiters ask for.
+        simple = f"regexp_full_match(line, {literal(self._simple_line)})"
+        bare_line = f"CASE kind WHEN 1 THEN replace(line, {quote}, '') ELSE line END"
+        pattern = literal(f"[{self.delimiter}]({self._field})")
+        bare = f"replace(trim(x, ' ')[2:-2], {literal(self.quote * 2)}, {quote})"
+        unquoted = f"CASE WHEN starts_with(ltrim(x, ' '), {quote}) THEN {bare} ELSE x END"
+        return (
+            f"SELECT *, CASE WHEN kind < 2 THEN string_split({bare_line}, {delimiter}) "
+            f"WHEN array_to_string(g, {delimiter}) = line THEN [{unquoted} FOR x IN g] "
+            f"END AS f FROM (SELECT *, CASE WHEN kind = 2 "
+            f"THEN regexp_extract_all({delimiter} || line, {pattern}, 1) END AS g "
+            f"FROM (SELECT *, CASE WHEN NOT contains(line, {quote}) THEN 0 "
+            f"WHEN {simple} THEN 1 ELSE 2 END AS kind FROM ({lines})))"
+        )
+
     @cached_property
-    def field(self) -> str:
+    def _field(self) -> str:
         """Regular expression (Python and RE2) of one field, for delimiters of one character."""
         quoted = f" *{self.quote}(?:[^{self.quote}]|{self.quote * 2})*{self.quote} *"
         return f"{quoted}|(?:[^{self.delimiter}{self.quote}][^{self.delimiter}]*)?"
 
-    def split(self, line: str) -> list[str] | None:
-        """Split one line; None where its quotes do not match up."""
-        if not self.quote or self.quote not in line:
-            return line.split(self.delimiter)
-        fields = re.findall(f"[{self.delimiter}]({self.field})", self.delimiter + line)
-        if self.delimiter.join(fields) != line:
-            return None
-        return [self._unquote(field) for field in fields]
+    @property
+    def _simple_line(self) -> str:
+        """Regular expression of a line whose quotes enclose nothing that needs them."""
+        inner = f"[^{self.quote}{self.delimiter}]*"
+        field = f"(?:{self.quote}{inner}{self.quote}|{inner})"
+        return f"{field}(?:[{self.delimiter}]{field})*"
 
     def _unquote(self, field: str) -> str:
         bare = field.strip(" ")
         if not bare.startswith(self.quote):
             return field
         return bare[1:-1].replace(self.quote * 2, self.quote)
-
-
-def detect(head: Sequence[str], options: ColumnOptions) -> Dialect:
-    """Tell the dialect from the first lines of a file.
-
-    Args:
-        head: Some of the first lines, without line ends; at least one is not blank.
-        options: Column names that the caller gave: a line that holds one is a header.
-    """
-    lines = [line for line in head if line.strip()]
-    comment = _comment(lines)
-    if comment:
-        lines = [line for line in lines if not line.startswith(comment)]
-    delimiter, width = _delimiter(lines)
-    quote = _quote(lines, delimiter)
-    draft = Dialect(delimiter, quote, width, None, comment)
-    header = lines[0] if _is_header(lines, draft, options) else None
-    if header is not None and len(lines) == 1:
-        width = len(draft.split(header) or ())
-    return Dialect(delimiter, quote, width, header, comment)
-
-
-def _comment(lines: Sequence[str]) -> str:
-    """Tell the character that begins comments, if the file begins with one.
-
-    An id may begin with the same character, so a comment has a blank after it, or another number
-    of columns than the lines that follow.
-    """
-    first = lines[0]
-    rest = [line for line in lines if line[0] != first[0]]
-    if first[0] not in "#%" or not rest:
-        return ""
-    delimiter, width = _delimiter(rest)
-    return first[0] if first[1:2] == " " or len(first.split(delimiter)) != width else ""
-
-
-def _delimiter(lines: Sequence[str]) -> tuple[str, int]:
-    """Find the delimiter and the number of columns on which most lines agree."""
-    candidates = []
-    for delimiter in _DELIMITERS:
-        draft = Dialect(delimiter, "" if delimiter == "::" else '"', 0, None, "")
-        widths = [len(draft.split(line) or ()) for line in lines]
-        width, count = Counter(widths[1:] or widths).most_common(1)[0]
-        roles = {usual_role(name) for name in draft.split(lines[0]) or ()}
-        if {"user", "item"} <= roles:
-            return delimiter, max(width, widths[0])
-        if width >= 2:
-            candidates.append((count / len(lines), width, delimiter))
-    if not candidates:
-        return ",", 1
-    best = max(share for share, _, _ in candidates)
-    good = [c for c in candidates if c[0] >= _NEARLY_AS_GOOD * best and c[2] != " "]
-    _, width, delimiter = max(good or candidates, key=lambda c: c[1])
-    return delimiter, width
-
-
-def _quote(lines: Sequence[str], delimiter: str) -> str:
-    """Tell whether values are quoted, and how.
-
-    Tab separated files are often written without any quoting, so that a quote is part of a value;
-    there, one line on which quotes do not match up settles it.
-    """
-    if delimiter == "::":
-        return ""
-    if not any('"' in line for line in lines):
-        singles = Dialect(delimiter, "'", 0, None, "")
-        if all("'" in line and singles.split(line) for line in lines):
-            return "'"
-    doubles = Dialect(delimiter, '"', 0, None, "")
-    if delimiter == "\t" and any(doubles.split(line) is None for line in lines):
-        return ""
-    return '"'
-
-
-def _is_header(lines: Sequence[str], dialect: Dialect, options: ColumnOptions) -> bool:
-    """Tell whether the first line names the columns.
-
-    It does if it holds a usual name or one that was asked for, or if it is all words where the
-    next lines have numbers. Words above words are data.
-    """
-    first = dialect.split(lines[0]) or []
-    asked = {options.user, options.item, options.rating, options.time} - {None}
-    if any(name in asked and not name.isdecimal() for name in first):
-        return True
-    if any(_is_number(value) for value in first):
-        return False
-    if any(usual_role(name) in ("user", "item") for name in first):
-        return True
-    below = [row for row in map(dialect.split, lines[1:]) if row and len(row) == len(first)]
-    numbers = [sum(_is_number(row[i]) for row in below) * 2 > len(below) for i in range(len(first))]
-    return all(first) and any(numbers)
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True

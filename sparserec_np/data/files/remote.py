@@ -1,8 +1,8 @@
 """Files behind URLs such as ``s3://bucket/key``, by way of fsspec.
 
-Which stores there are, and where their credentials and endpoints come from, is up to fsspec and
-the package that it has for each (s3fs, gcsfs, adlfs, ...). DuckDB reads files where they are, and
-of Parquet the columns that are needed.
+fsspec and its package for each kind of store (s3fs, gcsfs, adlfs, ...) decide which stores there
+are, and where credentials and endpoints come from. DuckDB reads files where they are, and of
+Parquet only the columns that are needed.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ from sparserec_np.errors import InputError, MissingExtraError, SparseRecError, m
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # at least two letters: C: is a drive
-_SCHEME = "sparserec"  # under which DuckDB asks us, whatever it makes of s3:// itself
-_BLOCK = 1 << 22  # bytes to fetch at least, and so to keep, for each part of a file being read
+# A scheme has at least two letters: C: is a drive.
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+# The scheme of our own files in DuckDB, which would read s3:// and others by itself.
+_SCHEME = "sparserec"
+# Bytes that fsspec fetches, and keeps, at a time, for each thread that reads a file.
+_BLOCK = 1 << 22
 
 
 def is_url(path: str) -> bool:
-    """Tell a URL from the path of a file."""
+    """Return True for a URL, False for the path of a file."""
     return _URL.match(path) is not None
 
 
 def store_of(url: str) -> tuple[Any, str]:
-    """Find the store of a URL, an fsspec file system, and the path in it.
+    """Return the store of a URL, an fsspec file system, and the path in it.
 
     Raises:
         MissingExtraError: The package for this kind of store is not installed.
@@ -53,15 +56,15 @@ def store_of(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def told_plainly(url: str, done: str = "read") -> Iterator[None]:
+def translate_store_errors(url: str, done: str = "read") -> Iterator[None]:
     """Turn the errors of a store into one sentence.
 
     Args:
-        url: What is worked with.
-        done: What is to be done with it.
+        url: The file, for the message.
+        done: Participle for the message: the file cannot be ``done``.
 
     Raises:
-        InputError: Instead of what the store raises.
+        InputError: In place of any error of the store.
     """
     try:
         yield
@@ -75,16 +78,16 @@ def told_plainly(url: str, done: str = "read") -> Iterator[None]:
 
 
 def expand_url(url: str) -> list[tuple[str, int]]:
-    """List the files that a URL, perhaps with a pattern, means.
+    """List the files that match a URL, which may hold a pattern.
 
     Returns:
         URL and number of bytes of each, in the order of their names.
 
     Raises:
-        InputError: Nothing is there, it is a folder, or the store does not let us look.
+        InputError: Nothing is there, it is a folder, or the store refuses to look.
         MissingExtraError: The package for this kind of store is not installed.
     """
-    with told_plainly(url):
+    with translate_store_errors(url):
         store, path = store_of(url)
         store.invalidate_cache()  # another process may have written since
         try:
@@ -106,30 +109,30 @@ def expand_url(url: str) -> list[tuple[str, int]]:
 
 @contextmanager
 def open_url(url: str) -> Iterator[BinaryIO]:
-    """Open a file to read, with seek.
+    """Open a file for reading, with seek.
 
     Raises:
-        InputError: It cannot be read, now or while it is open.
+        InputError: The file cannot be read, now or while it is open.
     """
-    with told_plainly(url), _open(url) as file:
+    with translate_store_errors(url), _open(url) as file:
         yield file
 
 
-def name_for_duckdb(url: str) -> str:
-    """Name a file as DuckDB is to know it, on a connection that :func:`register` has seen.
+def duckdb_path(url: str) -> str:
+    """Return the path of a file for a DuckDB connection after :func:`register`.
 
-    Everything that DuckDB or fsspec could take for a pattern or a query is escaped.
+    Everything that DuckDB or fsspec could mistake for a pattern or a query is escaped.
     """
     return f"{_SCHEME}://{quote(url, safe='')}"
 
 
-def names_for_people(message: str) -> str:
-    """Put URLs back into a message of DuckDB that names files as it knows them."""
+def restore_urls(message: str) -> str:
+    """Put the URLs back into a message of DuckDB that names :func:`duckdb_path`."""
     return re.sub(rf"{_SCHEME}://(\S+?)(?=['\"\s]|$)", lambda m: unquote(m[1]), message)
 
 
 def register(db: DuckDBPyConnection) -> None:
-    """Let DuckDB read what :func:`name_for_duckdb` names."""
+    """Let DuckDB read the files that :func:`duckdb_path` names."""
     from fsspec import AbstractFileSystem
 
     class Stores(AbstractFileSystem):  # type: ignore[misc]
@@ -139,7 +142,7 @@ def register(db: DuckDBPyConnection) -> None:
         cachable = False
 
         def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
-            return _FileOfManyThreads(unquote(path))
+            return SharedFile(unquote(path))
 
         def glob(self, path: str, **_: Any) -> list[str]:
             return [path]
@@ -154,12 +157,15 @@ def register(db: DuckDBPyConnection) -> None:
     db.register_filesystem(Stores())
 
 
-class _FileOfManyThreads:
-    """A file whose readers may all be in different places at once.
+class SharedFile:
+    """A file that many threads read at once, each at a position of its own.
 
     DuckDB (since 2.0 at the latest) reads one Parquet file by many threads through one object, each
-    with a ``seek`` and then a ``read``. So every thread reads from a file of its own, from where it
-    sought last, or else from where the last of all was.
+    with a ``seek`` and then a ``read``. So each thread opens the file for itself, and reads from
+    the position it has sought, or, without a seek, from the position of the last read of all.
+
+    Args:
+        url: The file.
     """
 
     def __init__(self, url: str) -> None:
@@ -168,7 +174,7 @@ class _FileOfManyThreads:
         self._lock = Lock()
         self._position = 0
         self._files: list[Any] = []
-        self._file()  # says at once if it cannot be opened
+        self._file()  # an error comes here, and not at the first read
 
     def _file(self) -> Any:
         if not hasattr(self._own, "file"):
@@ -178,6 +184,7 @@ class _FileOfManyThreads:
         return self._own.file
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Set the position of this thread."""
         file = self._file()
         if whence == os.SEEK_CUR:
             offset, whence = offset + self.tell(), os.SEEK_SET
@@ -185,10 +192,12 @@ class _FileOfManyThreads:
         return self._position
 
     def tell(self) -> int:
+        """Return the position of this thread."""
         sought = getattr(self._own, "sought", None)
         return self._position if sought is None else sought
 
     def read(self, size: int = -1) -> bytes:
+        """Read from the position of this thread."""
         file = self._file()
         file.seek(self.tell())
         data: bytes = file.read(size)
@@ -196,6 +205,7 @@ class _FileOfManyThreads:
         return data
 
     def close(self) -> None:
+        """Close the files of all threads."""
         with self._lock:
             while self._files:
                 self._files.pop().close()
@@ -206,6 +216,6 @@ def _open(url: str) -> Any:
 
     store, path = store_of(url)
     file = store.open(path, "rb", block_size=_BLOCK)
-    if isinstance(file, MemoryFile):  # all that open it share one object and its position
+    if isinstance(file, MemoryFile):  # one object, with one position, for all that open it
         return io.BytesIO(file.getvalue())
     return file

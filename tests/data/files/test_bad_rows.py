@@ -182,6 +182,13 @@ def test_parquet_rows_and_types(tmp_path: Path) -> None:
         read(path)
 
 
+def test_a_parquet_file_without_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    duckdb.sql(f"COPY (SELECT 1 AS user, 2 AS item WHERE false) TO '{path}'")
+    with pytest.raises(InputError, match=r"a.parquet: no usable row among 0$"):
+        read(path)
+
+
 def test_the_way_on_is_said(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(ROWS + "3,,1,1\n")
@@ -228,7 +235,7 @@ def test_bad_rows_among_values_of_several_lines(tmp_path: Path) -> None:
     assert interactions.report.bad_rows == 2
     reasons = " ".join(row.reason for row in interactions.report.bad_examples)
     assert "no user id in column 'user': ',30,plain'" in reasons
-    assert "too few or too many columns: '4'" in reasons
+    assert "1 column instead of 3: '4'" in reasons
 
 
 def test_lines_are_numbered_past_those_that_are_not_utf8(tmp_path: Path) -> None:
@@ -244,17 +251,14 @@ def test_lines_are_numbered_past_those_that_are_not_utf8(tmp_path: Path) -> None
 def test_a_file_that_vanishes_between_check_and_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sparserec_np.data.files import read as _files
-
     path = tmp_path / "a.csv"
     path.write_text(ROWS)
-    find_files = _files.find_files
+    connect = duckdb.connect
 
-    def find_and_remove(*arguments: object) -> object:
-        files = find_files(*arguments)
+    def remove_and_connect(*args: object, **options: object) -> object:
         path.unlink()
-        return files
+        return connect(*args, **options)
 
-    monkeypatch.setattr(_files, "find_files", find_and_remove)
+    monkeypatch.setattr(duckdb, "connect", remove_and_connect)
     with pytest.raises(InputError, match=r"a\.csv cannot be read"):
         read(path)

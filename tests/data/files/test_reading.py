@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,17 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.interactions import pairs_of
 
-from sparserec_np.data import Interactions, read
+from sparserec_np.data import read
 from sparserec_np.errors import InputError, MissingExtraError
 
 duckdb = pytest.importorskip("duckdb")
-
-
-def pairs_of(interactions: Interactions) -> list[tuple[object, object]]:
-    users = interactions.user_ids.take(interactions.user_of_entry())
-    items = interactions.item_ids.take(interactions.items)
-    return list(zip(users, items, strict=True))
 
 
 def write(folder: Path, name: str, content: str | bytes) -> str:
@@ -296,23 +292,76 @@ def test_the_result_does_not_depend_on_threads_or_memory(
         assert again.user_ids.take(range(100)) == reference.user_ids.take(range(100))
 
 
+class WatchedConnection:
+    """A connection of DuckDB that calls a function before each query."""
+
+    def __init__(self, db: duckdb.DuckDBPyConnection, before: Callable[..., None]) -> None:
+        self._db = db
+        self._before = before
+
+    def execute(self, query: str) -> duckdb.DuckDBPyConnection:
+        self._before(self._db, query)
+        return self._db.execute(query)
+
+    def __enter__(self) -> WatchedConnection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let a function be called with connection and query before each query of :func:`read`."""
+
+    def begin(before: Callable[..., None]) -> None:
+        connect = duckdb.connect
+        monkeypatch.setattr(
+            duckdb, "connect", lambda *a, **more: WatchedConnection(connect(*a, **more), before)
+        )
+
+    return begin
+
+
 @pytest.mark.parametrize(("asked", "left"), [(None, "64MB"), ("300MB", "300MB")])
 def test_memory_is_given_back_before_the_interactions_are_put_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, left: str
+    tmp_path: Path, watch, asked: str | None, left: str
 ) -> None:
-    from sparserec_np.data.files import read as _files
-
-    limits = []
-    fetch = _files._fetch
-
-    def noting(db: duckdb.DuckDBPyConnection) -> object:
-        limits.append(db.execute("SELECT current_setting('memory_limit')").fetchone())
-        return fetch(db)
-
-    monkeypatch.setattr(_files, "_fetch", noting)
-    read(write(tmp_path, "a.csv", RATINGS), memory_limit=asked)
     with duckdb.connect(config={"memory_limit": left}) as db:
-        assert limits == [db.execute("SELECT current_setting('memory_limit')").fetchone()]
+        expected = db.execute("SELECT current_setting('memory_limit')").fetchone()
+    limits = []
+
+    def note(db: duckdb.DuckDBPyConnection, query: str) -> None:
+        if query.startswith("SELECT * FROM pairs"):
+            limits.append(db.execute("SELECT current_setting('memory_limit')").fetchone())
+
+    watch(note)
+    read(write(tmp_path, "a.csv", RATINGS), memory_limit=asked)
+    assert limits == [expected]
+
+
+def test_an_interrupt_of_a_query_is_an_interrupt(tmp_path: Path, watch) -> None:
+    def interrupt(db: duckdb.DuckDBPyConnection, query: str) -> None:
+        if query.startswith("CREATE TEMP TABLE pairs"):
+            raise RuntimeError("Query interrupted")
+
+    watch(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        read(write(tmp_path, "a.csv", RATINGS))
+
+
+def test_nothing_is_drawn_on_standard_output(tmp_path: Path, watch) -> None:
+    # DuckDB draws a progress bar there once a query takes two seconds.
+    shown = {}
+
+    def note(db: duckdb.DuckDBPyConnection, query: str) -> None:
+        (shown[query.split("(")[0]],) = db.execute(
+            "SELECT current_setting('enable_progress_bar')"
+        ).fetchone()
+
+    watch(note)
+    read(write(tmp_path, "a.csv", RATINGS))
+    assert not any(on for query, on in shown.items() if not query.startswith("SET "))
 
 
 def test_movielens_as_people_have_it(data_dir: Path) -> None:
@@ -332,21 +381,6 @@ def test_no_temporary_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(InputError):
         read(write(tmp_path, "b.csv", "user,item\n1,\n"))
     assert list(scratch.iterdir()) == []
-
-
-def test_an_interrupt_of_a_query_is_an_interrupt() -> None:
-    from sparserec_np.data.files import read as _files
-
-    with pytest.raises(KeyboardInterrupt), _files._told_plainly("the rows"):
-        raise RuntimeError("Query interrupted")
-
-
-def test_nothing_is_drawn_on_standard_output(tmp_path: Path) -> None:
-    # DuckDB draws a progress bar there once a query takes two seconds.
-    from sparserec_np.data.files import read as _files
-
-    with _files._database(str(tmp_path), "64MB", None) as db:
-        assert db.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (False,)
 
 
 def test_without_duckdb_the_install_line_is_given(

@@ -1,0 +1,162 @@
+"""Interactions from files, read by DuckDB within a memory limit.
+
+Four steps: *stage* the rows of all files in one table that spills to disk, *number* the distinct
+ids by rank, *pair* the numbers in a table of their own, *fetch* the pairs in blocks.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sparserec_np.data.assembly import assemble_blocks
+from sparserec_np.data.bad_rows import RowRules
+from sparserec_np.data.columns import ColumnOptions
+from sparserec_np.data.files.database import (
+    MEMORY_LIMITS,
+    NoRoomError,
+    literal,
+    open_database,
+    translate_errors,
+)
+from sparserec_np.data.files.inspection import InputFile
+from sparserec_np.data.files.numbering import (
+    all_have_times,
+    create_pairs,
+    fetch_pairs,
+    number_ids,
+)
+from sparserec_np.data.files.paths import find_files
+from sparserec_np.data.files.remote import is_url, register
+from sparserec_np.data.files.scan import open_scan
+from sparserec_np.data.files.staging import StagedFile, create_table, find_bad_rows, stage
+from sparserec_np.data.interactions import Interactions
+from sparserec_np.data.read_report import EXAMPLES, BadRow, ReadReport
+from sparserec_np.data.selection import drop_rare
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+# Of DuckDB while pairs are fetched: a scan needs little, and the interactions grow beside it.
+_FETCH_LIMIT = "64MB"
+
+
+def read(
+    paths: Sequence[str | Path] | str | Path,
+    *,
+    user_col: str | None = None,
+    item_col: str | None = None,
+    rating_col: str | None = None,
+    time_col: str | None = None,
+    min_rating: float | None = None,
+    min_user_interactions: int = 1,
+    min_item_interactions: int = 1,
+    on_bad_rows: Literal["stop", "skip"] = "stop",
+    with_times: bool | None = False,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+) -> Interactions:
+    """Read interactions from files; several are read as one.
+
+    CSV, TSV and their relatives (``,`` tab ``;`` ``|`` ``::`` blank; with or without header), JSON
+    lines, all of them also as ``.gz`` or ``.zst``, and Parquet. Ids become int64 where every id of
+    all files is an integer as Python would write it, else they stay text, verbatim.
+
+    Peak memory: the larger of two. While ids are numbered, ``memory_limit`` for DuckDB, which
+    spills the rest to the folder for temporary files, and some 100 MB beside it. After that the
+    interactions, 64 MB for DuckDB (``memory_limit``, where it is given), and some 150 MB.
+
+    Args:
+        paths: One or many paths, globs or URLs; ``"-"`` is standard input. URLs such as
+            ``s3://bucket/*.parquet`` need the extra ``[remote]`` and fsspec's package for the
+            store.
+        user_col: Column of the users: a name, or a position counted from 1. Found by its usual
+            names or by position if not given, as the next three.
+        item_col: Column of the items.
+        rating_col: Column of the ratings.
+        time_col: Column of the times: seconds, or dates that DuckDB can read.
+        min_rating: Rows with a lower rating are not interactions. Without it every row counts.
+        min_user_interactions: Drop users with fewer distinct items. Dropping users may make items
+            rare and the other way round, so both rules are repeated until they hold.
+        min_item_interactions: Drop items with fewer distinct users.
+        on_bad_rows: ``"stop"`` at the first row that cannot be used, or ``"skip"`` such rows and
+            report them.
+        with_times: Keep the time of each interaction; None: if each row that is kept has one.
+        memory_limit: Memory that DuckDB may use, such as ``"2GB"``; default 256 MB, or 1 GB where
+            that is too small.
+        threads: Threads of DuckDB; default one a core. The result does not depend on it.
+
+    Returns:
+        The interactions, with a report of what was read and left out.
+
+    Raises:
+        InputError: A file, a column or (with ``"stop"``) a row cannot be used, or nothing is left.
+        MissingExtraError: DuckDB, or a package that reads URLs, is not installed.
+    """
+    rules = RowRules(min_rating, with_times, on_bad_rows)
+    options = ColumnOptions(user_col, item_col, rating_col, time_col)
+    limits = (memory_limit,) if memory_limit else MEMORY_LIMITS
+    with tempfile.TemporaryDirectory(prefix="sparserec-read-") as scratch:
+        files = find_files(paths, Path(scratch))
+        for limit in limits:
+            try:
+                with open_database(scratch, limit, threads) as db:
+                    if any(is_url(file.name) for file in files):
+                        register(db)
+                    interactions = _read(db, files, options, rules, memory_limit or _FETCH_LIMIT)
+                break
+            except NoRoomError:
+                if limit == limits[-1]:
+                    raise
+    return drop_rare(interactions, min_user_interactions, min_item_interactions)
+
+
+def _read(
+    db: DuckDBPyConnection,
+    files: Sequence[InputFile],
+    options: ColumnOptions,
+    rules: RowRules,
+    fetch_limit: str,
+) -> Interactions:
+    create_table(db)
+    staged = []
+    for number, file in enumerate(files):
+        with translate_errors(file.name):
+            scan = open_scan(db, file, options)
+            rules.check_columns(file.name, scan.columns)
+            staged.append(stage(db, scan, number, rules))
+    report = _report(db, staged, rules)
+    rules.check_report(report)
+    with translate_errors("the rows"):
+        users, items = number_ids(db, "u", "user"), number_ids(db, "i", "item")
+        with_times = all_have_times(db) if rules.with_times is None else rules.with_times
+        counts = create_pairs(db, users, items, with_times=with_times)
+        db.execute(f"SET memory_limit = {literal(fetch_limit)}")  # gives the rest back at once
+        interactions, duplicates = assemble_blocks(
+            fetch_pairs(db), counts, users.ids, items.ids, with_times=with_times
+        )
+    time_note = None
+    if rules.with_times is None and not with_times and all(c.time for c in report.columns):
+        time_note = "some rows have no time, so what is recent is not told from what is not"
+    notes = tuple(note for note in (users.note, items.note, time_note) if note)
+    return replace(interactions, report=replace(report, duplicates=duplicates, notes=notes))
+
+
+def _report(db: DuckDBPyConnection, staged: Sequence[StagedFile], rules: RowRules) -> ReadReport:
+    """Sum up the files; finding the first bad rows needs another pass over files that have any."""
+    examples: list[BadRow] = []
+    for file in staged:
+        if file.bad and len(examples) < EXAMPLES:
+            with translate_errors(file.scan.file.name):
+                examples += find_bad_rows(db, file, rules)
+    return ReadReport(
+        files=tuple(file.scan.file.name for file in staged),
+        columns=tuple(file.scan.columns for file in staged),
+        rows=sum(file.rows for file in staged),
+        bad_rows=sum(file.bad for file in staged),
+        bad_examples=tuple(examples[:EXAMPLES]),
+        below_min_rating=sum(file.below_min_rating for file in staged),
+    )
