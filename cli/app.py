@@ -37,20 +37,16 @@ class App(click.Group):
     cls=App,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: sparserec-np demo. Help of a command: sparserec-np COMMAND --help.",
-)
+    commands=(
+        fit, tune, evaluate, recommend, similar, info, report, export_web, demo, doctor, completion,
+    ),
+)  # fmt: skip
 @click.version_option(__version__, prog_name="sparserec-np")
 def app() -> None:
     """Recommendations from a file of some hundred kilobytes.
 
     Train on a ratings file, then carry the model into any program that has NumPy.
     """
-
-
-_COMMANDS = (
-    fit, tune, evaluate, recommend, similar, info, report, export_web, demo, doctor, completion,
-)  # fmt: skip
-for _command in _COMMANDS:
-    app.add_command(_command)
 
 
 def run(args: list[str]) -> int:

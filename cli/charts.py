@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 _FORMATS = (".png", ".svg", ".pdf")
 
 
-def check_drawing(path: Path) -> None:
-    """Check that a chart can be drawn to a file.
+def check_chart(path: Path) -> None:
+    """Check that a chart can be written to a file, before the work that leads to it.
 
     Raises:
         InputError: The name has another ending than a chart's, or the file cannot be written.
         MissingExtraError: matplotlib is not installed.
     """
-    from sparserec_np.utils import atomic_write
+    from sparserec_np.utils.atomic_write import check_writable
 
     try:
         import matplotlib  # noqa: F401
@@ -30,17 +30,17 @@ def check_drawing(path: Path) -> None:
         raise missing_extra("matplotlib", "plot", "--plot") from error
     if path.suffix.lower() not in _FORMATS:
         raise InputError(f"--plot {path}: the name must end in {', '.join(_FORMATS)}")
-    atomic_write.check_writable(path)
+    check_writable(path)
 
 
-def draw_curve(found: Sequence[Tuned], path: Path) -> None:
+def draw_chart(found: Sequence[Tuned], path: Path) -> None:
     """Draw NDCG@20 against bytes, for the best config of each size and for the defaults."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
 
-    from sparserec_np.utils import atomic_write
+    from sparserec_np.utils.atomic_write import write
 
-    from .tables import kilobytes
+    from .output import format_size
 
     figure = Figure(figsize=(7, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
@@ -63,7 +63,7 @@ def draw_curve(found: Sequence[Tuned], path: Path) -> None:
     axes.set_xscale("log")
     axes.set_xticks(
         [tuned.best.bytes or 0 for tuned in found],
-        [tuned.config.get("max_size") or kilobytes(tuned.best.bytes or 0) for tuned in found],
+        [tuned.config.get("max_size") or format_size(tuned.best.bytes or 0) for tuned in found],
     )
     axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.12, y=0.2)
@@ -74,4 +74,4 @@ def draw_curve(found: Sequence[Tuned], path: Path) -> None:
     axes.legend(frameon=False, loc="lower right")
     drawing = io.BytesIO()
     figure.savefig(drawing, format=path.suffix[1:].lower())
-    atomic_write.write(path, drawing.getvalue())
+    write(path, drawing.getvalue())

@@ -9,22 +9,24 @@ from typing import Any
 from sparserec_np.errors import InputError
 from sparserec_np.training.config import HYPERPARAMETERS, Config
 
-_BUDGET = {"max_size", "sparsity"}
+_LIMITS = ("sparsity", "max_size")
 
 
 def write_config(path: Path, config: dict[str, Any]) -> None:
     """Write hyperparameters as a JSON object, one a line."""
-    from sparserec_np.utils import atomic_write
+    from sparserec_np.utils.atomic_write import write
 
-    atomic_write.write(path, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
+    write(path, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read hyperparameters: arguments of ``SparseRec`` by name.
+    """Read hyperparameters and a limit of the size: arguments of ``SparseRec``, by name.
 
     Raises:
         InputError: The file is no JSON object, a name is unknown, or a value is out of range.
     """
+    from sparserec_np.training.budget import SizeLimit
+
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -32,37 +34,24 @@ def read_config(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read as JSON ({reason})") from error
     if not isinstance(config, dict):
         raise InputError(f"{path}: is no JSON object of hyperparameters, as tune writes it")
-    known = [*HYPERPARAMETERS, "sparsity", "max_size"]
+    known = [*HYPERPARAMETERS, *_LIMITS]
     for name in config:
         if name not in known:
             raise InputError(f"{path}: unknown name {name!r}; there are: {', '.join(known)}")
     given = {name: value for name, value in config.items() if value is not None}
     try:
-        check_ranges(given)
+        SizeLimit.parse(**{name: value for name, value in given.items() if name in _LIMITS})
+        Config(**{name: value for name, value in given.items() if name not in _LIMITS})
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return given
 
 
-def merged(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Complete the options of the command line by those of the file.
+def merge(config: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Complete the options given on the command line with those of a file.
 
-    >>> merged({"dim": 64, "max_size": "1MB"}, {"sparsity": 0.9})
+    >>> merge({"dim": 64, "max_size": "1MB"}, {"sparsity": 0.9})
     {'dim': 64, 'sparsity': 0.9}
     """
-    instead = _BUDGET if _BUDGET & given.keys() else set()  # each of them sets the budget
+    instead = _LIMITS if any(name in given for name in _LIMITS) else ()  # each sets the budget
     return {**{name: config[name] for name in config if name not in instead}, **given}
-
-
-def check_ranges(hyperparameters: dict[str, Any]) -> None:
-    """Check the ranges of hyperparameters, before the data is read.
-
-    Raises:
-        InputError: A value is out of range; the first such one is named.
-    """
-    from sparserec_np.training.budget import SizeLimit
-
-    SizeLimit.parse(
-        sparsity=hyperparameters.get("sparsity"), max_size=hyperparameters.get("max_size")
-    )
-    Config(**{name: value for name, value in hyperparameters.items() if name in HYPERPARAMETERS})

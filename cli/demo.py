@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import MODEL, common_options, json_option, print_json
+from .options import LOCAL_FILE, common_options, json_option
+from .output import format_size, print_json
 from .progress import show_epochs
-from .tables import kilobytes
 
 if TYPE_CHECKING:
     from sparserec_np.data import Interactions
@@ -28,7 +28,7 @@ _WATCHED = 8
 @click.option(
     "-o",
     "--output",
-    type=MODEL,
+    type=LOCAL_FILE,
     default="demo.srec",
     show_default=True,
     help="The model file to write.",
@@ -80,7 +80,8 @@ def run_demo(
     from sparserec_np.data.splitting import hold_out
     from sparserec_np.data.synthetic import N_ITEMS, N_USERS, generate
     from sparserec_np.estimator import SparseRec
-    from sparserec_np.evaluation.evaluate import evaluate, rank_by_popularity, score
+    from sparserec_np.evaluation.evaluate import evaluate, rank_by_popularity
+    from sparserec_np.evaluation.metrics import average_metrics
     from sparserec_np.runtime import load
 
     data = generate(seed)
@@ -102,7 +103,7 @@ def run_demo(
         "model_bytes": path.stat().st_size,
         "weights": model.info()["weights"],
         "metrics": evaluate(model, train, test, k=20, threads=threads),
-        "popularity": score(popular, test, test.user_degrees()),
+        "popularity": average_metrics(popular, test, test.user_degrees()),
         "examples": [_example(model, data, train, test, user) for user in _two_users(data, train)],
     }
 
@@ -161,7 +162,7 @@ def _data(outcome: dict[str, Any]) -> str:
 
 def _file(outcome: dict[str, Any]) -> str:
     return (
-        f"{outcome['model']}: {kilobytes(outcome['model_bytes'])}, "
+        f"{outcome['model']}: {format_size(outcome['model_bytes'])}, "
         f"{outcome['weights']:,} weights, learned in {outcome['fit_seconds']:.0f} s."
     )
 

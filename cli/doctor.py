@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from .options import common_options, json_option, print_json
-from .tables import kilobytes, print_facts
+from .options import common_options, json_option
+from .output import format_size, print_facts, print_json
 
 
 @click.command(short_help="Show versions, extras, threads, caches and problems.")
@@ -52,7 +52,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, object]]:
         ),
         (
             "compiled code",
-            f"{caches['numba']}: {caches['files']} files, {kilobytes(caches['bytes'])}"
+            f"{caches['numba']}: {caches['files']} files, {format_size(caches['bytes'])}"
             if caches["numba"]
             else "none",
         ),

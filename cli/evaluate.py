@@ -7,18 +7,16 @@ from typing import Any
 
 import click
 
-from .files import FilesCommand, FilesOption
 from .options import (
-    FILE,
-    MODEL,
+    DATA_FILE,
+    LOCAL_FILE,
+    FilesCommand,
+    FilesOption,
     common_options,
     json_option,
-    print_json,
-    read_files,
-    reading_options,
-    times_of,
 )
-from .tables import kilobytes, print_facts
+from .output import format_size, print_facts, print_json
+from .reading import read_files, read_histories, reading_options
 
 
 @click.command(
@@ -26,14 +24,16 @@ from .tables import kilobytes, print_facts
     no_args_is_help=True,
     short_help="Score a model file on held-out interactions.",
 )
-@click.argument("model", type=MODEL)
+@click.argument("model", type=LOCAL_FILE)
 @click.option(
     "--train",
     cls=FilesOption,
     required=True,
     help="Histories of the users; their items are left out of the rankings.",
 )
-@click.option("--test", type=FILE, required=True, metavar="FILE", help="Interactions to predict.")
+@click.option(
+    "--test", type=DATA_FILE, required=True, metavar="FILE", help="Interactions to predict."
+)
 @click.option("--k", "-k", type=click.IntRange(min=1), default=20, show_default=True, help="Ranks.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads.")
 @reading_options
@@ -53,13 +53,13 @@ def evaluate(
     For each user of the test file all items are ranked, except those that the user has in the
     training files.
     """
-    from sparserec_np.evaluation import evaluate
+    from sparserec_np.evaluation.evaluate import evaluate as score
     from sparserec_np.runtime.model import load
 
     loaded = load(model)
-    known = read_files(train, **reading, **times_of(loaded))
+    known = read_histories(loaded, train, reading)
     wanted = read_files([test], **reading)
-    metrics = evaluate.evaluate(loaded, known, wanted, k=k, threads=threads)
+    metrics = score(loaded, known, wanted, k=k, threads=threads)
     if as_json:
         print_json(metrics)
         return
@@ -71,7 +71,7 @@ def evaluate(
             (f"MRR@{k}", f"{metrics['mrr']:.4f}"),
             (f"Coverage@{k}", f"{metrics['coverage']:.4f}"),
             ("users", f"{metrics['users']:,}"),
-            ("file", kilobytes(metrics["model_bytes"])),
+            ("file", format_size(metrics["model_bytes"])),
         ],
         title=str(model),
     )

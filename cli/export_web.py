@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from .options import MODEL, common_options, json_option, print_json
-from .tables import kilobytes
+from .options import LOCAL_FILE, common_options, json_option
+from .output import format_size, print_json
 
 
 @click.command("export-web", no_args_is_help=True, short_help="Write a page around a model file.")
-@click.argument("model", type=MODEL)
+@click.argument("model", type=LOCAL_FILE)
 @click.option(
     "-o",
     "--output",
@@ -39,4 +39,4 @@ def export_web(model: Path, output: Path, title: str, as_json: bool) -> None:
     if as_json:
         print_json({"files": [str(path) for path in files], "bytes": n_bytes})
     else:
-        click.echo(f"{files[0]}: open it in a browser; {kilobytes(n_bytes)} with all it needs")
+        click.echo(f"{files[0]}: open it in a browser; {format_size(n_bytes)} with all it needs")

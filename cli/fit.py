@@ -8,34 +8,35 @@ from typing import Any
 
 import click
 
-from .configs import merged, read_config
-from .labels import labels_by_id, read_labels
+from .configs import merge, read_config
+from .labels import read_labels
+from .log import silence_dask
 from .options import (
-    FILE,
-    MODEL,
-    NO_FILTER,
-    apart,
+    DATA_FILE,
+    LOCAL_FILE,
     common_options,
     dask_option,
-    filter_options,
-    hush_dask,
     hyperparameter_options,
     json_option,
-    print_json,
-    read_files,
-    reading_options,
-    tell_report,
 )
+from .output import format_size, print_json
 from .progress import show_epochs
-from .tables import kilobytes
+from .reading import (
+    filter_options,
+    log_report,
+    read_files,
+    read_validation,
+    reading_options,
+    split_options,
+)
 
 
 @click.command(no_args_is_help=True, short_help="Learn from ratings and write a model file.")
-@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
-@click.option("-o", "--output", type=MODEL, required=True, help="The model file to write.")
+@click.argument("files", nargs=-1, required=True, type=DATA_FILE, metavar="FILE...")
+@click.option("-o", "--output", type=LOCAL_FILE, required=True, help="The model file to write.")
 @click.option(
     "--config",
-    type=MODEL,
+    type=LOCAL_FILE,
     metavar="FILE",
     help="Hyperparameters, as tune writes them; options given here win.",
 )
@@ -49,7 +50,7 @@ from .tables import kilobytes
 @click.option("--max-size", metavar="SIZE", help="Bytes of the file at most, like 500KB or 1MiB.")
 @click.option(
     "--valid",
-    type=FILE,
+    type=DATA_FILE,
     metavar="FILE",
     help="Keep the epoch with the best NDCG@20 on this file.",
 )
@@ -61,7 +62,7 @@ from .tables import kilobytes
 )
 @click.option(
     "--warm-start",
-    type=MODEL,
+    type=LOCAL_FILE,
     metavar="OLD",
     help="Continue from this model: few epochs, its options where none are given.",
 )
@@ -80,7 +81,7 @@ from .tables import kilobytes
     "--labels", metavar="FILE:ID,TITLE", help="Titles to store, as in movies.csv:movieId,title."
 )
 @click.option(
-    "--log", type=MODEL, metavar="FILE", help="Write how each epoch went, for report --log."
+    "--log", type=LOCAL_FILE, metavar="FILE", help="Write how each epoch went, for report --log."
 )
 @dask_option("Train")
 @json_option
@@ -106,7 +107,7 @@ def fit(
     are found by their usual names, or named by the options below.
     """
     from sparserec_np.distributed import backend_for
-    from sparserec_np.runtime import load
+    from sparserec_np.runtime.model import load
     from sparserec_np.training.budget import SizeLimit
     from sparserec_np.training.checkpoint import Checkpointing, clear
     from sparserec_np.training.config import Config
@@ -115,12 +116,12 @@ def fit(
     from sparserec_np.utils.atomic_write import check_writable, write
 
     started = time.perf_counter()
-    reading, given = apart(options)
+    reading, given = split_options(options)
     for path in (output, log):
         if path is not None:
             check_writable(path)
     if config is not None:
-        given = merged(read_config(config), given)
+        given = merge(read_config(config), given)
     limit = SizeLimit.parse(
         sparsity=given.pop("sparsity", None), max_size=given.pop("max_size", None)
     )
@@ -129,8 +130,8 @@ def fit(
     checkpointing = Checkpointing.parse(checkpoint, every=checkpoint_every, resume=resume)
     if warm_start is not None:
         load(warm_start)
-    titles = read_labels(labels) if labels else []
-    held = read_files([valid], **{**reading, **NO_FILTER}) if valid else None
+    titles = read_labels(labels)
+    held = read_validation(valid, reading)
     reading["with_times"] = None
     data = read_files(files, **reading) if dask is None else _read_by_workers(files, reading)
     with show_epochs() as on_epoch, backend_for(dask, threads) as backend:
@@ -139,7 +140,7 @@ def fit(
             given,
             limit=limit,
             valid=held,
-            labels=labels_by_id(titles),
+            labels=titles,
             warm_start=warm_start,
             checkpointing=checkpointing,
             threads=threads,
@@ -147,7 +148,7 @@ def fit(
             backend=backend,
         )
     if dask is not None:
-        tell_report(result.interactions)
+        log_report(result.interactions)
     write(output, result.file)
     if log is not None:
         write_log(log, result.metrics)
@@ -178,7 +179,7 @@ def _read_by_workers(files: tuple[str, ...], reading: dict[str, Any]) -> Any:
     """Return a description of the files, which the workers read."""
     from sparserec_np.distributed import Files
 
-    hush_dask()
+    silence_dask()
     return Files(files, **reading)
 
 
@@ -187,6 +188,6 @@ def _closing_line(summary: dict[str, Any]) -> str:
         "" if summary["ndcg"] is None else f", NDCG@20 {summary['ndcg']:.4f} on the held-out part"
     )
     return (
-        f"{summary['model']}: {kilobytes(summary['bytes'])}, {summary['weights']:,} weights for "
+        f"{summary['model']}: {format_size(summary['bytes'])}, {summary['weights']:,} weights for "
         f"{summary['n_items']:,} items{ndcg}, {summary['seconds']:.0f} s"
     )

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from .options import MODEL, common_options, json_option, print_json
-from .tables import kilobytes, print_facts
+from .options import LOCAL_FILE, common_options, json_option
+from .output import format_size, print_facts, print_json
 
 
 @click.command(no_args_is_help=True, short_help="Show what is in a model file.")
-@click.argument("model", type=MODEL)
+@click.argument("model", type=LOCAL_FILE)
 @json_option
 @common_options
 def info(model: Path, as_json: bool) -> None:
@@ -25,7 +25,7 @@ def info(model: Path, as_json: bool) -> None:
         return
     print_facts(
         [
-            ("file", f"{kilobytes(facts['bytes'])}, checksum right"),
+            ("file", f"{format_size(facts['bytes'])}, checksum right"),
             ("users", _users(facts)),
             ("items", f"{facts['n_items']:,}"),
             *_recency(facts),

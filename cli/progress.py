@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import quiet
+from .log import is_quiet
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from sparserec_np.training.state import EpochMetrics
-    from sparserec_np.tuning.tune import Trial
+    from sparserec_np.tuning.trials import Trial
 
 _WIDE = 110  # columns of a terminal where figures have room for full words
 
@@ -26,27 +26,27 @@ OnTrial = Callable[["Trial"], None]
 @contextmanager
 def show_epochs() -> Iterator[OnEpoch]:
     """Yield a function to call after each epoch; it shows nothing with ``-q``."""
-    if quiet():
-        yield lambda record: None
+    if is_quiet():
+        yield lambda metrics: None
     elif sys.stderr.isatty():
-        with _bars() as progress:
-            epochs = _Epochs(progress)
+        with _progress_display() as progress:
+            epochs = _EpochBars(progress)
             yield epochs
             epochs.close()
     else:
-        yield lambda record: click.echo(_line(record), err=True)
+        yield lambda metrics: click.echo(_line(metrics), err=True)
 
 
 @contextmanager
 def show_trials(title: str, trials: int) -> Iterator[tuple[OnEpoch, OnTrial]]:
     """Yield two functions, to call after each epoch and after each of ``trials`` trials."""
-    seen = _Trials(title, trials)
-    if quiet():
-        yield lambda record: None, lambda trial: None
+    seen = _TrialLines(title, trials)
+    if is_quiet():
+        yield lambda metrics: None, lambda trial: None
     elif sys.stderr.isatty():
-        with _bars() as progress:
+        with _progress_display() as progress:
             task = progress.add_task(title, total=trials, figures="")
-            epochs = _Epochs(progress)
+            epochs = _EpochBars(progress)
 
             def on_trial(trial: Trial) -> None:
                 seen.add(trial)
@@ -56,26 +56,26 @@ def show_trials(title: str, trials: int) -> Iterator[tuple[OnEpoch, OnTrial]]:
             epochs.close(hide=True)
     else:
         yield (
-            lambda record: None,
+            lambda metrics: None,
             lambda trial: click.echo(seen.add(trial), err=True),
         )
 
 
-def _figures(record: EpochMetrics, *, short: bool = False) -> str:
-    parts = [f"loss {record.loss:.4f}"]
-    if record.ndcg is not None:
-        parts.append(f"NDCG {record.ndcg:.4f}")
-    parts.append(f"{record.triples_per_second / 1e6:.2f} M{'' if short else ' triples'}/s")
-    if record.moved:
-        parts.append(f"{record.moved:,}{'' if short else ' weights'} moved")
+def _figures(metrics: EpochMetrics, *, short: bool = False) -> str:
+    parts = [f"loss {metrics.loss:.4f}"]
+    if metrics.ndcg is not None:
+        parts.append(f"NDCG {metrics.ndcg:.4f}")
+    parts.append(f"{metrics.triples_per_second / 1e6:.2f} M{'' if short else ' triples'}/s")
+    if metrics.moved:
+        parts.append(f"{metrics.moved:,}{'' if short else ' weights'} moved")
     return "  ".join(parts)
 
 
-def _line(record: EpochMetrics) -> str:
-    return f"{record.stage}  epoch {record.epoch}/{record.epochs}  {_figures(record)}"
+def _line(metrics: EpochMetrics) -> str:
+    return f"{metrics.stage}  epoch {metrics.epoch}/{metrics.epochs}  {_figures(metrics)}"
 
 
-class _Trials:
+class _TrialLines:
     """Lines about the trials, and the best NDCG so far."""
 
     def __init__(self, title: str, total: int) -> None:
@@ -99,28 +99,28 @@ class _Trials:
         return f"best NDCG {self._best:.4f}"
 
 
-class _Epochs:
+class _EpochBars:
     """A progress bar for each stage of a fit."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
         # No total: the bar only moves, until the first epoch is done and a real one takes over.
-        self._start = progress.add_task("find a start", total=None, figures="")
+        self._initialization = progress.add_task("initialize", total=None, figures="")
 
-    def __call__(self, record: EpochMetrics) -> None:
-        progress, tasks, stage = self._progress, self._tasks, record.stage
-        progress.update(self._start, visible=False)
+    def __call__(self, metrics: EpochMetrics) -> None:
+        progress, tasks, stage = self._progress, self._tasks, metrics.stage
+        progress.update(self._initialization, visible=False)
         if stage not in tasks:
             self.close()
-            tasks[stage] = progress.add_task(stage, total=record.epochs, figures="")
-        elif record.epoch == 1:
+            tasks[stage] = progress.add_task(stage, total=metrics.epochs, figures="")
+        elif metrics.epoch == 1:
             progress.reset(tasks[stage])
         progress.update(
             tasks[stage],
-            completed=record.epoch,
-            total=record.epochs,
-            figures=_figures(record, short=progress.console.width < _WIDE),
+            completed=metrics.epoch,
+            total=metrics.epochs,
+            figures=_figures(metrics, short=progress.console.width < _WIDE),
         )
 
     def close(self, *, hide: bool = False) -> None:
@@ -131,7 +131,7 @@ class _Epochs:
 
 
 @contextmanager
-def _bars() -> Iterator[Progress]:
+def _progress_display() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +10,18 @@ import click
 
 from sparserec_np.errors import InputError, UnknownIdError
 
-from .files import FilesCommand, FilesOption
-from .items import print_items
+from .log import log, silence_dask
 from .options import (
-    FILE,
-    MODEL,
+    DATA_FILE,
+    LOCAL_FILE,
+    FilesCommand,
+    FilesOption,
     common_options,
     dask_option,
-    hush_dask,
     json_option,
-    print_json,
-    read_files,
-    reading_options,
-    times_of,
 )
+from .output import print_items, print_json
+from .reading import read_histories, reading_options
 
 if TYPE_CHECKING:
     from sparserec_np.evaluation.batch_recommend import Written
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
 @click.command(
     cls=FilesCommand, no_args_is_help=True, short_help="Recommend items from a model file."
 )
-@click.argument("model", type=MODEL)
+@click.argument("model", type=LOCAL_FILE)
 @click.option("--user", metavar="ID", help="Recommend to this user.")
 @click.option(
     "--history",
@@ -50,7 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=FILE,
+    type=DATA_FILE,
     help="The Parquet file to write, with --all-users; or a folder or URL for one of each input.",
 )
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
@@ -138,7 +135,7 @@ def _to_user(
         )
     known: list[Any] = []
     if files:
-        interactions = read_files(files, **reading, **times_of(model))
+        interactions = read_histories(model, files, reading)
         (position,) = interactions.user_ids.locate([interactions.user_ids.parse(user)])
         if position < 0 and model.users == "history":
             raise UnknownIdError(f"user {user} is not in {', '.join(files)}")
@@ -162,7 +159,7 @@ def _to_one_file(
     from sparserec_np.utils.atomic_write import check_writable
 
     check_writable(output)
-    interactions = read_files(files, **reading, **times_of(model))
+    interactions = read_histories(model, files, reading)
     return write_recommendations(model, interactions, output, k=k, threads=threads)
 
 
@@ -183,15 +180,13 @@ def _to_folder(
             "--dask or a URL in any case, have no ending"
         )
     if dask is not None:
-        hush_dask()
+        silence_dask()
     return recommend_all(model, files, output, k=k, dask=dask, threads=threads, **reading)
 
 
 def _tell(output: str, written: Written, as_json: bool) -> None:
     if written.skipped:
-        logging.getLogger("sparserec_np.cli").warning(
-            "%s users are unknown to the model and have no rows", f"{written.skipped:,}"
-        )
+        log.warning("%s users are unknown to the model and have no rows", f"{written.skipped:,}")
     summary = {"output": output, "users": written.users, "rows": written.rows}
     if as_json:
         print_json({**summary, "skipped_users": written.skipped})

@@ -7,30 +7,28 @@ from typing import Any
 
 import click
 
-from .files import FilesCommand, FilesOption
 from .options import (
-    MODEL,
+    LOCAL_FILE,
+    FilesCommand,
+    FilesOption,
     common_options,
     json_option,
-    print_json,
-    read_files,
-    reading_options,
-    times_of,
 )
-from .tables import kilobytes
+from .output import format_size, print_json
+from .reading import read_files, read_histories, reading_options
 
 
 @click.command(
     cls=FilesCommand, no_args_is_help=True, short_help="Write a page about a model file."
 )
-@click.argument("model", type=MODEL)
+@click.argument("model", type=LOCAL_FILE)
 @click.option(
     "--train", cls=FilesOption, required=True, help="Interactions that the model learned from."
 )
 @click.option("--test", required=True, metavar="FILE", help="Interactions to predict.")
-@click.option("-o", "--output", type=MODEL, required=True, help="The HTML file to write.")
+@click.option("-o", "--output", type=LOCAL_FILE, required=True, help="The HTML file to write.")
 @click.option(
-    "--log", type=MODEL, metavar="FILE", help="Learning curves, as fit --log writes them."
+    "--log", type=LOCAL_FILE, metavar="FILE", help="Learning curves, as fit --log writes them."
 )
 @click.option("--k", "-k", type=click.IntRange(min=1), default=20, show_default=True, help="Ranks.")
 @click.option(
@@ -71,7 +69,7 @@ def report(
     check_writable(output)
     records = None if log is None else read_log(log)
     loaded = load(model)
-    known = read_files(train, **reading, **times_of(loaded))
+    known = read_histories(loaded, train, reading)
     wanted = read_files([test], **reading)
     found = figures(loaded, known, wanted, k=k, log=records, examples=examples, threads=threads)
     page = render(found, name=model.name).encode()
@@ -79,4 +77,4 @@ def report(
     if as_json:
         print_json({"report": str(output), "bytes": len(page), **found["metrics"]})
     else:
-        click.echo(f"{output}: open it in a browser; {kilobytes(len(page))} with all it needs")
+        click.echo(f"{output}: open it in a browser; {format_size(len(page))} with all it needs")

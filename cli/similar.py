@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from .items import print_items
-from .options import MODEL, common_options, json_option
+from .options import LOCAL_FILE, common_options, json_option
+from .output import print_items
 
 
 @click.command(no_args_is_help=True, short_help="Show the items most like one item.")
-@click.argument("model", type=MODEL)
+@click.argument("model", type=LOCAL_FILE)
 @click.argument("item")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
 @json_option
@@ -22,4 +22,4 @@ def similar(model: Path, item: str, k: int, as_json: bool) -> None:
 
     loaded = load(model)
     item_id = loaded.item_ids.parse(item)
-    print_items(loaded, *loaded.similar_items(item_id, k), as_json=as_json, like=item_id)
+    print_items(loaded, *loaded.similar_items(item_id, k), as_json=as_json, similar_to=item_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import time
 from collections.abc import Sequence
@@ -11,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .charts import check_drawing, draw_curve
-from .configs import check_ranges, write_config
-from .labels import labels_by_id, read_labels
-from .options import (
-    FILE,
-    MODEL,
-    NO_FILTER,
-    apart,
-    common_options,
-    filter_options,
-    json_option,
-    print_json,
-    read_files,
-    reading_options,
-)
+from sparserec_np.training.config import Config
+
+from .charts import check_chart, draw_chart
+from .configs import write_config
+from .labels import read_labels
+from .log import log
+from .options import DATA_FILE, LOCAL_FILE, common_options, json_option
+from .output import format_size, print_json, print_table
 from .progress import show_trials
-from .tables import kilobytes, print_table
+from .reading import (
+    changed_options,
+    filter_options,
+    read_files,
+    read_validation,
+    reading_options,
+    split_options,
+)
 
 if TYPE_CHECKING:
     from sparserec_np.data import Interactions
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command(no_args_is_help=True, short_help="Search for hyperparameters that suit the data.")
-@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=DATA_FILE, metavar="FILE...")
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--valid",
-    type=FILE,
+    type=DATA_FILE,
     metavar="FILE",
     help="Score by NDCG@20 on this file; else on a held-out part.",
 )
@@ -57,14 +56,16 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=MODEL,
+    type=LOCAL_FILE,
     metavar="FILE",
     help="Write the best config as JSON, for fit --config; with --sizes one for each.",
 )
-@click.option("--plot", type=MODEL, metavar="FILE", help="Draw NDCG against bytes, as PNG or SVG.")
+@click.option(
+    "--plot", type=LOCAL_FILE, metavar="FILE", help="Draw NDCG against bytes, as PNG or SVG."
+)
 @click.option(
     "--storage",
-    type=MODEL,
+    type=LOCAL_FILE,
     metavar="FILE",
     help="Keep the trials in this SQLite file, and go on from those in it.",
 )
@@ -107,18 +108,18 @@ def tune(
     started = time.perf_counter()
     if sizes and max_size:
         raise click.UsageError("Give either --max-size or --sizes")
-    budgets = _split(sizes) if sizes else [max_size]
-    outputs = _outputs(output, budgets)
-    _check(budgets, outputs, plot, storage, seed)
-    reading, _ = apart(options)
-    titles = read_labels(labels) if labels else []
+    max_sizes = _split(sizes) if sizes else [max_size]
+    outputs = _outputs(output, max_sizes)
+    _check(max_sizes, outputs, plot, storage, seed)
+    reading, _ = split_options(options)
+    titles = read_labels(labels)
     interactions = read_files(files, **reading, with_times=None)
     found, stopped = _search(
         interactions,
-        budgets,
+        max_sizes,
         trials=trials,
-        valid=read_files([valid], **{**reading, **NO_FILTER}) if valid else None,
-        labels=labels_by_id(titles),
+        valid=read_validation(valid, reading),
+        labels=titles,
         storage=storage,
         users=users,
         seed=seed,
@@ -127,7 +128,7 @@ def tune(
     for tuned, path in zip(found, outputs, strict=False):
         write_config(path, tuned.config)
     if plot is not None:
-        draw_curve(found, plot)
+        draw_chart(found, plot)
     if as_json:
         results = [tuned.to_dict() for tuned in found]
         seconds = round(time.perf_counter() - started, 3)
@@ -137,12 +138,12 @@ def tune(
         if outputs:
             click.echo("Next: " + _next(files, valid, labels, reading, outputs[len(found) - 1]))
     if stopped:
-        logging.getLogger("sparserec_np.cli").warning("interrupted: this was found by then")
+        log.warning("interrupted: this was found by then")
     return 130 if stopped else 0
 
 
 def _search(
-    interactions: Interactions, budgets: Sequence[str | None], *, trials: int, **options: Any
+    interactions: Interactions, max_sizes: Sequence[str | None], *, trials: int, **options: Any
 ) -> tuple[list[Tuned], bool]:
     """Search for each size, starting from the best of the size before.
 
@@ -152,14 +153,14 @@ def _search(
     from sparserec_np.tuning.tune import tune as search
 
     found: list[Tuned] = []
-    for budget in budgets:
+    for size in max_sizes:
         first = found[-1].best.params if found else None
         try:
-            with show_trials(budget or "trials", trials) as (on_epoch, on_trial):
+            with show_trials(size or "trials", trials) as (on_epoch, on_trial):
                 tuned = search(
                     interactions,
                     trials=trials,
-                    max_size=budget,
+                    max_size=size,
                     try_first=first,
                     on_epoch=on_epoch,
                     on_trial=on_trial,
@@ -183,17 +184,17 @@ def _split(sizes: str) -> list[str]:
     return sorted(dict.fromkeys(given), key=parse_size)
 
 
-def _outputs(output: Path | None, budgets: Sequence[str | None]) -> list[Path]:
+def _outputs(output: Path | None, max_sizes: Sequence[str | None]) -> list[Path]:
     """Name the file of each config: ``best.json``, or ``best-300KB.json`` where there are more."""
     if output is None:
         return []
-    if len(budgets) == 1:
+    if len(max_sizes) == 1:
         return [output]
-    return [output.with_name(f"{output.stem}-{size}{output.suffix}") for size in budgets]
+    return [output.with_name(f"{output.stem}-{size}{output.suffix}") for size in max_sizes]
 
 
 def _check(
-    budgets: Sequence[str | None],
+    max_sizes: Sequence[str | None],
     outputs: Sequence[Path],
     plot: Path | None,
     storage: Path | None,
@@ -204,15 +205,17 @@ def _check(
     Raises:
         InputError: A size or the seed is out of range, or a file cannot be written.
     """
-    from sparserec_np.tuning.tune import check_storage
-    from sparserec_np.utils import atomic_write
+    from sparserec_np.training.budget import SizeLimit
+    from sparserec_np.tuning.trials import check_storage
+    from sparserec_np.utils.atomic_write import check_writable
 
-    for budget in budgets:
-        check_ranges({"seed": seed, **({} if budget is None else {"max_size": budget})})
+    Config(seed=seed)
+    for size in max_sizes:
+        SizeLimit.parse(max_size=size)
     for path in outputs:
-        atomic_write.check_writable(path)
+        check_writable(path)
     if plot is not None:
-        check_drawing(plot)
+        check_chart(plot)
     if storage is not None:
         check_storage(storage)
 
@@ -224,8 +227,9 @@ def _show_best(found: Sequence[Tuned]) -> None:
     print_table(("hyperparameter", "default", "best"), rows)
     pruned = sum(trial.state != "complete" for trial in tuned.trials)
     click.echo(
-        f"NDCG@20 {best.ndcg:.4f} in {kilobytes(best.bytes or 0)}, by defaults {default.ndcg:.4f}: "
-        f"trial {best.number + 1} of {len(tuned.trials)}, of which {pruned} were given up"
+        f"NDCG@20 {best.ndcg:.4f} in {format_size(best.bytes or 0)}, "
+        f"by defaults {default.ndcg:.4f}: trial {best.number + 1} of {len(tuned.trials)}, "
+        f"of which {pruned} were given up"
     )
 
 
@@ -254,13 +258,7 @@ def _next(
     config: Path,
 ) -> str:
     """Return the command that fits with a config, and reads the files as the search did."""
-    usual = {**NO_FILTER, "on_bad_rows": "stop"}
-    options = {
-        **{name: value for name, value in reading.items() if value != usual.get(name)},
-        "valid": valid,
-        "labels": labels,
-        "config": config,
-    }
+    options = {**changed_options(reading), "valid": valid, "labels": labels, "config": config}
     words = ["sparserec-np", "fit", *files, "-o", "model.srec"]
     for name, value in options.items():
         if value is not None:
