@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from sparserec_np.data import Interactions, align, from_pairs, read, take_users
+from sparserec_np.data import Interactions, align, from_pairs, read, select_users
 from sparserec_np.utils.csr import indptr_from_counts
 from sparserec_np.vocabulary import RangeIds
 
@@ -66,7 +66,7 @@ def load(name: str) -> Parts:
         from sparserec_np.data.splitting import hold_out
 
         everything = synthetic.generate().interactions
-        few = take_users(everything, np.arange(min(400, everything.n_users)))
+        few = select_users(everything, np.arange(min(400, everything.n_users)))
         both, test = hold_out(few, fraction=0.2)
         return Parts(*hold_out(both, fraction=0.1), both, test)
     folder = data_folder() / name

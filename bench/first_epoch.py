@@ -1,4 +1,4 @@
-"""How long it is from the command to the first epoch, reading excluded.
+"""Time from the command to the first epoch, reading excluded.
 
     python bench/first_epoch.py [--data gowalla] [--repeats 5]
 
@@ -17,7 +17,7 @@ from common import Result
 
 
 class FirstEpoch(Exception):
-    """Training has come to its first epoch."""
+    """Training has reached its first epoch."""
 
 
 def start(data: str, users: str, started: float) -> Result:
@@ -26,18 +26,18 @@ def start(data: str, users: str, started: float) -> Result:
     Args:
         data: Name of the data set.
         users: User model.
-        started: When the process was started, in seconds since the epoch.
+        started: Time at which the process was started, as :func:`time.time` counts it.
     """
     began = time.time()
     known, _ = common.load_for_test(data)
     reading = time.time() - began
     from sparserec_np import SparseRec
-    from sparserec_np.training.trainer import Run
+    from sparserec_np.training.trainer import Trainer
 
     def stop(*_: object) -> None:
         raise FirstEpoch
 
-    Run.epoch = stop  # type: ignore[method-assign,assignment]
+    Trainer.epoch = stop  # type: ignore[method-assign,assignment]
     began = time.time()
     try:
         SparseRec(users=users, max_size=peers.SIZE, epochs=1).fit(known)
@@ -47,7 +47,7 @@ def start(data: str, users: str, started: float) -> Result:
 
 
 def measure(runs: dict[str, Callable[[], Result]], repeats: int) -> Result:
-    """Make a round that is not counted, then the ones that are."""
+    """Make a round that is not counted, then those that are."""
     peers.in_turn(runs, 1)
     return peers.in_turn(runs, repeats)
 

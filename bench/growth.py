@@ -1,4 +1,4 @@
-"""How time and memory of training grow: with interactions, with weights, with dim.
+"""Growth of training time and memory with interactions, with weights and with dim.
 
     python bench/growth.py [--max 50000000] [--along interactions weights dim] [--users history]
 
@@ -19,9 +19,13 @@ import common
 import numpy as np
 from common import MB, Result
 
+from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.defaults import config_for
-from sparserec_np.training.trainer import start, train
+from sparserec_np.training.initialization import initialize
+from sparserec_np.training.state import TrainingState
+from sparserec_np.training.trainer import Trainer, train
+from sparserec_np.utils.parallel import thread_count
 
 N_ITEMS = 20_000
 PER_USER = 50
@@ -52,32 +56,32 @@ PANELS = {"seconds": ("NMF, s", "epoch, s"), "MB": ("peak above interactions, MB
 
 
 def measure(users: str, interactions: int, weights: int, dim: int) -> Result:
-    """Time and peak memory of the start and of an epoch.
+    """Measure time and peak memory of the initialization and of an epoch.
 
     Args:
         users: User model.
-        interactions: How many to generate, about.
+        interactions: Number of interactions to generate, about.
         weights: Mean weights a row.
         dim: Columns.
     """
     common.warm_up(users)
     data = common.gathered(max(1, interactions // PER_USER), N_ITEMS, PER_USER)
     config = config_for(data, {"users": users, "dim": dim, "candidates": CANDIDATES})
-    user_weights = weights * data.n_users if users == "embedding" else 0
+    user_nnz = weights * data.n_users if users == "embedding" else 0
+    budget = Budget(weights * data.n_items, user_nnz)
     nmf_seconds, epoch_seconds, peaks = [], [], []
     for _ in range(1 if interactions >= LARGE else REPEATS):
         loaded, began = common.settled_bytes(), perf_counter()
-        started = [start(data, config, dim, (weights * data.n_items, user_weights))]
-        nmf_seconds.append(perf_counter() - began)
-        # Handed over, as a fit does: nothing else keeps the tables that training starts from.
-        tables, _, _ = train(started.pop(), data, config, epochs=EPOCHS)
+        with thread_count(None):
+            parameters = initialize(data, config, budget)
+            nmf_seconds.append(perf_counter() - began)
+            train(Trainer(parameters, data, config), TrainingState(parameters), epochs=EPOCHS)
         epoch_seconds.append((perf_counter() - began - nmf_seconds[-1]) / EPOCHS)
         peaks.append(common.peak_bytes() - loaded)
-        n_weights = tables.weights
-        del tables
+        del parameters
     return {
         "interactions": data.nnz,
-        "weights": n_weights,
+        "weights": sum(budget),
         "dim": dim,
         "nmf_seconds": median(nmf_seconds),
         "epoch_seconds": median(epoch_seconds),
@@ -86,12 +90,12 @@ def measure(users: str, interactions: int, weights: int, dim: int) -> Result:
 
 
 def slope(x: list[float], y: list[float]) -> float:
-    """Slope of the line through the points in the log-log plane, least squares."""
+    """Return the slope of the least-squares line through the points in the log-log plane."""
     return float(np.polyfit(np.log(x), np.log(np.maximum(y, 1e-9)), 1)[0])
 
 
 def in_words(power: float) -> str:
-    """Say what a slope means."""
+    """Return the meaning of a slope in words."""
     if power < 0.15:
         return "hardly grows"
     if power < 0.85:
@@ -124,7 +128,7 @@ def report(along: str, points: list[Result]) -> str:
 
 
 def plot(along: str, points: list[Result], path: Path) -> None:
-    """Draw times and memory along one axis, log-log, dashed what linear growth would be."""
+    """Draw times and memory along one axis, log-log, with linear growth as dashed lines."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,11 +1,11 @@
-"""kill -9 at random moments: does every fit, resumed, end in the bytes of one that ran through?
+"""Fits killed at random moments and resumed, compared byte by byte with fits left alone.
 
     python bench/kills.py [--kills 50] [--ratings FILE] [--epochs 8]
 
-Takes turns between the two user models. Each time a fit with a checkpoint after every epoch is
-started, killed at a moment drawn uniformly from the length of a whole fit, and resumed to its end.
-The model must be, byte for byte, the one of a fit that was left alone, and a model that was there
-before must be whole at every moment. Prints one JSON object; ends with status 1 on any difference.
+The two user models take turns. Each time a fit with a checkpoint after every epoch is started,
+killed (``kill -9``) at a moment drawn uniformly from the length of a whole fit, and resumed to its
+end. The model must have the bytes of a fit that was left alone, and an older model at the same path
+must be whole at every moment. Prints one JSON object; ends with status 1 on any difference.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ OLD = b"the model that was there before"
 
 
 def fit(ratings: Path, users: str, epochs: int, model: Path, *more: object) -> list[str]:
-    """Command line of a fit."""
+    """Return the command line of a fit."""
     command = [sys.executable, "-m", "sparserec_np", "fit", ratings, "-o", model]
     options = ["--users", users, "--dim", 64, "--sparsity", 0.9, "--epochs", epochs, "-q"]
     return [str(part) for part in (*command, *options, *more)]
 
 
 def run(command: list[str]) -> float:
-    """Run to the end; seconds."""
+    """Run a command to its end; return the seconds that it took."""
     began = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
 def kill_once(begin: list[str], resume: list[str], after: float, model: Path, kept: Path) -> str:
-    """Kill a fit after some seconds and resume it; where it was when it was killed."""
+    """Kill a fit after some seconds and resume it; return the stage in which it was killed."""
     model.write_bytes(OLD)
     process = subprocess.Popen(begin, stdout=subprocess.DEVNULL)
     try:
         process.wait(timeout=after)
-        where = "done already"
+        where = "already done"
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
         where = "in an epoch" if list(kept.glob("checkpoint-*")) else "before the first checkpoint"
-    if where != "done already":
+    if where != "already done":
         if model.read_bytes() != OLD:
-            where = "model written, not ended"
+            where = "after the model was written"
         run(resume)
     return where
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--ratings", type=Path, default=None, help="default: lastfm's train.csv")
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     args = parser.parse_args()
     ratings = args.ratings or data_folder() / "lastfm" / "train.csv"
     draw = random.Random(args.seed)

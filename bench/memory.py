@@ -1,10 +1,10 @@
-"""Peak memory of a fit by stage, against what dense tables would take.
+"""Peak memory of a fit by stage, compared with the memory of dense tables.
 
     python bench/memory.py [--data gowalla] [--large] [--users embedding history]
 
-Each measurement runs in a fresh process in which compiled code is loaded before anything counts:
-the files are read, and every stage's peak of resident memory is taken above what is resident once
-the interactions are loaded. ``--large`` generates 1,000,000 users x 200,000 items x 50,000,000
+Each measurement runs in a fresh process, in which compiled code is loaded beforehand. The files are
+read, and the peak of resident memory of each stage is counted from the resident memory once the
+interactions are loaded. ``--large`` generates 1,000,000 users x 200,000 items x 50,000,000
 interactions (long-tailed, Parquet files in a temporary folder) and does one epoch on them.
 """
 
@@ -21,12 +21,16 @@ from common import MB, Result
 from sparserec_np import SparseRec
 from sparserec_np.data import Interactions, read
 from sparserec_np.data.splitting import hold_out
-from sparserec_np.modelfile import writer
-from sparserec_np.training.budget import plan_budget
+from sparserec_np.modelfile.writer import encode
+from sparserec_np.training.budget import SizeLimit, plan_budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.defaults import config_for
-from sparserec_np.training.trainer import start, train
+from sparserec_np.training.initialization import initialize
+from sparserec_np.training.model_arrays import model_arrays
+from sparserec_np.training.state import Chosen, TrainingState
+from sparserec_np.training.trainer import Trainer, train
 from sparserec_np.training.validation import Validator
+from sparserec_np.utils.parallel import thread_count
 
 DIM = 256
 WEIGHTS_A_ROW = 6.4
@@ -36,9 +40,9 @@ GENERATED = {
     "small": {"n_users": 2_000, "n_items": 1_000, "per_user": 30},  # for --quick
 }
 TRAINING = ("NMF", "train", "encode")
-# Of a fit that chooses its epoch:
+# Stages of a fit that chooses its epoch.
 HOLD_OUT, BESIDE = "hold out", ("NMF, parts kept", "train, parts kept")
-# Most MB above the interactions with user rows: of training, and of a whole fit with its reading.
+# Most MB above the interactions in the embedding model: of training, and of a fit with its reading.
 BARS = {"gowalla": (14.5, TRAINING), "large": (400.0, ("read", *TRAINING, HOLD_OUT, *BESIDE))}
 
 
@@ -55,22 +59,22 @@ def write_files(folder: Path, sizes: dict[str, int]) -> list[str]:
 
 
 def files_of(name: str, folder: Path) -> list[str]:
-    """Give the files of a data set, generated in the folder if they have to be."""
+    """Return the files of a data set; those of a generated one are written to the folder."""
     if name in GENERATED:
         return write_files(folder, GENERATED[name])
     return [str(common.data_folder() / name / f"{part}.csv") for part in ("train", "valid")]
 
 
 def bytes_of(data: Interactions) -> int:
-    """Bytes of the arrays of interactions, ids left aside."""
+    """Return the bytes of the arrays of interactions, without ids."""
     return data.indptr.nbytes + data.items.nbytes
 
 
 def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
-    """Fit stage by stage; peaks above the loaded interactions.
+    """Fit stage by stage, and measure the peak of each above the loaded interactions.
 
     Args:
-        paths: What to read.
+        paths: Files to read.
         users: User model.
         epochs: Epochs of the training; None: those of the defaults, and a whole fit that chooses
             its epoch is measured as well.
@@ -83,7 +87,7 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
     seconds["read"] = time.perf_counter() - began
     peaks["read"] = common.peak_bytes() - before - bytes_of(data)
     config = config_for(data, {"users": users, "dim": DIM})
-    plan = plan_budget(data, config, sparsity=SPARSITY, max_size=None, labels=None)
+    budget = plan_budget(data, config, SizeLimit(sparsity=SPARSITY))
     loaded = common.settled_bytes()
 
     def note(stage: str) -> None:
@@ -94,15 +98,15 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
         began = time.perf_counter()
 
     began = time.perf_counter()
-    started = [start(data, config, plan.dim, plan.weights)]
-    note("NMF")
-    # Handed over, as a fit does: nothing else keeps the tables that training starts from.
-    tables, _, _ = train(started.pop(), data, config, epochs=epochs or config.epochs)
-    note("train")
-    weights = tables.weights
-    arrays = plan.arrays(tables, data, None, {})
-    del tables  # as a fit does
-    file = writer.encode(arrays)
+    with thread_count(None):
+        parameters = initialize(data, config, budget)
+        note("NMF")
+        most = epochs or config.epochs
+        train(Trainer(parameters, data, config), TrainingState(parameters), epochs=most)
+        note("train")
+    arrays = model_arrays(parameters, data, config, Chosen(most, None, 0.0), None)
+    del parameters  # as a fit does
+    file = encode(arrays)
     note("encode")
     size = len(file)
     del arrays, file
@@ -111,10 +115,17 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
     validate = Validator(learned, held, config)
     note(HOLD_OUT)
     if epochs is not None:
-        started.append(start(learned, config, plan.dim, plan.weights))
-        note(BESIDE[0])
-        train(started.pop(), learned, config, epochs=epochs, validate=validate, keep_best=False)
-        note(BESIDE[1])
+        with thread_count(None):
+            parameters = initialize(learned, config, budget)
+            note(BESIDE[0])
+            train(
+                Trainer(parameters, learned, config),
+                TrainingState(parameters),
+                epochs=epochs,
+                validate=validate,
+                keep_best=False,
+            )
+            note(BESIDE[1])
     else:
         del learned, held, validate
         common.settled_bytes()
@@ -126,7 +137,7 @@ def by_stage(paths: list[str], users: str, epochs: int | None) -> Result:
         "items": data.n_items,
         "interactions": data.nnz,
         "interaction_bytes": bytes_of(data),
-        "weights": weights,
+        "weights": sum(budget),
         "file_bytes": size,
         "dense_bytes": 2 * 4 * DIM * rows,
         "peaks": peaks,

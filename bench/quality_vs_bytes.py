@@ -337,8 +337,8 @@ def _bytes_of_positions(file: bytes) -> int:
 def judged_exactly(arrays: ModelArrays, parts: common.Parts) -> Result:
     """Score the weights as they were trained, before they are quantised."""
     from sparserec_np.data import select_users
-    from sparserec_np.evaluation.evaluate import score
-    from sparserec_np.retrieval.batch_top_k import Scorer, UserRows, batch_top_k
+    from sparserec_np.evaluation.metrics import average_metrics
+    from sparserec_np.retrieval.batch_top_k import ItemLists, ItemScorer, UserRows, batch_top_k
 
     both = parts.both
     wanted = align(parts.test, both.user_ids, both.item_ids).interactions
@@ -347,14 +347,15 @@ def judged_exactly(arrays: ModelArrays, parts: common.Parts) -> Result:
     weight = arrays.history_weights
     assert weight is not None
     table = arrays.items
-    scorer = Scorer(
+    scorer = ItemScorer(
         table.indptr, table.dims, table.values, arrays.item_bias, weight,
         arrays.history_exponent, arrays.history_power, arrays.dim,
     )  # fmt: skip
     histories = UserRows(known.indptr, known.items, np.zeros(0, np.float32))
     rows = np.arange(known.n_users)
-    ranked, _ = batch_top_k(scorer, histories, rows, known.indptr, known.items, history=True, k=20)
-    result = score(ranked, wanted, wanted.user_degrees())
+    seen = ItemLists(known.indptr, known.items)
+    ranked, _ = batch_top_k(scorer, histories, rows, seen, history=True, k=20)
+    result = average_metrics(ranked, wanted, wanted.user_degrees())
     return {"ndcg@20": result["ndcg"], "recall@20": result["recall"]}
 
 

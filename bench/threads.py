@@ -1,13 +1,13 @@
-"""Training with one thread and with two, beside what the second core is worth meanwhile.
+"""Training speed with one thread and with two, and the worth of the second core meanwhile.
 
     python bench/threads.py [--data gowalla movielens-1m] [--rounds 120]
 
-Two virtual cores may be two cores or the two threads of one, and which of them changes within
-seconds; the second thread of a core that is busy adds half, to any program. So in a round an epoch
-with one thread and one with two take turns, each after a warm-up, and before, between and after
-them arithmetic in registers is timed with one thread and with two, which tells two cores (2.0 times
-as fast) from one (1.5 times). All rounds are shown; the bar asks for two cores, so its verdict is
-of those rounds alone. The epochs are of trainings that last as long as this; all of them explore.
+Two virtual cores may be two cores or the two hardware threads of one, and this changes within
+seconds; a second thread on a busy core speeds up any program by a half. So in each round an epoch
+with one thread and one with two take turns, each after a warm-up. Before, between and after them,
+arithmetic in registers is timed with one thread and with two, which tells two cores (2.0 times as
+fast) from one (1.5 times). All rounds are shown; the bar is for two cores, so its verdict is that
+of their rounds alone. All epochs belong to two long trainings, and all of them explore.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from statistics import median
 
 import common
 import numpy as np
-from numba import njit, prange, set_num_threads
+from numba import njit
 from peers import triples_model
 
 from sparserec_np.training.state import EpochMetrics
+from sparserec_np.utils.parallel import run_parallel, thread_count
 
 THREADS = (1, 2)
-TWO_CORES = 1.75  # times that arithmetic is at least faster with two threads on two cores
-BAR = 1.7  # times that training is to be faster on them
+TWO_CORES = 1.75  # least speed-up of arithmetic by a second thread that shows a second core
+BAR = 1.7  # least speed-up of training to reach there
 
 _PARTS, _CHAINS, _ROUNDS, _REPEATS = 64, 32, 4_000, 5
 
 
-@njit(parallel=True, cache=True)
-def _work(rounds):
-    sums = np.zeros(_PARTS)
-    for part in prange(_PARTS):
+@njit(nogil=True, cache=True)
+def _calculate(seat, n_seats, sums):
+    for part in range(seat, sums.size, n_seats):
         x = np.arange(_CHAINS) + 0.5
-        for _ in range(rounds):
+        for _ in range(_ROUNDS):
             for chain in range(_CHAINS):
                 x[chain] = 0.999 * x[chain] + 0.5
         sums[part] = x.sum()
-    return sums
 
 
 def _seconds(threads: int) -> float:
     """Time arithmetic that touches no memory."""
-    set_num_threads(threads)
     seconds = []
-    for _ in range(_REPEATS):
-        began = time.perf_counter()
-        _work(_ROUNDS)
-        seconds.append(time.perf_counter() - began)
+    with thread_count(threads):
+        run_parallel(_calculate, np.zeros(threads))  # starts the threads
+        for _ in range(_REPEATS):
+            began = time.perf_counter()
+            run_parallel(_calculate, np.zeros(_PARTS))
+            seconds.append(time.perf_counter() - began)
     return median(seconds)
 
 
 def _tell_cores(pipe: Connection) -> None:
-    """Whenever asked, say how many times as fast arithmetic is with two threads."""
+    """Send, whenever asked, the speed-up of arithmetic by a second thread."""
     while True:
         one, two = map(_seconds, THREADS)
         pipe.send(one / two)
@@ -63,11 +63,11 @@ def _tell_cores(pipe: Connection) -> None:
 
 
 def _train(pipe: Connection, data: str, threads: int) -> None:
-    """Do two epochs more whenever asked, and say how many triples a second the latter made."""
+    """Train for two epochs more whenever asked, and send the triples a second of the latter."""
 
-    def take_turns(record: EpochMetrics) -> None:
-        if record.epoch % 2 == 0:  # the one before has warmed the caches
-            pipe.send(record.triples_per_second)
+    def take_turns(metrics: EpochMetrics) -> None:
+        if metrics.epoch % 2 == 0:  # the one before has warmed the caches
+            pipe.send(metrics.triples_per_second)
             pipe.recv()
 
     known, _ = common.load_for_test(data)
@@ -75,7 +75,7 @@ def _train(pipe: Connection, data: str, threads: int) -> None:
 
 
 class _Worker:
-    """A process that does one thing whenever it is asked."""
+    """A process that does its work whenever it is asked to."""
 
     def __init__(self, work, *args) -> None:
         context = get_context("spawn")
@@ -99,8 +99,8 @@ def measure(data: str, rounds: int) -> common.Result:
     """Let the epochs take turns.
 
     Returns:
-        For each number of threads, triples a second in each round; and, under "cores", how many
-        times as fast arithmetic was with two threads before, between and after the epochs.
+        For each number of threads, triples a second in each round; and, under "cores", the speed-up
+        of arithmetic by a second thread before, between and after the epochs of each round.
     """
     cores = _Worker(_tell_cores)
     workers = {n: _Worker(_train, data, n) for n in THREADS}
@@ -117,7 +117,7 @@ def measure(data: str, rounds: int) -> common.Result:
 
 
 def tables(found: common.Result) -> str:
-    """Medians over all rounds, over those on two cores and those on less; and the bar."""
+    """Format medians over all rounds, over those on two cores and on one; and the verdict."""
     one, two, cores = (np.array(found[name]) for name in (*map(str, THREADS), "cores"))
     on_two = cores.min(axis=1) >= TWO_CORES
     chosen = {

@@ -1,12 +1,11 @@
-"""A warm start against training anew: time, and NDCG@20 on test.csv.
+"""A warm start compared with training anew: time, and NDCG@20 on test.csv.
 
     python bench/warm_start.py [--data gowalla] [--users history embedding] [--share 0.05]
 
-Of the interactions in train + valid a share, drawn at random, is new. A model of the others is
-continued with all interactions, and with the new ones alone; both are compared with the old model
-as it is and with a full fit of everything, which chooses its epoch as a fit does. All are scored
-with all interactions as histories. Seconds are those of the processor, over all threads, of
-``fit`` alone.
+A random share of the interactions in train + valid is new. A model of the others is continued with
+all interactions, and with the new ones alone; both are compared with the old model as it is and
+with a full fit of everything, which chooses its epochs. All are scored with all interactions as
+histories. Time is processor time of ``fit`` alone, over all threads.
 """
 
 from __future__ import annotations
@@ -22,13 +21,12 @@ import numpy as np
 from sparserec_np import SparseRec
 from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.evaluation.evaluate import evaluate
-from sparserec_np.runtime import load
 
 ANEW, OLD, ALL, NEW = "full fit", "old model as it is", "warm, all", "warm, new ones alone"
 
 
 def part(data: Interactions, chosen: np.ndarray[Any, Any]) -> Interactions:
-    """Take some interactions, with the users and items that they have."""
+    """Return some of the interactions; users and items without any are left out."""
     users = data.user_ids.take(data.user_of_entry()[chosen])
     return from_pairs(users, data.item_ids.take(data.items[chosen]))
 
@@ -36,7 +34,7 @@ def part(data: Interactions, chosen: np.ndarray[Any, Any]) -> Interactions:
 def measure(
     data: str, users: str, share: float, dim: int | None, epochs: int | None
 ) -> dict[str, dict[str, float]]:
-    """Train all four; seconds and NDCG@20 of each."""
+    """Fit all four models; return seconds and NDCG@20 of each."""
     common.warm_up(users)
     both, test = common.load_for_test(data)
     is_new = np.random.default_rng(0).random(both.nnz) < share
@@ -53,9 +51,9 @@ def measure(
             began = time.process_time()
             fitted = SparseRec(users=users, **params).fit(learned, **how)
             seconds = time.process_time() - began
-            path = Path(folder) / "model.srec" if name != OLD else old
-            fitted.save(path)
-            ndcg = evaluate(load(path), train=both, test=test)["ndcg"]
+            if name == OLD:
+                fitted.save(old)
+            ndcg = evaluate(fitted.model_, both, test)["ndcg"]
             results[name] = {"seconds": seconds, "ndcg": ndcg}
     return results
 
@@ -63,7 +61,7 @@ def measure(
 def main() -> None:
     parser = common.parser(__doc__, default=["gowalla"])
     parser.add_argument("--users", nargs="+", default=["history", "embedding"])
-    parser.add_argument("--share", type=float, default=0.05, help="of new interactions")
+    parser.add_argument("--share", type=float, default=0.05, help="share of new interactions")
     parser.add_argument("--dim", type=int, default=None, help="default: by the data")
     args = parser.parse_args()
     epochs = 4 if args.quick else None
@@ -72,12 +70,9 @@ def main() -> None:
     for data in [common.GENERATED] if args.quick else args.data:
         for users in args.users:
             what = {
-                "data": data,
-                "users": users,
-                "share": args.share,
-                "dim": args.dim,
+                "data": data, "users": users, "share": args.share, "dim": args.dim,
                 "epochs": epochs,
-            }
+            }  # fmt: skip
             found = store.measure(what, lambda what=what: common.fresh(measure, **what))
             anew = found[ANEW]
             for name in (ANEW, OLD, ALL, NEW):

@@ -81,7 +81,6 @@ class TcpCommunicator(Communicator):
         for connection in self._to.values():
             connection.settimeout(None)
             _watch(connection)
-        self.sent = 0
 
     def close(self) -> None:
         """Close all connections; the other workers notice."""
@@ -123,7 +122,6 @@ class TcpCommunicator(Communicator):
             else:
                 connection.sendall(_LENGTH.pack(len(message)))
                 connection.sendall(message)
-            self.sent += _LENGTH.size + len(message or b"")
 
     def _send_aside(self, messages: Messages, failed: list[OSError]) -> None:
         try:
