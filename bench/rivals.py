@@ -17,8 +17,8 @@ from common import Result
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from sparserec_np.data import Interactions, align, take_users
-from sparserec_np.evaluation.evaluate import score
+from sparserec_np.data import Interactions, align, select_users
+from sparserec_np.evaluation.metrics import average_metrics
 
 BLOCK = 256  # users that are ranked at a time
 TUNE_USERS = 4_000  # on whose valid items hyperparameters are compared
@@ -117,7 +117,7 @@ def rank(
     for first in range(0, users.size, BLOCK):
         block = users[first : first + BLOCK]
         scores = np.array(scores_of(block))
-        had = take_users(known, block)
+        had = select_users(known, block)
         scores[had.user_of_entry(), had.items] = -np.inf
         best = np.argpartition(-scores, k, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
@@ -148,9 +148,9 @@ def judge_ranking(
     """Score rankings of some users; those with held-out items whom ``known`` lacks count zero."""
     wanted = align(held, known.user_ids, known.item_ids)
     counts = wanted.interactions.user_degrees() + wanted.unknown_items
-    result = score(
+    result = average_metrics(
         ranked,
-        take_users(wanted.interactions, users),
+        select_users(wanted.interactions, users),
         counts[users],
         unserved_users=int(np.count_nonzero(held.user_degrees())) - int(np.count_nonzero(counts)),
     )
@@ -174,7 +174,7 @@ def sample_users(data: Interactions, n: int) -> Interactions:
     users = np.flatnonzero(data.user_degrees())
     if users.size > n:
         users = np.sort(np.random.default_rng(0).choice(users, n, replace=False))
-    return take_users(data, users)
+    return select_users(data, users)
 
 
 def tune(

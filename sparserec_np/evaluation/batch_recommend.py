@@ -16,14 +16,20 @@ if TYPE_CHECKING:
     from sparserec_np.runtime.model import Model
     from sparserec_np.vocabulary import Ids
 
-# Recommendations in memory at once: some 50 MB, with ids as Python strings.
+# Number of recommendations in memory at once: some 50 MB, with ids as Python strings.
 _BLOCK = 500_000
 _SQL_TYPE = {"int": "BIGINT", "str": "VARCHAR"}
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written, and whom the model could not serve."""
+    """Counts of what was written.
+
+    Attributes:
+        users: Number of users with recommendations.
+        rows: Number of recommendations.
+        skipped: Number of users whom the model could not serve.
+    """
 
     users: int
     rows: int
@@ -39,15 +45,15 @@ def write_recommendations(
     threads: int | None = None,
     user_kind: str | None = None,
 ) -> Written:
-    """Recommend to every user of ``interactions`` what they do not have yet.
+    """Recommend to every user of ``interactions`` items that they do not have yet.
 
     Memory is bounded whatever the number of users; the file appears under its name when complete.
 
     Args:
         model: The loaded file.
-        interactions: What the users have.
+        interactions: The users with their items.
         output: The Parquet file to write: columns ``user``, ``rank`` (from 1), ``item``, ``score``.
-        k: Number of items a user.
+        k: Number of items for each user.
         threads: Number of threads; None for all cores.
         user_kind: Type of the column ``user``, ``"int"`` or ``"str"``; None: that of the ids.
     """
@@ -62,21 +68,21 @@ def write_recommendations(
     user_kind = user_kind or known.user_ids.kind
     step = max(1, _BLOCK // k)
     n_users = n_rows = 0
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
-        with duckdb.connect(f"{scratch}/rows.duckdb") as connection:
-            connection.execute(
-                f"CREATE TABLE recommendations (user {_SQL_TYPE[user_kind]}, "
-                f"rank INTEGER, item {_SQL_TYPE[model.item_ids.kind]}, score FLOAT)"
-            )
-            for start in range(0, len(users), step):
-                block = users[start : start + step]
-                items, scores = rank(model, known, block, k=k, threads=threads)
-                _append(connection, known.user_ids, block, model.item_ids, items, scores)
-                n_users += int((items[:, 0] >= 0).sum())
-                n_rows += int((items >= 0).sum())
-            whole = Path(scratch, "whole.parquet")
-            connection.execute(f"COPY recommendations TO {_quoted(whole)} (FORMAT parquet)")
-        whole.replace(output)
+    with (
+        tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch,
+        duckdb.connect(f"{scratch}/rows.duckdb") as connection,
+    ):
+        connection.execute(
+            f"CREATE TABLE recommendations (user {_SQL_TYPE[user_kind]}, "
+            f"rank INTEGER, item {_SQL_TYPE[model.item_ids.kind]}, score FLOAT)"
+        )
+        for start in range(0, len(users), step):
+            block = users[start : start + step]
+            items, scores = rank(model, known, block, k=k, threads=threads)
+            _append(connection, known.user_ids, block, model.item_ids, items, scores)
+            n_users += int((items[:, 0] >= 0).sum())
+            n_rows += int((items >= 0).sum())
+        _copy(connection, "recommendations", Path(scratch), output)
     all_users = int(np.count_nonzero(interactions.user_degrees()))
     return Written(users=n_users, rows=n_rows, skipped=all_users - n_users)
 
@@ -96,12 +102,12 @@ def write_table(path: Path, interactions: Interactions) -> None:
     }
     if interactions.times is not None:
         columns["time"] = interactions.times
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-        whole = Path(scratch, "whole.parquet")
-        with duckdb.connect(":memory:") as connection:
-            connection.register("t", columns)
-            connection.execute(f"COPY t TO {_quoted(whole)} (FORMAT parquet)")
-        whole.replace(path)
+    with (
+        tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch,
+        duckdb.connect(":memory:") as connection,
+    ):
+        connection.register("interactions", columns)
+        _copy(connection, "interactions", Path(scratch), path)
 
 
 def _append(
@@ -124,5 +130,9 @@ def _append(
     connection.unregister("block")
 
 
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+def _copy(connection: Any, table: str, scratch: Path, path: Path) -> None:
+    """Write a table to a Parquet file by way of a folder beside it."""
+    whole = scratch / "whole.parquet"
+    quoted = str(whole).replace("'", "''")
+    connection.execute(f"COPY {table} TO '{quoted}' (FORMAT parquet)")
+    whole.replace(path)

@@ -14,15 +14,8 @@ import numpy.typing as npt
 
 from sparserec_np.data import Interactions, align, select_users
 from sparserec_np.errors import InputError
-from sparserec_np.evaluation.evaluate import (
-    Ranking,
-    find_hits,
-    ndcg,
-    rank_by_popularity,
-    rank_for_test,
-    recall,
-    score,
-)
+from sparserec_np.evaluation.evaluate import Ranking, rank_by_popularity, rank_for_test
+from sparserec_np.evaluation.metrics import average_metrics, find_hits, ndcg, recall
 from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.initialization import initialize
@@ -85,8 +78,8 @@ def figures(
     dimensions = _dimensions(model, items, popularity)
     return {
         "info": info,
-        "metrics": {**_score(ranking), "model_bytes": info["bytes"]},
-        "popular": _score(popular),
+        "metrics": {**_metrics(ranking), "model_bytes": info["bytes"]},
+        "popular": _metrics(popular),
         "data": _data(train, test, ranking),
         "curves": None if not log else _curves(log),
         "weights": _weights(items, popularity),
@@ -133,8 +126,8 @@ def _groups(degrees: Ints, **values: npt.ArrayLike) -> list[dict[str, Any]]:
     return rows
 
 
-def _score(ranking: Ranking) -> dict[str, Any]:
-    return score(
+def _metrics(ranking: Ranking) -> dict[str, Any]:
+    return average_metrics(
         ranking.ranked,
         ranking.relevant,
         ranking.n_relevant,

@@ -15,7 +15,7 @@ from sparserec_np import SparseRec, hold_out, read
 from sparserec_np.data import Interactions
 from sparserec_np.data.synthetic import generate
 from sparserec_np.errors import InputError
-from sparserec_np.evaluation import evaluate
+from sparserec_np.evaluation import evaluate, metrics
 from sparserec_np.vocabulary import IntIds
 
 N_ITEMS = 40
@@ -45,7 +45,7 @@ def random_case(rng: np.random.Generator, n_users: int, k: int):
 
 
 def test_the_examples_in_the_docstrings_are_true():
-    outcome = doctest.testmod(sys.modules["sparserec_np.evaluation.evaluate"])
+    outcome = doctest.testmod(metrics)
     assert outcome.failed == 0
     assert outcome.attempted >= 5
 
@@ -66,7 +66,7 @@ def random_rankings():
     """Our metrics of random rankings by depth, the rankings, and the test items of each user."""
     ranked, rows = random_case(np.random.default_rng(3), n_users=60, k=20)
     counts = np.array([len(row) for row in rows])
-    ours = {k: evaluate.score(ranked[:, :k], relevant_items(rows), counts) for k in DEPTHS}
+    ours = {k: metrics.average_metrics(ranked[:, :k], relevant_items(rows), counts) for k in DEPTHS}
     lists = [[i for i in row if i >= 0] for row in ranked.tolist()]
     return ours, lists, rows
 
@@ -143,7 +143,9 @@ def test_metrics_agree_with_ir_measures(rankings):
 @settings(deadline=None, max_examples=50)
 def test_metrics_follow_their_formulas(seed, n_users, k):
     ranked, rows = random_case(np.random.default_rng(seed), n_users, k)
-    ours = evaluate.score(ranked, relevant_items(rows), np.array([len(row) for row in rows]))
+    ours = metrics.average_metrics(
+        ranked, relevant_items(rows), np.array([len(row) for row in rows])
+    )
     recalls, ndcgs, hit, reciprocal = [], [], [], []
     for row, test_items in zip(ranked.tolist(), rows, strict=True):
         ranks = [rank for rank, item in enumerate(row, start=1) if item in set(test_items)]
@@ -162,20 +164,20 @@ def test_metrics_follow_their_formulas(seed, n_users, k):
 
 def test_a_perfect_ranking_has_ndcg_one_even_with_fewer_test_items_than_k():
     ranked = np.array([[3, 5, 0, 1]], dtype=np.int32)
-    ours = evaluate.score(ranked, relevant_items([[3, 5]]), np.array([2]))
+    ours = metrics.average_metrics(ranked, relevant_items([[3, 5]]), np.array([2]))
     assert ours["ndcg"] == 1.0
     assert ours["recall"] == 1.0
 
 
 def test_test_items_that_the_model_does_not_know_count_in_the_denominator():
     ranked = np.array([[3, 5]], dtype=np.int32)
-    ours = evaluate.score(ranked, relevant_items([[3, 5]]), np.array([4]))
+    ours = metrics.average_metrics(ranked, relevant_items([[3, 5]]), np.array([4]))
     assert ours["recall"] == 0.5
 
 
 def test_users_without_test_items_are_left_out():
     ranked = np.array([[3], [7], [-1]], dtype=np.int32)
-    ours = evaluate.score(ranked, relevant_items([[3], [], [2]]), np.array([1, 0, 1]))
+    ours = metrics.average_metrics(ranked, relevant_items([[3], [], [2]]), np.array([1, 0, 1]))
     assert ours["users"] == 2
     assert ours["hit_rate"] == 0.5
     assert ours["coverage"] == 1 / N_ITEMS
@@ -183,7 +185,9 @@ def test_users_without_test_items_are_left_out():
 
 def test_nothing_to_evaluate_is_said():
     with pytest.raises(InputError, match="no user has an item in the test data"):
-        evaluate.score(np.array([[3]], dtype=np.int32), relevant_items([[]]), np.array([0]))
+        metrics.average_metrics(
+            np.array([[3]], dtype=np.int32), relevant_items([[]]), np.array([0])
+        )
 
 
 def test_the_popularity_ranking_leaves_out_what_a_user_has():

@@ -18,7 +18,8 @@ from click.testing import CliRunner, Result
 from sparserec_np import SparseRec, evaluate, load
 from sparserec_np.cli.app import app
 from sparserec_np.data import Interactions, align, from_pairs
-from sparserec_np.evaluation.evaluate import rank_by_popularity, score
+from sparserec_np.evaluation.evaluate import rank_by_popularity
+from sparserec_np.evaluation.metrics import average_metrics
 from sparserec_np.report import Figures, figures, render
 from sparserec_np.report.figures import octaves
 from sparserec_np.runtime.model import Model
@@ -90,7 +91,9 @@ def test_the_popular_ranking_is_scored_alike(found, model, data):
     relevant = wanted.interactions.user_degrees() + wanted.unknown_items
     ranked = rank_by_popularity(known, 5, popularity)
     unserved = 1 if model.users == "embedding" else 0  # the stranger
-    assert found["popular"] == score(ranked, wanted.interactions, relevant, unserved_users=unserved)
+    assert found["popular"] == average_metrics(
+        ranked, wanted.interactions, relevant, unserved_users=unserved
+    )
 
 
 def test_the_groups_of_users_average_to_the_whole(found):
