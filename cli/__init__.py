@@ -1,7 +1,8 @@
 """The command line: a thin layer over the package, without any maths of its own.
 
-Installed as ``sparserec_np.cli``. At their top the modules import click and what is light;
-a command imports everything else when it runs, so that ``--help`` is quick.
+Installed as ``sparserec_np.cli``. At their top the modules import only click, the errors, the
+hyperparameters (:mod:`sparserec_np.training.config`) and each other; a command imports everything
+else when it runs, so that ``--help`` is quick.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Facts of an installation, and its problems. Works where most packages are missing."""
+"""Facts about an installation, and its problems; works where most packages are missing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from sparserec_np._version import __version__
 from sparserec_np.utils.parallel import granted_cores, usable_cores
 
 NAME = "sparserec-np"
-_THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_THREAD_VARIABLES = (
+    "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+)  # fmt: skip
 
 
 def examine() -> dict[str, Any]:
-    """Look at the installation: versions, extras, threads, processor, caches.
+    """Examine the installation: versions, extras, threads, processor, caches.
 
     Returns:
         Values that JSON can hold. ``problems`` has a sentence for each problem, with its remedy; a
@@ -32,7 +34,7 @@ def examine() -> dict[str, Any]:
         for name, found in packages.items()
         if found["version"] and not found["new_enough"]
     ]
-    problems += [_stale(folder) for folder in leftovers(sys.path)]
+    problems += [_leftover_problem(folder) for folder in leftovers(sys.path)]
     return {
         "version": __version__,
         "location": str(Path(sparserec_np.__file__).parent),
@@ -59,7 +61,7 @@ def leftovers(path: list[str]) -> list[Path]:
     ]
 
 
-def _stale(folder: Path) -> str:
+def _leftover_problem(folder: Path) -> str:
     return (
         f"{folder} is left over from an earlier installation and hides a checkout that is "
         f"installed in place: remove it (rm -r '{folder}')"
@@ -119,7 +121,7 @@ def _extras(packages: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     return missing
 
 
-def _module(name: str) -> Any:
+def _import_if_installed(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
@@ -128,7 +130,7 @@ def _module(name: str) -> Any:
 
 def _cpu() -> dict[str, Any]:
     features: list[str] = []
-    if (numpy := _module("numpy")) is not None:
+    if (numpy := _import_if_installed("numpy")) is not None:
         config = numpy.show_config(mode="dicts") or {}
         simd = config.get("SIMD Extensions", {})
         features = [*simd.get("baseline", []), *simd.get("found", [])]
@@ -145,20 +147,20 @@ def _cpu_name() -> str:
 
 
 def _threads() -> dict[str, Any]:
-    numba = _module("numba")
-    set_by = {name: os.environ[name] for name in _THREADS if name in os.environ}
+    numba = _import_if_installed("numba")
+    environment = {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ}
     return {
         "cores": os.cpu_count(),
         "usable": usable_cores(),
         "granted": granted_cores(),
         "numba": numba and numba.get_num_threads(),
-        "environment": set_by,
+        "environment": environment,
     }
 
 
 def _caches() -> tuple[dict[str, Any], str | None]:
-    """Return facts of the folder that keeps compiled code, and its problem or None."""
-    if _module("numba") is None:
+    """Return facts about the folder of compiled code, and its problem or None."""
+    if _import_if_installed("numba") is None:
         return {"numba": None}, None
     try:
         from sparserec_np.training.kernels.batches import train_batches
@@ -169,13 +171,13 @@ def _caches() -> tuple[dict[str, Any], str | None]:
             f"compiled code cannot be kept ({error}), so each start takes half a minute longer: "
             "set NUMBA_CACHE_DIR to a folder that can be written to"
         )
-    there = folder
-    while not there.exists():
-        there = there.parent
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
     files = list(folder.glob("*.nb[ci]"))
     facts = {
         "numba": str(folder),
-        "writable": os.access(there, os.W_OK | os.X_OK),
+        "writable": os.access(existing, os.W_OK | os.X_OK),
         "files": len(files),
         "bytes": sum(file.stat().st_size for file in files),
     }

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 _log = logger(__name__)
 
 _SQLITE = b"SQLite format 3\0"
-_STARTUP = (
-    5  # trials drawn at random and never pruned, for the sampler and the pruner to learn from
-)
-_WARM_UP = 3  # epochs without pruning: the first ones say little
+_STARTUP = 5
+"""Trials drawn at random and never pruned, for the sampler and the pruner to learn from."""
+_WARM_UP = 3
+"""Epochs of a trial before it may be pruned: the first ones say little."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def rounded(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def search(
     study: optuna.Study,
-    job: Callable[[optuna.Trial], float],
+    objective: Callable[[optuna.Trial], float],
     space: Mapping[str, optuna.distributions.BaseDistribution],
     points: Sequence[Mapping[str, Any]],
     trials: int,
@@ -72,8 +72,8 @@ def search(
 
     Args:
         study: Study that :func:`open_study` returned.
-        job: Runs a trial and returns its value. After an InputError the trial counts as failed;
-            that of the first trial is raised.
+        objective: Runs a trial and returns its value. After an InputError the trial counts as
+            failed; that of the first trial is raised.
         space: Range of each hyperparameter.
         points: Hyperparameters of the first trials.
         trials: Trials in all, with those that are finished.
@@ -103,7 +103,7 @@ def search(
                 study.enqueue_trial(dict(points[number]))
             trial = study.ask(dict(space))
             try:
-                study.tell(trial, job(trial))
+                study.tell(trial, objective(trial))
             except optuna.TrialPruned:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             except InputError as error:
@@ -144,13 +144,13 @@ def _as_trial(number: int, trial: optuna.trial.FrozenTrial) -> Trial:
     )
 
 
-def open_study(storage: str | Path | None, name: str, of_search: dict[str, Any]) -> optuna.Study:
+def open_study(storage: str | Path | None, name: str, fingerprint: dict[str, Any]) -> optuna.Study:
     """Open the study of a size, or create it.
 
     Args:
         storage: SQLite file that keeps the trials; None for none.
         name: Name of the study in the storage, which has one for each size.
-        of_search: Fingerprint of data and options, which all studies of a storage share.
+        fingerprint: Facts of data and options, which all studies of a storage share.
 
     Raises:
         InputError: The file is no storage, or holds a search with other data or options.
@@ -165,17 +165,19 @@ def open_study(storage: str | Path | None, name: str, of_search: dict[str, Any])
     path = Path(storage)
     check_storage(path)
     try:
-        opened = optuna.storages.RDBStorage(f"sqlite:///{quote(str(path))}")
-        for there in opened.get_all_studies():
-            if other := differences(there.user_attrs.get("fingerprint", {}), of_search):
+        database = optuna.storages.RDBStorage(f"sqlite:///{quote(str(path))}")
+        for stored in database.get_all_studies():
+            if changes := differences(stored.user_attrs.get("fingerprint", {}), fingerprint):
                 raise InputError(
-                    f"{path}: holds a search of something else: {other}. Give what was given "
+                    f"{path}: holds a search of something else: {changes}. Give what was given "
                     "then, or name another storage"
                 )
-        study = optuna.create_study(storage=opened, study_name=name, load_if_exists=True, **options)
+        study = optuna.create_study(
+            storage=database, study_name=name, load_if_exists=True, **options
+        )
     except (SQLAlchemyError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be opened as a storage ({error})") from error
-    study.set_user_attr("fingerprint", of_search)
+    study.set_user_attr("fingerprint", fingerprint)
     if done := len(finished(study)):
         _log.info("going on after %d trials, from %s", done, path)
     return study
@@ -190,8 +192,8 @@ def check_storage(path: str | Path) -> None:
     atomic_write.check_writable(path)
     file = Path(path)
     if file.exists():
-        with file.open("rb") as opened:
-            head = opened.read(len(_SQLITE))
+        with file.open("rb") as stream:
+            head = stream.read(len(_SQLITE))
         if head not in (b"", _SQLITE):
             raise InputError(f"{file}: is no storage of trials; name another file")
 

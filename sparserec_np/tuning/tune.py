@@ -31,7 +31,6 @@ from sparserec_np.training.trainer import Observer, Trainer, train
 from sparserec_np.training.validation import Validator
 from sparserec_np.tuning.trials import (
     Trial,
-    check_storage,
     finished,
     import_optuna,
     open_study,
@@ -43,8 +42,6 @@ from sparserec_np.utils.parallel import thread_count
 
 if TYPE_CHECKING:
     import optuna
-
-__all__ = ["Trial", "Tuned", "check_storage", "tune"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ def tune(
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise InputError(f"trials must be a whole number of at least 1, not {trials!r}")
     limit = SizeLimit.parse(sparsity=sparsity, max_size=max_size)
-    searched = _space(Config(), {}, sized=True)
+    searched = _search_space(Config(), {}, sized=True)
     if unknown := sorted(fixed.keys() - {"users", *searched}):
         raise InputError(
             f"tune cannot set {unknown[0]!r}; it can set: users, {', '.join(searched)}"
@@ -146,32 +143,32 @@ def tune(
     interactions = from_any(X)
     held = None if valid is None else from_any(valid)
     config = config_for(interactions, {**fixed, "seed": seed})
-    texts = _texts(labels, interactions)
-    job = _Job(interactions, held, config, limit, texts, on_epoch)
-    space = _space(config, fixed, sized=limit.max_bytes is not None)
-    of_search = fingerprint(
+    label_texts = _label_texts(labels, interactions)
+    objective = _Objective(interactions, held, config, limit, label_texts, on_epoch)
+    space = _search_space(config, fixed, sized=limit.max_bytes is not None)
+    search_fingerprint = fingerprint(
         config.to_dict(),
         interactions,
         held,
         fixed=sorted(fixed),
         sparsity=sparsity,
-        labels=texts and checksum("\0".join(texts).encode()),
+        labels=label_texts and checksum("\0".join(label_texts).encode()),
     )
     points = [{name: getattr(config, name) for name in space}]
     if try_first is not None:
         points.append({name: value for name, value in try_first.items() if name in space})
     with quiet_optuna(), thread_count(threads):
         name = f"{limit.max_bytes} bytes" if limit.max_bytes else "no size"
-        study = open_study(storage, name, of_search)
-        interrupted = search(study, job, space, points, trials, seed, on_trial)
+        study = open_study(storage, name, search_fingerprint)
+        interrupted = search(study, objective, space, points, trials, seed, on_trial)
         found = finished(study)[:trials]
     given = {**fixed, "max_size": max_size, "sparsity": sparsity, "seed": seed}
     kept = {name: value for name, value in given.items() if value is not None}
     return Tuned(tuple(found), {"users": config.users, **kept}, interrupted)
 
 
-class _Job:
-    """Data, limits and config that all trials share; runs one trial a call."""
+class _Objective:
+    """The NDCG of a trial, as a function of its hyperparameters; holds the data of all trials."""
 
     def __init__(
         self,
@@ -179,7 +176,7 @@ class _Job:
         held: Interactions | None,
         config: Config,
         limit: SizeLimit,
-        texts: list[str] | None,
+        label_texts: list[str] | None,
         on_epoch: Callable[[EpochMetrics], None] | None,
     ) -> None:
         self._interactions = interactions
@@ -190,9 +187,9 @@ class _Job:
             )
         self._held = held
         self._config = config
-        self._limit, self._texts = limit, texts
+        self._limit, self._label_texts = limit, label_texts
         self._on_epoch = on_epoch
-        plan_budget(interactions, config, limit, texts)  # raises before the first trial
+        plan_budget(interactions, config, limit, label_texts)  # raises before the first trial
         self._validator(config)
 
     def _validator(self, config: Config) -> Validator:
@@ -206,7 +203,7 @@ class _Job:
             InputError: The training diverged, or the size is too small for any weights.
         """
         config = replace(self._config, **rounded(trial.params))
-        budget = plan_budget(self._interactions, config, self._limit, self._texts)
+        budget = plan_budget(self._interactions, config, self._limit, self._label_texts)
         validator = self._validator(config)
 
         def begin() -> Parameters:
@@ -218,19 +215,21 @@ class _Job:
             state,
             epochs=config.epochs,
             validate=validator,
-            observer=_Pruner(trial, self._on_epoch),
+            observer=_TrialObserver(trial, self._on_epoch),
             restart=begin,
         ).result()
         recency, _ = validator.choose_recency(parameters)
         chosen = Chosen(epochs, ndcg, recency)
-        file = encode(model_arrays(parameters, self._interactions, config, chosen, self._texts))
+        file = encode(
+            model_arrays(parameters, self._interactions, config, chosen, self._label_texts)
+        )
         for name, value in (("epochs", epochs), ("bytes", len(file)), ("weights", parameters.nnz)):
             trial.set_user_attr(name, value)
         return validator.of_file(load(file))
 
 
-class _Pruner(Observer):
-    """Reports each epoch of a trial to Optuna, and ends it when it falls behind."""
+class _TrialObserver(Observer):
+    """Reports each epoch of a trial to Optuna, and ends the trial when it falls behind."""
 
     def __init__(
         self, trial: optuna.Trial, on_epoch: Callable[[EpochMetrics], None] | None
@@ -251,7 +250,7 @@ class _Pruner(Observer):
             raise import_optuna().TrialPruned
 
 
-def _space(
+def _search_space(
     config: Config, fixed: Mapping[str, Any], *, sized: bool
 ) -> dict[str, optuna.distributions.BaseDistribution]:
     """Return the range of each hyperparameter, around its default.
@@ -267,12 +266,12 @@ def _space(
     dims = (config.dim // 4, config.dim // 2, config.dim, 2 * config.dim)
     space: dict[str, optuna.distributions.BaseDistribution] = {
         "dim": CategoricalDistribution([dim for dim in dims if 8 <= dim <= MAX_DIM]),
-        "learning_rate": _times(config.learning_rate, 2.5),
-        "reg": _times(config.reg, 5.0),
+        "learning_rate": _log_range(config.learning_rate, 2.5),
+        "reg": _log_range(config.reg, 5.0),
         "candidates": IntDistribution(
             max(1, config.candidates // 3), 3 * config.candidates, log=True
         ),
-        "initial_norm": _times(config.initial_norm, 2.0),
+        "initial_norm": _log_range(config.initial_norm, 2.0),
         "exploration": FloatDistribution(0.2, 0.8),
     }
     if config.users == "history":
@@ -284,13 +283,15 @@ def _space(
     return {name: range_ for name, range_ in space.items() if name not in fixed}
 
 
-def _times(value: float, factor: float) -> optuna.distributions.FloatDistribution:
+def _log_range(value: float, factor: float) -> optuna.distributions.FloatDistribution:
+    """Return the range of a factor around a value, on a logarithmic scale."""
     from optuna.distributions import FloatDistribution
 
     return FloatDistribution(value / factor, value * factor, log=True)
 
 
-def _texts(labels: Mapping[Any, str] | None, interactions: Interactions) -> list[str] | None:
+def _label_texts(labels: Mapping[Any, str] | None, interactions: Interactions) -> list[str] | None:
+    """Return the label of each item, in the order of the items, or None without labels."""
     if not labels:
         return None
     ids = interactions.item_ids

@@ -134,6 +134,10 @@ def usable_cores() -> int:
 def granted_cores(groups: Path = _GROUPS, own: Path = _OWN) -> int | None:
     """Return how many cores' time the control groups of this process grant it.
 
+    Of the packages of the extra ``[train]`` only DuckDB knows such a limit, and it does not serve
+    here: it starts a database to tell, which takes a quarter of a second, and sees the innermost
+    group alone, where the limit may be that of a group around it.
+
     Args:
         groups: Folder in which Linux shows control groups.
         own: File that names the groups of this process.

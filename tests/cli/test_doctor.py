@@ -27,7 +27,8 @@ def run(*args: object, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
 
-def test_it_tells_versions_extras_threads_and_caches():
+def test_it_tells_versions_extras_threads_and_caches(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     found = installation.examine()
     assert found["problems"] == []
     assert json.loads(json.dumps(found)) == found
@@ -38,6 +39,7 @@ def test_it_tells_versions_extras_threads_and_caches():
     assert found["packages"]["numpy"]["extras"] == [""]
     assert 1 <= found["threads"]["numba"] <= found["threads"]["cores"]
     assert 1 <= found["threads"]["usable"] <= found["threads"]["cores"]
+    assert found["threads"]["environment"]["OMP_NUM_THREADS"] == "1"
     assert found["caches"]["writable"]
 
 
