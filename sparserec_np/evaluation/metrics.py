@@ -114,7 +114,7 @@ def average_metrics(
         ranked: Item numbers, int32 array of shape [n_users, k], best first, -1 where no item was
             recommended.
         relevant: The test items of the same users, in the same numbering of items.
-        n_relevant: Number of test items of each user, int64 array of shape [n_users], those included
+        n_relevant: Number of test items of each user, int64 array of shape [n_users]; those count
             that the numbering does not know. Users with none are left out.
         unserved_users: Number of users with test items beyond these rows, for whom there is no
             ranking; they count with zero.

@@ -193,7 +193,6 @@ def decode_monotone(
     """
     stop_bit = 8 * len(high) if stop_bit is None else stop_bit
     done, previous = 0, np.uint64(0)
-    numbers = np.arange(8 * _UNARY_PIECE)
     for begin in range(start_bit // 8, (stop_bit + 7) // 8, _UNARY_PIECE):
         piece = high[begin : min(begin + _UNARY_PIECE, (stop_bit + 7) // 8)]
         ones = _ones(piece)
@@ -206,7 +205,7 @@ def decode_monotone(
         if not len(ones):
             continue
         e = first + done
-        ones -= numbers[: len(ones)]
+        ones -= np.arange(len(ones))
         ones += 8 * begin - e
         keys = ones.view(np.uint64)  # all in place: fresh memory costs more than the arithmetic
         keys <<= np.uint64(low_bits)

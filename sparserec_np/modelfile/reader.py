@@ -41,12 +41,14 @@ class ItemWeights(NamedTuple):
     """Some weights of the item table, by ascending dimension, then item.
 
     Attributes:
-        dims: int64 array of shape [n].
-        items: int64 array of shape [n].
-        codes: Indices into the codebook, unsigned array of shape [n].
+        dims: Their dimensions, int64 array of consecutive numbers.
+        counts: Number of weights of each dimension, int64 array of the same shape.
+        items: int64 array of shape [n], n being the sum of ``counts``.
+        codes: Indices into the codebook, uint8 array of shape [n].
     """
 
     dims: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
     items: npt.NDArray[np.int64]
     codes: npt.NDArray[np.unsignedinteger]
 
@@ -127,11 +129,11 @@ class ModelFile:
             first, last = int(keys[0]) // table.n_rows, int(keys[-1]) // table.n_rows
             dims = np.arange(first, last + 1, dtype=np.int64)
             ends = np.searchsorted(keys, (dims + 1) * table.n_rows)
-            dims = np.repeat(dims, np.diff(ends, prepend=0))
-            keys -= dims * table.n_rows  # now items
+            counts = np.diff(ends, prepend=0)
+            keys -= np.repeat(dims * table.n_rows, counts)  # now items
             codes = bitpacking.unpack_bits(packed, table.value_bits, done, done + len(keys))
             done += len(keys)
-            yield ItemWeights(dims, keys, codes)
+            yield ItemWeights(dims, counts, keys, codes)
 
     def item_levels(self) -> npt.NDArray[np.float32]:
         """The codebook of the item table: float32 array of shape [2**value_bits], ascending."""
@@ -148,7 +150,8 @@ class ModelFile:
         done = 0
         for some in self.item_weights():
             here = slice(done, done + len(some.items))
-            dims[here], items[here], codes[here] = some
+            dims[here], items[here] = np.repeat(some.dims, some.counts), some.items
+            codes[here] = some.codes
             done = here.stop
         order = np.argsort(items, kind="stable")
         counts = np.bincount(items, minlength=layout.n_rows)

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     IntArray = npt.NDArray[np.int64]
     _Float = TypeVar("_Float", np.float32, np.float64)
 
-_CODE_BITS = 8  # of the words that hold an item, or a dimension, and the code of a value
-_PIECE = 16_384  # weights scored at a time: their scratch arrays stay in the second-level cache
-_ENTRIES = 8_192  # weights that an index is built from at a time, for the same reason
+_PIECE = 32_768  # weights scored at a time: their scratch arrays stay in the second-level cache
 _DENSE = 8  # places for each weight, at most, of a table that is kept as a dense one
 _WORTH = 0.25  # weights that bounds must spare for each item to make up for their passes
 _FEW = 32  # one item in so many may be scored on its own; scoring all of them is faster than more
@@ -84,7 +82,7 @@ class _RowIndex(NamedTuple):
 class ItemIndex:
     """The item table, searchable both by dimension and by item; thread-safe.
 
-    Both ways take 4 bytes a weight (8 by dimension above 16,777,216 items), with 24 bytes an item.
+    Each way takes 3 bytes a weight (5 by dimension above 65,536 items) and some bytes an item.
     A table of few zeros is kept as a dense one, where that takes at most 32 bytes a weight: no
     postings are added up as fast as a dense table is multiplied.
 
@@ -110,56 +108,37 @@ class ItemIndex:
         all_items, all_codes = np.empty(table.nnz, item_type), np.empty(table.nnz, np.uint8)
         counts = np.zeros(table.dim, np.intp)
         done = 0
-        for dims, items, codes in self._file.item_weights():
+        for dims, some_counts, items, codes in self._file.item_weights():
             here = slice(done, done + len(items))
             all_items[here], all_codes[here] = items, codes
-            counts += np.bincount(dims, minlength=table.dim)
+            counts[dims] += some_counts
             done = here.stop
         bounds = list(pairwise(indptr_from_counts(counts).tolist()))
-        by_dim = ([every[a:b].tobytes() for a, b in bounds] for every in (all_items, all_codes))
-        return _Postings(*by_dim, counts, item_type)
+        items_of, codes_of = (
+            [every[a:b].tobytes() for a, b in bounds] for every in (all_items, all_codes)
+        )
+        return _Postings(items_of, codes_of, counts, item_type)
 
-    def _pieces(
-        self, dims: IntArray
-    ) -> Iterator[tuple[IntArray, npt.NDArray[np.intp], npt.NDArray[np.uint8]]]:
-        """Yield some of the dimensions, and the items and codes of their weights, in their order.
-
-        A piece has at most ``_PIECE`` weights beyond those of one dimension.
-        """
-        postings = self._postings
-        ends = postings.counts.take(dims).cumsum()
-        for part in np.split(dims, np.flatnonzero(np.diff(ends // _PIECE)) + 1):
-            chosen = part.tolist()
-            items = np.frombuffer(b"".join([postings.items[d] for d in chosen]), postings.item_type)
-            codes = np.frombuffer(b"".join([postings.codes[d] for d in chosen]), np.uint8)
-            yield part, items.astype(np.intp), codes
-
-    def _all_pieces(self):
-        counts = self._postings.counts
-        for dims, items, codes in self._pieces(np.arange(len(counts))):
-            yield dims.repeat(counts.take(dims)), items, codes
+    def _by_dim(self) -> Iterator[tuple[npt.NDArray[np.unsignedinteger], npt.NDArray[np.uint8]]]:
+        """Yield the items of each dimension and the codes of their values."""
+        lists, codes, _, item_type = self._postings
+        for some, own in zip(lists, codes, strict=True):
+            yield np.frombuffer(some, item_type), np.frombuffer(own, np.uint8)
 
     @cached_property
     def _row_index(self) -> _RowIndex:
-        lengths = np.zeros(self._n_items, np.uint32)
-        for _, items, _ in self._all_pieces():
-            np.add.at(lengths, items, np.uint32(1))
-        indptr = indptr_from_counts(lengths)
+        place = np.zeros(self._n_items, np.uint32)
+        for items, _ in self._by_dim():
+            place[items] += 1  # an item is there once
+        indptr = indptr_from_counts(place).astype(np.uint32)
+        place[:] = indptr[:-1]
         all_dims, all_codes = np.empty(indptr[-1], np.uint16), np.empty(indptr[-1], np.uint8)
-        place = indptr[:-1].copy()
-        for dims, items, codes in self._all_pieces():
-            order = items.astype(self._postings.item_type).argsort(kind="stable")
-            ordered = items[order]
-            first = np.zeros(len(items), np.intp)
-            new = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-            first[new] = new
-            at = place[ordered]
-            at += np.arange(len(items))
-            at -= np.maximum.accumulate(first, out=first)
-            all_dims[at], all_codes[at] = dims[order], codes[order]
+        for dim, (items, codes) in enumerate(self._by_dim()):
+            at = place[items]
+            all_dims[at], all_codes[at] = dim, codes
             at += 1
-            place[ordered] = at  # of an item that occurs again, the last one stays
-        return _RowIndex(indptr.astype(np.uint32), all_dims, all_codes)
+            place[items] = at
+        return _RowIndex(indptr, all_dims, all_codes)
 
     @cached_property
     def _dense(self) -> npt.NDArray[np.float32] | None:
@@ -168,8 +147,8 @@ class ItemIndex:
         if table.n_rows * table.dim > _DENSE * table.nnz:
             return None
         dense = np.zeros((table.n_rows, table.dim), dtype=np.float32)
-        for dims, items, codes in self._all_pieces():
-            dense[items, dims] = self._short_levels[codes]
+        for dim, (items, codes) in enumerate(self._by_dim()):
+            dense[items, dim] = self._short_levels[codes]
         return dense
 
     def rows(self, items: IntArray) -> GatheredRows:
@@ -210,10 +189,15 @@ class ItemIndex:
         levels: npt.NDArray[_Float],
     ) -> None:
         """Add to each item's sum its products with a vector at some dimensions, in their order."""
-        for part, items, codes in self._pieces(dims):
-            products = levels.take(codes, mode="wrap")
-            products *= vector.take(part).repeat(self._postings.counts.take(part))
-            np.add.at(sums, items, products)
+        lists, codes, counts, item_type = self._postings
+        pieces = counts.take(dims).cumsum() // _PIECE
+        for part in np.split(dims, np.flatnonzero(np.diff(pieces)) + 1):
+            chosen = part.tolist()
+            items = np.frombuffer(b"".join([lists[d] for d in chosen]), item_type)
+            own = np.frombuffer(b"".join([codes[d] for d in chosen]), np.uint8)
+            products = levels.take(own, mode="wrap")
+            products *= vector.take(part).repeat(counts.take(part))
+            np.add.at(sums, items.astype(np.intp), products)
 
     def best(
         self, vector: FloatArray, scale: float, excluded: IntArray, k: int
@@ -317,8 +301,8 @@ class ItemIndex:
     def _sum_rows(self, function: np.ufunc) -> FloatArray:
         """Sum a function of its values for each row."""
         sums, levels = np.zeros(self._n_items), function(self._levels)
-        for _, items, codes in self._all_pieces():
-            np.add.at(sums, items, levels.take(codes, mode="wrap"))
+        for items, codes in self._by_dim():
+            sums[items] += levels[codes]
         return sums
 
 
