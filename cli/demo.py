@@ -17,11 +17,11 @@ from .progress import show_epochs
 if TYPE_CHECKING:
     from sparserec_np.data import Interactions
     from sparserec_np.data.synthetic import DemoData
-    from sparserec_np.runtime import Model
+    from sparserec_np.runtime.model import Model
     from sparserec_np.training.state import EpochMetrics
 
 _METRICS = ("recall", "ndcg", "hit_rate", "mrr", "coverage")
-_WATCHED = 8
+_N_SHOWN = 8  # films watched and films recommended
 
 
 @click.command(short_help="Show the whole job on invented data, in under a minute.")
@@ -52,9 +52,9 @@ def demo(output: Path, seed: int, threads: int | None, as_json: bool) -> None:
     if as_json:
         print_json(outcome)
     elif sys.stdout.isatty():
-        _draw(outcome)
+        _print_tables(outcome)
     else:
-        _write(outcome)
+        _print_lines(outcome)
 
 
 def run_demo(
@@ -82,14 +82,13 @@ def run_demo(
     from sparserec_np.estimator import SparseRec
     from sparserec_np.evaluation.evaluate import evaluate, rank_by_popularity
     from sparserec_np.evaluation.metrics import average_metrics
-    from sparserec_np.runtime import load
+    from sparserec_np.runtime.model import load
 
     data = generate(seed)
     train, test = hold_out(data.interactions, fraction=0.2, seed=seed)
     started = time.perf_counter()
-    SparseRec(seed=seed, threads=threads).fit(train, labels=data.titles, on_epoch=on_epoch).save(
-        path
-    )
+    estimator = SparseRec(seed=seed, threads=threads)
+    estimator.fit(train, labels=data.titles, on_epoch=on_epoch).save(path)
     fit_seconds = time.perf_counter() - started
     model = load(path)
     popular = rank_by_popularity(train, k=20)
@@ -104,7 +103,9 @@ def run_demo(
         "weights": model.info()["weights"],
         "metrics": evaluate(model, train, test, k=20, threads=threads),
         "popularity": average_metrics(popular, test, test.user_degrees()),
-        "examples": [_example(model, data, train, test, user) for user in _two_users(data, train)],
+        "examples": [
+            _describe_example(model, data, train, test, user) for user in _two_users(data, train)
+        ],
     }
 
 
@@ -117,17 +118,17 @@ def _two_users(data: DemoData, train: Interactions) -> tuple[int, int]:
     return int(active[strongest.argmax()]), int(active[strongest.argmin()])
 
 
-def _example(
+def _describe_example(
     model: Model, data: DemoData, train: Interactions, test: Interactions, user: int
 ) -> dict[str, Any]:
     def films(part: Interactions) -> list[int]:
-        return part.item_ids.take(part.items[part.indptr[user] : part.indptr[user + 1]])
+        return part.item_ids.take(part.items_of(user))
 
     (user_id,) = train.user_ids.take([user])
     if model.users == "history":
-        ids, scores = model.recommend(history=films(train), k=8)
+        ids, scores = model.recommend(history=films(train), k=_N_SHOWN)
     else:
-        ids, scores = model.recommend(user=user_id, k=8, exclude=films(train))
+        ids, scores = model.recommend(user=user_id, k=_N_SHOWN, exclude=films(train))
     held = set(films(test))
     return {
         "user": user_id,
@@ -153,62 +154,62 @@ def _film_facts(data: DemoData, film: int) -> dict[str, Any]:
     return {"id": film, "title": data.titles[film], "kind": data.kinds[film]}
 
 
-def _data(outcome: dict[str, Any]) -> str:
+def _data_line(outcome: dict[str, Any]) -> str:
     return (
         f"{outcome['users']:,} invented film fans watched {outcome['interactions']:,} times one of "
         f"{outcome['items']:,} films; {outcome['held_out']:,} of these were held out."
     )
 
 
-def _file(outcome: dict[str, Any]) -> str:
+def _file_line(outcome: dict[str, Any]) -> str:
     return (
         f"{outcome['model']}: {format_size(outcome['model_bytes'])}, "
         f"{outcome['weights']:,} weights, learned in {outcome['fit_seconds']:.0f} s."
     )
 
 
-def _tastes(example: dict[str, Any]) -> str:
+def _tastes_text(example: dict[str, Any]) -> str:
     return ", ".join(f"{kind} {share:.0%}" for kind, share in example["fond_of"].items())
 
 
-def _next(outcome: dict[str, Any]) -> str:
+def _next_command(outcome: dict[str, Any]) -> str:
     film = outcome["examples"][0]["recommended"][0]["id"]
     return f"sparserec-np similar {outcome['model']} {film}"
 
 
-def _film(film: dict[str, Any]) -> str:
+def _film_text(film: dict[str, Any]) -> str:
     return f"{film['title']}, {film['kind']}"
 
 
-def _write(outcome: dict[str, Any]) -> None:
+def _print_lines(outcome: dict[str, Any]) -> None:
     """Print plain lines, for a pipe or a log."""
     ours, popular = outcome["metrics"], outcome["popularity"]
-    lines = [_data(outcome), _file(outcome), f"metric@{ours['k']}\tmodel\tpopularity"]
+    lines = [_data_line(outcome), _file_line(outcome), f"metric@{ours['k']}\tmodel\tpopularity"]
     lines += [f"{name}\t{ours[name]:.4f}\t{popular[name]:.4f}" for name in _METRICS]
     for example in outcome["examples"]:
-        lines.append(f"user {example['user']} is fond of {_tastes(example)}")
-        lines += [f"  watched: {_film(film)}" for film in example["watched"][:_WATCHED]]
+        lines.append(f"user {example['user']} is fond of {_tastes_text(example)}")
+        lines += [f"  watched: {_film_text(film)}" for film in example["watched"][:_N_SHOWN]]
         lines += [
-            f"  recommended: {_film(film)}{' (held out, so right)' if film['held_out'] else ''}"
+            f"  recommended: {_film_text(film)}" + " (held out, so right)" * film["held_out"]
             for film in example["recommended"]
         ]
-    lines.append(f"Next: {_next(outcome)}")
+    lines.append(f"Next: {_next_command(outcome)}")
     click.echo("\n".join(lines))
 
 
-def _draw(outcome: dict[str, Any]) -> None:
+def _print_tables(outcome: dict[str, Any]) -> None:
     """Print tables, for a person at a terminal."""
     from rich.console import Console
 
     console = Console(highlight=False)
     console.print()
-    console.print(_data(outcome), style="dim")
-    console.print(_file(outcome), style="bold green")
+    console.print(_data_line(outcome), style="dim")
+    console.print(_file_line(outcome), style="bold green")
     console.print(_metrics_table(outcome))
     for example in outcome["examples"]:
         console.print(_example_table(example))
     console.print("[green]✓[/] held out: the model did not see it, and the user did watch it")
-    console.print(f"Next: [bold]{_next(outcome)}[/]")
+    console.print(f"Next: [bold]{_next_command(outcome)}[/]")
 
 
 def _metrics_table(outcome: dict[str, Any]) -> Any:
@@ -233,21 +234,21 @@ def _example_table(example: dict[str, Any]) -> Any:
     from rich.text import Text
 
     table = Table(
-        title=f"User {example['user']} is fond of {_tastes(example)}",
+        title=f"User {example['user']} is fond of {_tastes_text(example)}",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column(f"watched ({_WATCHED} of {len(example['watched'])})")
+    table.add_column(f"watched ({_N_SHOWN} of {len(example['watched'])})")
     table.add_column("recommended")
     table.add_column("")
-    for watched, film in zip(example["watched"][:_WATCHED], example["recommended"], strict=False):
-        table.add_row(_cell(watched), _cell(film), Text("✓" * film["held_out"], "green"))
+    for watched, film in zip(example["watched"][:_N_SHOWN], example["recommended"], strict=False):
+        table.add_row(_film_cell(watched), _film_cell(film), Text("✓" * film["held_out"], "green"))
     return table
 
 
-def _cell(film: dict[str, Any]) -> Any:
+def _film_cell(film: dict[str, Any]) -> Any:
     from rich.text import Text
 
     return Text.assemble(film["title"], " ", (film["kind"], "cyan"))
