@@ -1,16 +1,8 @@
 """Exact top-k for many users at once, compiled.
 
-Users are served in blocks of ``LANES``, each block in the cheaper of two ways:
-
-- *by dimension*, one user after the other, with the inverted index of
-  :mod:`sparserec_np.retrieval.inverted_index`: only the weights at the user's dimensions are read,
-  and of those only some where upper bounds spare the rest;
-- *by item*, all users at once: their vectors lie side by side, so each weight of an item is read
-  once and multiplied with all of them in one vector instruction; the scores of an item are compared
-  with each user's k-th best at once.
-
-No ``users x items`` array exists. Both ways add up in the same order, so the bits of the scores
-depend neither on the way nor on the number of threads.
+Users are served one after the other, each with the inverted index, by as many threads as there are.
+No ``users x items`` array exists: beyond the result, memory is the index and for each thread some
+arrays of shape [dim] and [n_items].
 """
 
 from __future__ import annotations
@@ -22,26 +14,19 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
-from sparserec_np.retrieval.inverted_index import build_index, insert, search_index, split_query
-from sparserec_np.retrieval.signed_power import signed_power_all
+from sparserec_np.retrieval.inverted_index import Query, TopK, add_rows, build_index, search_index
+from sparserec_np.retrieval.signed_power import apply_signed_power
 from sparserec_np.runtime.history import age_weights
-from sparserec_np.utils.parallel import LANES, run_parallel, thread_count
+from sparserec_np.utils.parallel import run_parallel, thread_count
 
 if TYPE_CHECKING:
     from sparserec_np.runtime.model import Model
 
-
-# Costs, in units of a weight and user by dimension: a weight and block of users by item, with their
-# vectors in the first-level cache or out of it; and an item and user by dimension, without bounds
-# and with them.
-_CACHED_DIM = 512
-_COST_NEAR, _COST_FAR = 5.0, 6.0
-_COST_ITEM, _COST_BOUNDS = 0.3, 1.2
-
+_CHUNK = 16  # consecutive users of a thread, so that threads seldom write to the same cache line
 _ONE = np.float32(1.0)
 
 
-class Scorer(NamedTuple):
+class ItemScorer(NamedTuple):
     """The item side of all scores; ``weight``, ``exponent`` and ``power`` are for histories only.
 
     Attributes:
@@ -80,99 +65,56 @@ class UserRows(NamedTuple):
     values: NDArray[np.float32]
 
 
+class ItemLists(NamedTuple):
+    """Lists of items in CSR form.
+
+    Attributes:
+        indptr: int64 array of shape [n_lists + 1].
+        items: int32 array of shape [nnz].
+    """
+
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+
+
 @njit(cache=True, nogil=True)
-def _user_vector(scorer, history, users, row, vector):
-    """Write the vector of a user, which is zeros so far."""
-    entries = range(users.indptr[row], users.indptr[row + 1])
-    if not history:
-        for e in entries:
-            vector[users.columns[e]] = users.values[e]
-        return
+def _serve_users(seat, n_seats, scorer, index, history, users, rows, exclude, best):
+    for n in range(rows.size):
+        if n // _CHUNK % n_seats == seat:
+            vector = np.zeros(scorer.dim, np.float32)
+            entries = slice(users.indptr[rows[n]], users.indptr[rows[n] + 1])
+            columns, values = users.columns[entries], users.values[entries]
+            if history:
+                _sum_history(scorer, index, columns, values, vector)
+            else:
+                for e in range(columns.size):
+                    vector[columns[e]] = values[e]
+            excluded = exclude.items[exclude.indptr[n] : exclude.indptr[n + 1]]
+            query = Query(vector, _ONE, excluded)
+            search_index(index, query, TopK(best.items[n], best.scores[n]))
+
+
+@njit(cache=True, nogil=True)
+def _sum_history(scorer, index, items, age_weights, vector):
+    """Write the vector of a history, which is zeros so far."""
+    weights = scorer.weight[items]
     length = 0.0
-    for place in entries:
-        item = users.columns[place]
-        weight = scorer.weight[item]
-        if users.values.size:
-            weight *= users.values[place]
-            length += users.values[place]
-        else:
-            length += 1.0
-        for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
-            vector[scorer.dims[e]] += weight * scorer.values[e]
-    signed_power_all(vector, scorer.power)
+    if age_weights.size:
+        weights *= age_weights
+        for weight in age_weights:
+            length += weight
+    else:
+        length += items.size
+    add_rows(index, items, weights, vector)
+    apply_signed_power(vector, scorer.power)
     vector *= np.float32(max(length, 1.0) ** -scorer.exponent)
 
 
-@njit(cache=True, nogil=True)
-def _is_by_dimension_cheaper(index, vectors, n_users):
-    n_items = index.bias.size
-    cost = 0.0
-    for lane in range(n_users):
-        _, touched, spared, _ = split_query(index, vectors[lane])
-        cost += touched + n_items * (_COST_BOUNDS if spared else _COST_ITEM)
-    near = vectors.shape[1] <= _CACHED_DIM
-    return cost < index.values.size * (_COST_NEAR if near else _COST_FAR)
-
-
-@njit(cache=True, nogil=True)
-def _top_k(
-    seat, n_seats, scorer, index, history, users, rows, ex_indptr, ex_items, best, best_scores
-):  # fmt: skip
-    n_users = rows.size
-    for first in range(seat * LANES, n_users, n_seats * LANES):
-        n = min(LANES, n_users - first)
-        vectors = np.zeros((LANES, scorer.dim), np.float32)
-        for lane in range(n):
-            _user_vector(scorer, history, users, rows[first + lane], vectors[lane])
-        if _is_by_dimension_cheaper(index, vectors, n):
-            for lane in range(n):
-                user = first + lane
-                excluded = ex_items[ex_indptr[user] : ex_indptr[user + 1]]
-                search_index(index, vectors[lane], _ONE, excluded, best[user], best_scores[user])
-        else:
-            lanes = vectors.T.copy()
-            _by_item(scorer, lanes, n, first, ex_indptr, ex_items, best, best_scores)
-
-
-@njit(cache=True, nogil=True)
-def _by_item(scorer, lanes, n, first, ex_indptr, ex_items, best, best_scores):
-    found = np.zeros(LANES, np.int64)
-    threshold = np.full(LANES, -np.inf, np.float32)  # the k-th best score so far
-    next_excluded = np.zeros(LANES, np.int64)
-    next_excluded[:n] = ex_indptr[first : first + n]
-    scores = np.zeros(LANES, np.float32)
-    for item in range(scorer.bias.size):
-        scores[:] = 0.0
-        for e in range(scorer.indptr[item], scorer.indptr[item + 1]):
-            value = scorer.values[e]
-            d = scorer.dims[e]
-            for lane in range(LANES):
-                scores[lane] += value * lanes[d, lane]
-        n_better = 0
-        for lane in range(LANES):
-            scores[lane] += scorer.bias[item]
-            n_better += scores[lane] > threshold[lane]
-        if not n_better:
-            continue
-        for lane in range(n):
-            if scores[lane] > threshold[lane]:
-                user = first + lane
-                end = ex_indptr[user + 1]
-                while next_excluded[lane] < end and ex_items[next_excluded[lane]] < item:
-                    next_excluded[lane] += 1
-                if next_excluded[lane] < end and ex_items[next_excluded[lane]] == item:
-                    continue
-                found[lane] = insert(best[user], best_scores[user], found[lane], item, scores[lane])
-                if found[lane] == best.shape[1]:
-                    threshold[lane] = best_scores[user, -1]
-
-
 def batch_top_k(
-    scorer: Scorer,
+    scorer: ItemScorer,
     users: UserRows,
     rows: NDArray[np.int64],
-    exclude_indptr: NDArray[np.int64],
-    exclude_items: NDArray[np.int32],
+    exclude: ItemLists,
     *,
     history: bool,
     k: int,
@@ -180,13 +122,14 @@ def batch_top_k(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Find the k best items for each of many users.
 
+    The bits of the scores do not depend on the number of threads, nor on the other users.
+
     Args:
         scorer: The item side.
         users: Embeddings of users (``history`` false), or histories (true).
-        rows: Which of the users to serve, int64 array of shape [n].
-        exclude_indptr: Items to leave out of the n rankings, int64 array of shape [n + 1].
-        exclude_items: int32 array, ascending within a user.
-        history: What ``users`` holds.
+        rows: Rows of ``users`` to serve, int64 array of shape [n].
+        exclude: Items to leave out of each of the n rankings.
+        history: Kind of ``users``.
         k: Number of items for each user, at least 1.
         threads: Number of threads; None for all cores.
 
@@ -194,13 +137,14 @@ def batch_top_k(
         Items, int32 array of shape [n, k], best first, of equal scores the smaller number first, -1
         where nothing is left; and their scores, float32 array of shape [n, k], -inf there.
     """
-    best = np.full((rows.size, k), -1, np.int32)
+    items = np.full((rows.size, k), -1, np.int32)
     scores = np.full((rows.size, k), -np.inf, np.float32)
     index = build_index(scorer.indptr, scorer.dims, scorer.values, scorer.bias, scorer.dim)
-    excluded = exclude_indptr, exclude_items
     with thread_count(threads):
-        run_parallel(_top_k, scorer, index, history, users, rows, *excluded, best, scores)
-    return best, scores
+        run_parallel(
+            _serve_users, scorer, index, history, users, rows, exclude, TopK(items, scores)
+        )
+    return items, scores
 
 
 def history_rows(users: Interactions, recency: float) -> UserRows:
@@ -248,7 +192,7 @@ def model_top_k(
     weight = model.history_weights
     if weight is None:
         weight = np.ones(len(table), np.float32)
-    scorer = Scorer(
+    scorer = ItemScorer(
         table.indptr,
         table.dims,
         table.values,
@@ -266,7 +210,7 @@ def model_top_k(
         user_rows = UserRows(own.indptr, own.dims.astype(np.int32), own.values)
         rows = np.asarray(users, np.int64)
     if exclude is None:
-        excluded = np.zeros(rows.size + 1, np.int64), np.zeros(0, np.int32)
+        excluded = ItemLists(np.zeros(rows.size + 1, np.int64), np.zeros(0, np.int32))
     else:
-        excluded = exclude.indptr, exclude.items
-    return batch_top_k(scorer, user_rows, rows, *excluded, history=history, k=k, threads=threads)
+        excluded = ItemLists(exclude.indptr, exclude.items)
+    return batch_top_k(scorer, user_rows, rows, excluded, history=history, k=k, threads=threads)

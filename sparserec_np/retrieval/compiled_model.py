@@ -17,8 +17,15 @@ from numba import njit
 
 from sparserec_np.modelfile.arrays import Table
 from sparserec_np.modelfile.reader import open_model
-from sparserec_np.retrieval.inverted_index import InvertedIndex, build_index, search_index
-from sparserec_np.retrieval.signed_power import signed_power_all
+from sparserec_np.retrieval.inverted_index import (
+    InvertedIndex,
+    Query,
+    TopK,
+    add_rows,
+    build_index,
+    search_index,
+)
+from sparserec_np.retrieval.signed_power import apply_signed_power
 from sparserec_np.runtime.history import History
 from sparserec_np.runtime.model import Model
 from sparserec_np.vocabulary import Id
@@ -37,7 +44,7 @@ def load_compiled(source: str | os.PathLike[str] | bytes, *, verify: bool = Fals
         verify: Read the whole file and compare its checksum, too.
 
     Returns:
-        The model: what :func:`sparserec_np.load` gives, with a faster ``recommend``.
+        The model, as from :func:`sparserec_np.load`, with a faster ``recommend``.
 
     Raises:
         ModelFileError: The file is missing, damaged, or of an unknown version.
@@ -51,20 +58,19 @@ class CompiledModel(Model):
     def _best(
         self, user: Id | None, known: History, excluded: IntArray, k: int
     ) -> tuple[IntArray, FloatArray]:
-        index = self._index
+        items, scores = np.empty(k, np.int64), np.empty(k)
+        best = TopK(items, scores)
         if user is None:
             weights = self._weights[known.items].astype(np.float64)
             if known.weights is not None:
                 weights *= known.weights
-            rows = index.indptr, index.dims, index.values
-            vector = sum_history(*rows, weights, known.items, self.dim)
-            signed_power_all(vector, self.history_power)
-            scale = self._scale(known)
+            query = Query(np.zeros(self.dim), self._scale(known), excluded)
+            found = _search_history(
+                self._index, known.items, weights, self.history_power, query, best
+            )
         else:
-            vector, scale = self._user_vector(user), 1.0
-        best, scores = np.empty(k, np.int64), np.empty(k)
-        found = search_index(index, vector, scale, excluded, best, scores)
-        return best[:found], scores[:found]
+            found = search_index(self._index, Query(self._user_vector(user), 1.0, excluded), best)
+        return items[:found], scores[:found]
 
     @cached_property
     def _index(self) -> InvertedIndex:
@@ -87,22 +93,8 @@ class CompiledModel(Model):
 
 
 @njit(cache=True, nogil=True)
-def sum_history(indptr, dims, values, weights, known, dim):
-    """Sum the weighted rows of a history, in the order of ``FORMAT.md``.
-
-    Args:
-        indptr: Rows of the item table, int64 array of shape [n_items + 1].
-        dims: uint16 array of shape [weights].
-        values: float32 array of shape [weights].
-        weights: Weights of the items of the history, float64 array of shape [n].
-        known: These items, int64 array of shape [n], ascending.
-        dim: Columns of the table.
-
-    Returns:
-        float64 array of shape [dim].
-    """
-    vector = np.zeros(dim)
-    for item, weight in zip(known, weights):  # noqa: B905  (numba knows no strict=)
-        for e in range(indptr[item], indptr[item + 1]):
-            vector[dims[e]] += values[e] * weight
-    return vector
+def _search_history(index, items, weights, power, query, best):
+    """Compose a history in the query's vector, which is zeros so far, and search for it."""
+    add_rows(index, items, weights, query.vector)
+    apply_signed_power(query.vector, power)
+    return search_index(index, query, best)

@@ -1,10 +1,10 @@
-"""Exact top-k for one vector with an inverted index, compiled: by all weights, or by bounds.
+"""Exact top-k of one query with an inverted index, compiled: by all weights, or by bounds.
 
-The bounds are those of :mod:`sparserec_np.runtime.upper_bounds`, where it is said why they never
-change an answer. Items are searched in *blocks*, whose positions fit into 16 bits and whose scores
-fit into the second-level cache. (Blocks that fit into the first level were slower: they cut the
-postings into pieces too short to be read ahead.) The k-th best score of the blocks before is the
-threshold of the next.
+:mod:`sparserec_np.runtime.upper_bounds` has the bounds, and says why they never change an answer.
+Items are searched in *blocks*, whose positions fit into 16 bits and whose scores fit into the
+second-level cache. (Blocks that fit into the first level were slower: they cut the postings into
+pieces too short to be read ahead.) The k-th best score of the blocks before is the threshold of the
+next.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from sparserec_np.runtime.upper_bounds import ESSENTIAL, TINY, round_up, rounding
 
-BLOCK = 65_536  # items whose scores are added up together
+BLOCK = 65_536
+"""Items whose scores are summed together."""
+
 _RUN = 64  # scores that are compared with the k-th best at once; divides a block
 _WORTH = 0.5  # weights that bounds must spare for each item to make up for their passes
 
@@ -26,20 +28,21 @@ class InvertedIndex(NamedTuple):
     """An item table by dimension and by item, with item biases and norms.
 
     Attributes:
-        offsets: Where the postings of a block and dimension begin, int64 array of shape
-            [blocks * dim + 1].
-        positions: Their items' positions in the block, uint16 array of shape [nnz], ascending in
-            each.
-        posting_values: Their values, float32 array of shape [nnz].
+        offsets: Bounds of the postings of each block and dimension in the next two arrays, int64
+            array of shape [n_blocks * dim + 1].
+        positions: Position of each posting's item in its block, ascending within a block and
+            dimension; uint16 array of shape [nnz].
+        posting_values: float32 array of shape [nnz].
         counts: Number of postings of each dimension, int64 array of shape [dim].
         indptr: Rows of the table, int64 array of shape [n_items + 1].
         dims: uint16 array of shape [nnz], ascending within a row.
         values: float32 array of shape [nnz].
         bias: float32 array of shape [n_items].
         l2_norms: Euclidean norms of the rows, rounded up, float32 array of shape [n_items].
-        l1_norms: Sums of the absolute values of the rows, rounded up, the same.
-        run_l2_norms: The largest of each ``_RUN`` of the L2 norms, float32 array.
-        run_l1_norms: The largest of each ``_RUN`` of the L1 norms, float32 array.
+        l1_norms: Sums of the absolute values of the rows, rounded up, float32 array of shape
+            [n_items].
+        run_l2_norms: The largest of each ``_RUN`` L2 norms, float32 array of shape [n_runs].
+        run_l1_norms: The largest of each ``_RUN`` L1 norms, float32 array of shape [n_runs].
         slack: The largest rounding error of the biases.
     """
 
@@ -58,6 +61,49 @@ class InvertedIndex(NamedTuple):
     slack: float
 
 
+class Query(NamedTuple):
+    """A search for the items of the largest scores ``scale * (vector . v_i) + b_i``.
+
+    Attributes:
+        vector: float32 or float64 array of shape [dim].
+        scale: Of the same type, above 0.
+        excluded: Items that are not ranked, array of integers.
+    """
+
+    vector: NDArray[np.floating]
+    scale: np.floating | float
+    excluded: NDArray[np.integer]
+
+
+class TopK(NamedTuple):
+    """Arrays of shape [k] for the result of a search.
+
+    Attributes:
+        items: Array of integers, by falling score, equal ones by rising item.
+        scores: Their scores, of the type of the query's vector.
+    """
+
+    items: NDArray[np.integer]
+    scores: NDArray[np.floating]
+
+
+class QuerySplit(NamedTuple):
+    """The dimensions of a query whose postings are summed, and bounds of the rest.
+
+    Attributes:
+        dims: Dimensions to sum, ascending, int64 array: the essential ones, or all that are not
+            zero where bounds would cost more than they spare.
+        n_spared: Number of postings of the other dimensions.
+        radius: Factor of the L2 norms, as in :class:`sparserec_np.runtime.upper_bounds.Split`.
+        limit: Factor of the L1 norms.
+    """
+
+    dims: NDArray[np.int64]
+    n_spared: int
+    radius: float
+    limit: float
+
+
 def build_index(
     indptr: NDArray[np.int64],
     dims: NDArray[np.uint16],
@@ -70,12 +116,12 @@ def build_index(
         indptr, dims, values, dim
     )
     slack = rounding(dim) * float(np.abs(bias).max(initial=0.0)) + TINY
-    norms = round_up(np.sqrt(squares)), round_up(sums)
+    l2_norms, l1_norms = round_up(np.sqrt(squares)), round_up(sums)
     runs = np.arange(0, bias.size, _RUN)
-    run_norms = [np.maximum.reduceat(some, runs) for some in norms]
+    run_l2_norms, run_l1_norms = (np.maximum.reduceat(some, runs) for some in (l2_norms, l1_norms))
     return InvertedIndex(
         offsets, positions, posting_values, counts, indptr, dims, values, bias,
-        *norms, *run_norms, slack,
+        l2_norms, l1_norms, run_l2_norms, run_l1_norms, slack,
     )  # fmt: skip
 
 
@@ -107,84 +153,80 @@ def _transpose(indptr, dims, values, dim):
 
 
 @njit(cache=True, nogil=True)
-def split_query(index, vector):
-    """Split a query vector into essential dimensions and a rest, and estimate the cost of both.
+def add_rows(index, items, weights, vector):
+    """Add weighted rows of the item table to a vector, one after the other.
 
     Args:
         index: The items.
-        vector: Float array of shape [dim].
-
-    Returns:
-        The essential dimensions, int64 array, ascending; the number of their postings; the number
-        of postings of the rest, which bounds spare; and radius and limit of the rest, as in
-        :class:`sparserec_np.runtime.upper_bounds.Split`. Where bounds would cost more than they
-        spare, all dimensions are essential, and no postings are spared.
+        items: Array of integers of shape [n].
+        weights: Array of shape [n], of the type of ``vector``.
+        vector: float32 or float64 array of shape [dim], changed.
     """
+    for item, weight in zip(items, weights):  # noqa: B905  (numba knows no strict=)
+        for e in range(index.indptr[item], index.indptr[item + 1]):
+            vector[index.dims[e]] += index.values[e] * weight
+
+
+@njit(cache=True, nogil=True)
+def split_query(index, vector):
+    """Split a query, float array of shape [dim], into sums and bounds: a :class:`QuerySplit`."""
     dims = np.empty(vector.size, np.int64)
     n = 0
     for d in range(vector.size):
         dims[n] = d  # without a branch, which would often be mispredicted
         n += vector[d] != 0.0
-    dims = dims[:n]
     square = 0.0
-    for d in dims:
+    for d in dims[:n]:
         square += np.float64(vector[d]) ** 2
     length = np.sqrt(square)
     limit = ESSENTIAL * length
     essential = np.empty(n, np.int64)
-    n_essential = touched = spared = 0
+    n_essential = n_spared = 0
     square = 0.0
-    for d in dims:
-        n_weights = index.counts[d]
+    for d in dims[:n]:
         if abs(vector[d]) > limit:
             essential[n_essential] = d
             n_essential += 1
-            touched += n_weights
         else:
-            spared += n_weights
+            n_spared += index.counts[d]
             square += np.float64(vector[d]) ** 2
-    if spared < _WORTH * index.bias.size:
-        return dims, touched + spared, 0, (0.0, 0.0)
+    if n_spared < _WORTH * index.bias.size:
+        essential, n_essential, n_spared = dims, n, 0
     error = _rounding(vector.size) * length
-    return essential[:n_essential], touched, spared, (np.sqrt(square) + error, limit + error)
+    return QuerySplit(essential[:n_essential], n_spared, np.sqrt(square) + error, limit + error)
 
 
 _rounding = njit(cache=True)(rounding)
 
 
 @njit(cache=True, nogil=True)
-def search_index(index, vector, scale, excluded, best, best_scores):
-    """Find the best items for a vector.
+def search_index(index, query, best):
+    """Find the items of the largest scores.
 
-    Scores are ``scale * (vector . v_i) + b_i``, summed in the precision of ``vector`` over the
-    dimensions ascending, whichever way they are found.
+    Scores are summed in the precision of the query's vector over the dimensions ascending, with
+    bounds or without.
 
     Args:
         index: The items.
-        vector: float64 or float32 array of shape [dim].
-        scale: Of the same type; above 0.
-        excluded: Items that are not ranked, array of integers.
-        best: Filled with items by falling score, equal ones by rising number; shape [k].
-        best_scores: Filled with their scores, of the type of ``vector``, shape [k].
+        query: The :class:`Query`.
+        best: The :class:`TopK` to fill.
 
     Returns:
         The number of items found, at most k.
     """
-    dims, _, spared, rest = split_query(index, vector)
+    split = split_query(index, query.vector)
+    dims = split.dims
     found = first = 0
-    if spared:
-        found, first = _by_bounds(
-            index, vector, scale, excluded, dims, rest, spared, best, best_scores
-        )
-        if first < index.bias.size:
-            dims = vector.nonzero()[0]
-    if first < index.bias.size:
-        found = _by_all(index, vector, scale, excluded, dims, first, found, best, best_scores)
-    return found
+    if split.n_spared:
+        found, first = _search_by_bounds(index, query, split, best)
+        if first == index.bias.size:
+            return found
+        dims = query.vector.nonzero()[0]
+    return _search_all(index, query, dims, first, best, found)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _add_block(index, first, dims, vector, scale, scores):
+def _add_postings(index, first, dims, vector, scale, scores):
     """Add the products at some dimensions to the scores of the block that begins at ``first``."""
     column = first // BLOCK * vector.size
     for d in dims:
@@ -194,79 +236,59 @@ def _add_block(index, first, dims, vector, scale, scores):
 
 
 @njit(cache=True, nogil=True)
-def _by_all(index, vector, scale, excluded, dims, first, found, best, best_scores):
+def _search_all(index, query, dims, first, best, found):
     """Search the items from ``first`` on; ``found`` of those before are among the best already."""
-    n_items = index.bias.size
-    scores = np.zeros(n_items, vector.dtype)
-    for item in excluded:
+    vector, scale = query.vector, query.scale
+    scores = np.zeros(index.bias.size, vector.dtype)
+    for item in query.excluded:
         scores[item] = -np.inf
     one = vector.dtype.type(1.0)
-    for start in range(first, n_items, BLOCK):
-        part, bias = scores[start : start + BLOCK], index.bias[start : start + BLOCK]
-        _add_block(index, start, dims, vector, one, part)
-        for t in range(part.size):
-            part[t] = part[t] * scale + bias[t]
-        found = _insert_best(part, start, found, best, best_scores)
+    for start in range(first, scores.size, BLOCK):
+        block, bias = scores[start : start + BLOCK], index.bias[start : start + BLOCK]
+        _add_postings(index, start, dims, vector, one, block)
+        for t in range(block.size):
+            block[t] = block[t] * scale + bias[t]
+        found = _insert_block(block, start, best, found)
     return found
 
 
 @njit(cache=True, nogil=True)
-def _insert_best(scores, first, found, best, best_scores):
-    """Insert the items from ``first`` on, whose scores these are, into the best; none at -inf."""
-    threshold = scores.dtype.type(-np.inf)
-    if found == best.size:
-        threshold = best_scores[found - 1]
-    for start in range(0, scores.size, _RUN):
-        run = scores[start : start + _RUN]
-        better = 0  # a count, not a flag: that becomes vector instructions
-        for t in range(run.size):
-            better += run[t] > threshold
-        if not better:
-            continue
-        for t in range(run.size):
-            if run[t] > threshold:
-                found = insert(best, best_scores, found, first + start + t, run[t])
-                if found == best.size:
-                    threshold = best_scores[found - 1]
-    return found
-
-
-@njit(cache=True, nogil=True)
-def _by_bounds(index, vector, scale, excluded, essential, rest, spared, best, best_scores):
+def _search_by_bounds(index, query, split, best):
     """Search with bounds, up to a block where they leave more to do than they spare.
 
     Returns:
-        The number of items found, and the first item that has not been scored.
+        The number of items found, and the first item that has not been searched.
     """
-    n_items, k = index.bias.size, best.size
+    n_items, k = index.bias.size, best.items.size
     scores = index.bias.copy()
-    for item in excluded:
+    for item in query.excluded:
         scores[item] = -np.inf
     candidates = np.empty(min(BLOCK, n_items), np.int64)
-    leaders, approximate = np.empty(k, np.int64), np.empty(k, np.float32)
-    radius, limit = np.float32(rest[0] * scale), np.float32(rest[1] * scale)
-    done = spent = found = 0
+    approximate = TopK(np.empty(k, np.int64), np.empty(k, np.float32))
+    scale = query.scale
+    radius, limit = np.float32(split.radius * scale), np.float32(split.limit * scale)
+    n_searched = n_scored = found = 0
     for first in range(0, n_items, BLOCK):
-        part = scores[first : first + BLOCK]
-        _add_block(index, first, essential, vector, scale, part)
-        lowest = vector.dtype.type(-np.inf)
+        block = scores[first : first + BLOCK]
+        _add_postings(index, first, split.dims, query.vector, scale, block)
+        lowest = query.vector.dtype.type(-np.inf)
         if found == k:
-            lowest = best_scores[k - 1]
-        elif _insert_best(part, first, 0, leaders, approximate) == k:
-            lowest = vector.dtype.type(np.inf)
-            for item in leaders:
-                lowest = min(lowest, _exact_score(index, item, vector, scale))
+            lowest = best.scores[k - 1]
+        elif _insert_block(block, first, approximate, 0) == k:
+            lowest = query.vector.dtype.type(np.inf)
+            for item in approximate.items:
+                lowest = min(lowest, _exact_score(index, query, item))
         threshold = np.nextafter(np.float32(lowest - index.slack), np.float32(-np.inf))
-        n_candidates = _collect_candidates(index, part, first, radius, limit, threshold, candidates)
-        for item in candidates[:n_candidates]:
-            spent += index.indptr[item + 1] - index.indptr[item]
-        done += part.size
-        if spent * n_items > spared * (done + BLOCK):
+        n = _collect_candidates(index, block, first, radius, limit, threshold, candidates)
+        for item in candidates[:n]:
+            n_scored += index.indptr[item + 1] - index.indptr[item]
+        n_searched += block.size
+        if n_scored * n_items > split.n_spared * (n_searched + BLOCK):
             return found, first
-        for item in candidates[:n_candidates]:
-            score = _exact_score(index, item, vector, scale)
-            if found < k or score > best_scores[found - 1]:
-                found = insert(best, best_scores, found, item, score)
+        for item in candidates[:n]:
+            score = _exact_score(index, query, item)
+            if found < k or score > best.scores[found - 1]:
+                found = _insert(best, found, item, score)
     return found, n_items
 
 
@@ -274,8 +296,8 @@ def _by_bounds(index, vector, scale, excluded, essential, rest, spared, best, be
 def _collect_candidates(index, scores, first, radius, limit, threshold, candidates):
     """Collect the items whose scores may be above the threshold, and return their number."""
     n = 0
-    lengths = index.l2_norms[first : first + scores.size]
-    sizes = index.l1_norms[first : first + scores.size]
+    l2_norms = index.l2_norms[first : first + scores.size]
+    l1_norms = index.l1_norms[first : first + scores.size]
     for start in range(0, scores.size, _RUN):
         run = scores[start : start + _RUN]
         number = (first + start) // _RUN
@@ -286,27 +308,50 @@ def _collect_candidates(index, scores, first, radius, limit, threshold, candidat
         if not likely:
             continue
         for t in range(run.size):
-            if run[t] + min(radius * lengths[start + t], limit * sizes[start + t]) > threshold:
+            most = min(radius * l2_norms[start + t], limit * l1_norms[start + t])
+            if run[t] + most > threshold:
                 candidates[n] = first + start + t
                 n += 1
     return n
 
 
 @njit(cache=True, nogil=True)
-def _exact_score(index, item, vector, scale):
-    total = vector.dtype.type(0.0)
+def _exact_score(index, query, item):
+    total = query.vector.dtype.type(0.0)
     for e in range(index.indptr[item], index.indptr[item + 1]):
-        total += index.values[e] * vector[index.dims[e]]
-    return total * scale + index.bias[item]
+        total += index.values[e] * query.vector[index.dims[e]]
+    return total * query.scale + index.bias[item]
 
 
 @njit(cache=True, nogil=True)
-def insert(best, best_scores, found, item, score):
+def _insert_block(scores, first, best, found):
+    """Insert the items from ``first`` on, whose scores these are, into the best; none at -inf."""
+    threshold = scores.dtype.type(-np.inf)
+    if found == best.items.size:
+        threshold = best.scores[found - 1]
+    for start in range(0, scores.size, _RUN):
+        run = scores[start : start + _RUN]
+        better = 0  # a count, not a flag: that becomes vector instructions
+        for t in range(run.size):
+            better += run[t] > threshold
+        if not better:
+            continue
+        for t in range(run.size):
+            if run[t] > threshold:
+                found = _insert(best, found, first + start + t, run[t])
+                if found == best.items.size:
+                    threshold = best.scores[found - 1]
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _insert(best, found, item, score):
     """Insert an item into the best, after those of the same score; return their new number."""
-    found = min(found + 1, best.size)
+    items, scores = best
+    found = min(found + 1, items.size)
     t = found - 1
-    while t > 0 and best_scores[t - 1] < score:
-        best_scores[t], best[t] = best_scores[t - 1], best[t - 1]
+    while t > 0 and scores[t - 1] < score:
+        scores[t], items[t] = scores[t - 1], items[t - 1]
         t -= 1
-    best_scores[t], best[t] = score, item
+    scores[t], items[t] = score, item
     return found

@@ -59,7 +59,7 @@ def signed_power_slope(y, powered, eighths):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def signed_power_all(vector, power):
+def apply_signed_power(vector, power):
     """Apply :func:`signed_power` to all values of a vector.
 
     Args:

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions, align, select_users
 from sparserec_np.errors import InputError
-from sparserec_np.evaluation.evaluate import find_hits, ndcg
+from sparserec_np.evaluation.metrics import find_hits, ndcg
 from sparserec_np.retrieval.batch_top_k import (
-    Scorer,
+    ItemLists,
+    ItemScorer,
     UserRows,
     batch_top_k,
     history_rows,
@@ -21,7 +22,6 @@ from sparserec_np.training.kernels.arrays import Embeddings
 from sparserec_np.training.parameters import Parameters
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
-from sparserec_np.utils.parallel import LANES
 from sparserec_np.vocabulary import RangeIds
 
 K = 20
@@ -104,9 +104,7 @@ class Validator:
 
     def _score(self, parameters: Parameters, known: UserRows | None) -> float:
         n, size, rank = self._known.n_users, self._comm.world_size, self._comm.rank
-        # Whole blocks: the last bits of a score may depend on the users that are ranked together.
-        blocks = -(-n // LANES)
-        first, last = (min(n, blocks * r // size * LANES) for r in (rank, rank + 1))
+        first, last = (n * r // size for r in (rank, rank + 1))
         relevant = select_users(self._relevant, np.arange(first, last))
         hits = find_hits(self._rank(parameters, known, first, last), relevant)
         return float(self._comm.all_gather_concat(ndcg(hits, relevant.user_degrees())).mean())
@@ -122,12 +120,12 @@ class Validator:
     ) -> NDArray[np.int32]:
         items, config = parameters.items, self._config
         shape = config.history_exponent, config.history_power, parameters.dim
-        scorer = Scorer(*items.rows[:3], items.bias, items.weight, *shape)
+        scorer = ItemScorer(*items.rows[:3], items.bias, items.weight, *shape)
         vectors = known or _vectors_of(parameters.users, self._users, self._comm)
         rows = np.arange(first, last)
-        excluded = self._known.indptr[first : last + 1], self._known.items
+        excluded = ItemLists(self._known.indptr[first : last + 1], self._known.items)
         history = known is not None
-        ranked, _ = batch_top_k(scorer, vectors, rows, *excluded, history=history, k=K)
+        ranked, _ = batch_top_k(scorer, vectors, rows, excluded, history=history, k=K)
         return ranked
 
 

@@ -9,41 +9,44 @@ from hypothesis import strategies as st
 from reference import embeddings, interactions, ranking
 
 from sparserec_np.modelfile.writer import encode
-from sparserec_np.retrieval import batch_top_k as ways
-from sparserec_np.retrieval.batch_top_k import Scorer, UserRows, batch_top_k, model_top_k
-from sparserec_np.retrieval.inverted_index import build_index
+from sparserec_np.retrieval.batch_top_k import (
+    ItemLists,
+    ItemScorer,
+    UserRows,
+    batch_top_k,
+    model_top_k,
+)
 from sparserec_np.runtime import load
 from sparserec_np.training.kernels.arrays import Embeddings
 
 
 def make_scorer(
     rng, n_items: int, dim: int, exponent: float, *, power: float = 1.0, whole: bool
-) -> Scorer:
-    """With whole numbers sums are exact, and many scores are equal."""
+) -> ItemScorer:
+    """Draw the item side; with whole numbers sums are exact, and many scores are equal."""
     rows = embeddings.random_rows(rng, n_items, dim, 4)
     values, bias, weight = rows.values, rng.normal(size=n_items), rng.uniform(0.5, 2, n_items)
     if whole:
         values = rng.integers(-1, 2, values.size)
         bias, weight = rng.integers(-1, 2, n_items), rng.integers(1, 3, n_items)
-    return Scorer(
+    return ItemScorer(
         rows.indptr, rows.dims, values.astype(np.float32), bias.astype(np.float32),
         weight.astype(np.float32), exponent, power, dim,
     )  # fmt: skip
 
 
-def dense_items(scorer: Scorer) -> np.ndarray:
+def dense_items(scorer: ItemScorer) -> np.ndarray:
     rows = Embeddings(scorer.indptr, scorer.dims, scorer.values, scorer.values)
     return embeddings.dense(rows, scorer.dim)
 
 
-def dense_scores(scorer: Scorer, vectors: np.ndarray) -> np.ndarray:
+def dense_scores(scorer: ItemScorer, vectors: np.ndarray) -> np.ndarray:
     return vectors @ dense_items(scorer).T + scorer.bias
 
 
-def as_rows(lists: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    return np.cumsum([0, *map(len, lists)], dtype=np.int64), np.array(
-        [x for row in lists for x in row], np.int32
-    )
+def as_lists(lists: list[list[int]]) -> ItemLists:
+    indptr = np.cumsum([0, *map(len, lists)], dtype=np.int64)
+    return ItemLists(indptr, np.array([x for row in lists for x in row], np.int32))
 
 
 @settings(deadline=None, max_examples=80)
@@ -59,7 +62,7 @@ def test_batch_top_k_for_user_rows_with_many_equal_scores(seed, n_users, n_items
         for _ in range(n_users)
     ]
     vectors = UserRows(table.indptr, table.dims.astype(np.int32), table.values)
-    items, scores = batch_top_k(scorer, vectors, chosen, *as_rows(exclude), history=False, k=k)
+    items, scores = batch_top_k(scorer, vectors, chosen, as_lists(exclude), history=False, k=k)
 
     assert (items.dtype, scores.dtype) == (np.int32, np.float32)
     expected = dense_scores(scorer, embeddings.dense(table, 6)[chosen])
@@ -72,33 +75,27 @@ def test_batch_top_k_for_user_rows_with_many_equal_scores(seed, n_users, n_items
 
 
 @pytest.mark.parametrize("dim", [700, 40, 3])
-def test_both_ways_rank_alike_to_the_bit(rng, dim):
+def test_neither_threads_nor_other_users_change_a_bit(rng, dim):
     n_items, n_users, k = 300, 37, 11
     scorer = make_scorer(rng, n_items, dim, 0.0, whole=False)
     table = embeddings.random_rows(rng, n_users, dim, 3)
     exclude = [np.sort(rng.choice(n_items, 20, replace=False)).tolist() for _ in range(n_users)]
-    indptr, excluded = as_rows(exclude)
     vectors = UserRows(table.indptr, table.dims.astype(np.int32), table.values)
-    rows = np.arange(n_users)
-    items, scores = batch_top_k(scorer, vectors, rows, indptr, excluded, history=False, k=k)
-    expected = dense_scores(scorer, embeddings.dense(table, dim))
-    for row in range(n_users):
-        assert items[row].tolist() == ranking.top_k(expected[row], exclude[row], k)
-        np.testing.assert_allclose(scores[row], expected[row][items[row]], rtol=1e-5, atol=1e-6)
-    lanes = np.zeros((dim, ways.LANES), np.float32)
-    lanes[:, :16] = embeddings.dense(table, dim)[:16].T
-    by_item = np.full((16, k), -1, np.int32), np.full((16, k), -np.inf, np.float32)
-    ways._by_item(scorer, lanes, 16, 0, indptr, excluded, *by_item)
-    np.testing.assert_array_equal(items[:16], by_item[0])
-    np.testing.assert_array_equal(scores[:16], by_item[1])
-
-
-@pytest.mark.parametrize(("dim", "by_dimension"), [(700, True), (40, True), (3, False)])
-def test_the_cheaper_way_is_taken(rng, dim, by_dimension):
-    scorer = make_scorer(rng, 300, dim, 0.0, whole=False)
-    index = build_index(scorer.indptr, scorer.dims, scorer.values, scorer.bias, dim)
-    vectors = embeddings.dense(embeddings.random_rows(rng, 16, dim, 3), dim).astype(np.float32)
-    assert ways._is_by_dimension_cheaper(index, vectors, 16) is by_dimension
+    for threads in (1, 2):
+        items, scores = batch_top_k(
+            scorer, vectors, np.arange(n_users), as_lists(exclude),
+            history=False, k=k, threads=threads,
+        )  # fmt: skip
+        for row, vector in enumerate(embeddings.dense(table, dim).astype(np.float32)):
+            expected = ranking.scores_in_order(*scorer[:4], vector)
+            assert items[row].tolist() == ranking.top_k(expected, exclude[row], k)
+            np.testing.assert_array_equal(scores[row], expected[items[row]])
+    for row in (3, 20):
+        alone = batch_top_k(
+            scorer, vectors, np.array([row]), as_lists([exclude[row]]), history=False, k=k
+        )
+        np.testing.assert_array_equal(alone[0][0], items[row])
+        np.testing.assert_array_equal(alone[1][0], scores[row])
 
 
 @pytest.mark.parametrize(("exponent", "power"), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.875), (0, 0.5)])
@@ -110,15 +107,15 @@ def test_batch_top_k_for_histories(rng, exponent, power):
     ]
     rows = rng.permutation(40)[:21]
     exclude = [histories[row] for row in rows]
-    vectors = UserRows(*as_rows(histories), np.zeros(0, np.float32))
-    items, scores = batch_top_k(scorer, vectors, rows, *as_rows(exclude), history=True, k=k)
+    vectors = UserRows(*as_lists(histories), np.zeros(0, np.float32))
+    items, scores = batch_top_k(scorer, vectors, rows, as_lists(exclude), history=True, k=k)
     table = dense_items(scorer)
     for t, row in enumerate(rows):
-        had = histories[row]
-        y = scorer.weight[had] @ table[had]
-        x = max(len(had), 1) ** -exponent * np.sign(y) * np.abs(y) ** power
+        liked = histories[row]
+        y = scorer.weight[liked] @ table[liked]
+        x = max(len(liked), 1) ** -exponent * np.sign(y) * np.abs(y) ** power
         expected = dense_scores(scorer, x)
-        assert items[t].tolist() == ranking.top_k(expected, had, k)
+        assert items[t].tolist() == ranking.top_k(expected, liked, k)
         np.testing.assert_allclose(scores[t], expected[items[t]], rtol=1e-4, atol=1e-5)
 
 
@@ -130,8 +127,8 @@ def test_top_k_of_a_model_file_is_what_the_runtime_recommends(random_model, user
     items, scores = model_top_k(
         model, histories if users == "history" else numbers, exclude=histories, k=8
     )
-    for row, had in enumerate(interactions.as_histories(histories)):
-        ids = model.item_ids.take(np.array(had))
+    for row, liked in enumerate(interactions.as_histories(histories)):
+        ids = model.item_ids.take(np.array(liked))
         whom = {"history": ids} if users == "history" else {"user": model.user_ids.take([row])[0]}
         expected, expected_scores = model.recommend(**whom, k=8, exclude=ids)
         assert model.item_ids.take(items[row]) == expected

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import ranking
 
 import sparserec_np
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.retrieval import inverted_index
-from sparserec_np.retrieval.batch_top_k import Scorer, UserRows, batch_top_k
+from sparserec_np.retrieval.batch_top_k import ItemLists, ItemScorer, UserRows, batch_top_k
 from sparserec_np.runtime import item_index, upper_bounds
 from sparserec_np.runtime.item_index import ItemIndex
 from sparserec_np.vocabulary import from_values
@@ -22,7 +23,7 @@ DIM, N_ITEMS, ROW = 400, 2_000, 12
 def long_tailed(
     seed: int, *, n_items: int = N_ITEMS, dim: int = DIM, whole: bool = False
 ) -> ModelArrays:
-    """A history model with many small weights, as of a training; ``whole``: many equal scores."""
+    """Draw a history model with many small weights; ``whole``: with many equal scores."""
     rng = np.random.default_rng(seed)
     dims = np.argsort(rng.random((n_items, dim)), axis=1)[:, :ROW]
     values = rng.choice([1, 1, 1, -1], dims.size) * np.exp(1.5 * rng.standard_normal(dims.size))
@@ -39,51 +40,52 @@ def long_tailed(
     return ModelArrays("history", dim, ids, table, bias.astype(np.float32), history_exponent=0.5)
 
 
-def in_order(model, history: list[int]) -> np.ndarray:
-    """Scores by the formula, summed in the order of the contract, in float64."""
+def scores_of_all(model, history: list[int]) -> np.ndarray:
+    """Score all items without bounds, in float64."""
     table = model.items_table()
-    rows = [slice(a, b) for a, b in zip(table.indptr[:-1], table.indptr[1:], strict=True)]
-    vector = np.zeros(table.dim)
-    for item in sorted(history):
-        vector[table.dims[rows[item]]] += table.values[rows[item]].astype(np.float64)
-    scores = np.zeros(len(table))
-    for item, row in enumerate(rows):
-        for d, value in zip(table.dims[row], table.values[row], strict=True):
-            scores[item] += float(value) * vector[d]
-    return scores * len(history) ** -0.5 + model.item_bias
+    vector = sum_of_rows(table, sorted(history), np.float64)
+    rows = table.indptr, table.dims, table.values
+    return ranking.scores_in_order(*rows, model.item_bias, vector, len(history) ** -0.5)
+
+
+def sum_of_rows(table: Table, items, dtype: type) -> np.ndarray:
+    vector = np.zeros(table.dim, dtype)
+    for item in items:
+        entries = slice(table.indptr[item], table.indptr[item + 1])
+        vector[table.dims[entries]] += table.values[entries].astype(dtype)
+    return vector
 
 
 @pytest.fixture
-def by_bounds(monkeypatch) -> list[bool]:
-    """For each request of the NumPy runtime, whether bounds answered it."""
-    answered: list[bool] = []
-    inner = ItemIndex._best_by_bounds
+def without_bounds(monkeypatch) -> list[None]:
+    """Grow at each request of the NumPy runtime that bounds did not answer."""
+    requests: list[None] = []
+    dots = ItemIndex.dots
 
-    def watched(self, *args):
-        found = inner(self, *args)
-        answered.append(found is not None)
-        return found
+    def watched(self, vector):
+        requests.append(None)
+        return dots(self, vector)
 
-    monkeypatch.setattr(ItemIndex, "_best_by_bounds", watched)
-    return answered
+    monkeypatch.setattr(ItemIndex, "dots", watched)
+    return requests
 
 
-@pytest.mark.parametrize("dim", [DIM, 8 * ROW])  # the latter is kept in full
+@pytest.mark.parametrize("dim", [DIM, 8 * ROW])  # the latter is kept as a dense table
 @pytest.mark.parametrize("whole", [False, True])
-def test_answers_are_those_of_all_scores(by_bounds, whole, dim):
+def test_answers_are_those_of_all_scores(without_bounds, whole, dim):
     data = encode(long_tailed(1, whole=whole, dim=dim))
     plain, compiled = sparserec_np.load(data), sparserec_np.load_compiled(data)
     rng = np.random.default_rng(2)
     for k in (1, 3, 10, 40):
         history = rng.choice(N_ITEMS, 20, replace=False).tolist()
-        scores = in_order(plain, history)
+        scores = scores_of_all(plain, history)
         scores[history] = -np.inf
         best = np.argsort(-scores, kind="stable")[:k]
         for model in (plain, compiled):
             items, found = model.recommend(history=history, k=k)
             assert items == best.tolist()
             np.testing.assert_array_equal(found, scores[best].astype(np.float32))
-    assert by_bounds[:2] == [True, True] or whole
+        assert not without_bounds or whole or k > 3
 
 
 @settings(deadline=None, max_examples=60)
@@ -120,7 +122,7 @@ def test_a_catalogue_of_several_blocks(length):
             np.testing.assert_array_equal(one[1], other[1])
 
 
-def test_a_guess_that_is_too_high_is_put_right(monkeypatch, by_bounds):
+def test_a_guess_that_is_too_high_is_put_right(monkeypatch, without_bounds):
     model = sparserec_np.load(encode(long_tailed(1)))
     history = np.random.default_rng(2).choice(N_ITEMS, 20, replace=False).tolist()
     expected = model.recommend(history=history, k=1)
@@ -132,60 +134,48 @@ def test_a_guess_that_is_too_high_is_put_right(monkeypatch, by_bounds):
 
     monkeypatch.setattr(item_index, "threshold", too_high)
     found = model.recommend(history=history, k=1)
-    assert by_bounds == [True, True]
+    assert not without_bounds
     assert len(guesses) == 1
     assert found[0] == expected[0]
     np.testing.assert_array_equal(found[1], expected[1])
 
 
-def test_no_strong_dimension_is_no_obstacle(by_bounds):
+def test_no_essential_dimension_is_no_obstacle(without_bounds):
     n = DIM * 5  # each item is one dimension: a history of 1,000 of them has all alike
     table = Table(np.arange(n + 1), np.arange(n, dtype=np.uint16), np.ones(n, np.float32), n)
     arrays = ModelArrays("history", n, from_values(range(n)), table, np.zeros(n, np.float32))
     model = sparserec_np.load(encode(arrays))
     history = list(range(1_000))
     assert model.recommend(history=history, k=3, exclude=[])[0] == [0, 1, 2]
-    assert not any(by_bounds)
+    assert len(without_bounds) == 1
 
 
-def test_a_table_of_few_zeros_is_kept_as_a_dense_one():
-    for dim, is_dense in ((8 * ROW, True), (8 * ROW + 1, False)):
-        model = sparserec_np.load(encode(long_tailed(1, dim=dim)))
-        dense = model._items._dense
-        assert (dense is not None) == is_dense
-        if is_dense:
-            table, rows = model.items_table(), np.zeros((N_ITEMS, dim), np.float32)
-            rows[np.repeat(np.arange(N_ITEMS), np.diff(table.indptr)), table.dims] = table.values
-            np.testing.assert_array_equal(dense, rows)
+@pytest.mark.parametrize(("dim", "dense"), [(8 * ROW, True), (8 * ROW + 1, False)])
+def test_a_dense_table_is_multiplied_and_no_query_is_split(monkeypatch, dim, dense):
+    splits, split_query = [], upper_bounds.split_query
+    monkeypatch.setattr(upper_bounds, "split_query", lambda x: splits.append(x) or split_query(x))
+    model = sparserec_np.load(encode(long_tailed(1, dim=dim)))
+    model.recommend(history=[5, 17])
+    assert len(splits) == (0 if dense else 1)
 
 
-def test_batches_are_answered_as_without_bounds(monkeypatch):
+def test_batches_are_answered_as_without_bounds():
     table = long_tailed(4).items
-    scorer = Scorer(
-        table.indptr, table.dims, table.values, np.zeros(N_ITEMS, np.float32),
-        np.ones(N_ITEMS, np.float32), 0.5, 1.0, DIM,
-    )  # fmt: skip
+    bias, weight = np.zeros(N_ITEMS, np.float32), np.ones(N_ITEMS, np.float32)
+    rows = table.indptr, table.dims, table.values, bias
+    scorer = ItemScorer(*rows, weight, exponent=0.5, power=1.0, dim=DIM)
     rng = np.random.default_rng(5)
     histories = np.sort(np.argsort(rng.random((40, N_ITEMS)), axis=1)[:, :20], axis=1)
-    indptr, items = np.arange(0, 801, 20), histories.ravel().astype(np.int32)
-    rows = np.arange(40)
-    users = UserRows(indptr, items, np.zeros(0, np.float32))
-    ranked, scores = batch_top_k(scorer, users, rows, indptr, items, history=True, k=7)
-    index = inverted_index.build_index(table.indptr, table.dims, table.values, scorer.bias, DIM)
-    for row in rows:
-        vector = np.zeros(DIM, np.float32)
-        for item in histories[row]:
-            entries = slice(table.indptr[item], table.indptr[item + 1])
-            vector[table.dims[entries]] += table.values[entries]
-        vector *= np.float32(20**-0.5)
-        assert inverted_index.split_query(index, vector)[2] > 0
-        best, best_scores = np.empty(7, np.int64), np.empty(7, np.float32)
-        everything = vector.nonzero()[0]
-        inverted_index._by_all(
-            index, vector, np.float32(1), histories[row], everything, 0, 0, best, best_scores
-        )
-        np.testing.assert_array_equal(ranked[row], best)
-        np.testing.assert_array_equal(scores[row], best_scores)
+    lists = ItemLists(np.arange(0, 801, 20), histories.ravel().astype(np.int32))
+    users = UserRows(*lists, np.zeros(0, np.float32))
+    items, scores = batch_top_k(scorer, users, np.arange(40), lists, history=True, k=7)
+    index = inverted_index.build_index(*rows, DIM)
+    for user, history in enumerate(histories):
+        vector = sum_of_rows(table, history, np.float32) * np.float32(20**-0.5)
+        assert inverted_index.split_query(index, vector).n_spared > 0
+        expected = ranking.scores_in_order(*rows, vector)
+        assert items[user].tolist() == ranking.top_k(expected, history.tolist(), 7)
+        np.testing.assert_array_equal(scores[user], expected[items[user]])
 
 
 @given(st.integers(0, 2**32), st.floats(-8, 8))
