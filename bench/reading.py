@@ -99,7 +99,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sparserec-bench-") as scratch:
         folder = arguments.folder or Path(scratch)
-        print(f"| {arguments.rows:,} rows as | file | seconds | CPU-seconds | rows/s | peak memory |")
+        print(f"{arguments.rows:,} rows\n")
+        print("| read from | file | seconds | CPU-seconds | rows/s | peak memory |")
         print("|---|---:|---:|---:|---:|---:|", flush=True)
         results = []
         for kind in arguments.kinds:
@@ -109,7 +110,8 @@ def main() -> None:
             results.append({"kind": kind, "threads": arguments.threads, **result})
             print(
                 f"| {kind} | {result['file_bytes'] / 1e6:,.0f} MB | {result['seconds']} "
-                f"| {result['cpu_seconds']} | {result['rows_per_second']:,} | {result['peak_bytes'] / 1e6:,.0f} MB |",
+                f"| {result['cpu_seconds']} | {result['rows_per_second']:,} "
+                f"| {result['peak_bytes'] / 1e6:,.0f} MB |",
                 flush=True,
             )
     for result in results:
