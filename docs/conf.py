@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages: sphinx-build -W docs OUT."""
+"""Settings of Sphinx for these pages: sphinx-build -W docs OUT."""
 
 from __future__ import annotations
 

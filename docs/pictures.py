@@ -261,7 +261,7 @@ def negatives() -> str:
 
 
 def file() -> str:
-    """Where the bytes of a real file are."""
+    """Draw the parts of a real file, by their bytes."""
     data = generate(0)
     model = SparseRec(epochs=1, seed=0).fit(data.interactions, labels=data.titles).model_
     info = model.info()

@@ -58,7 +58,7 @@ def group(item: int) -> int:
 # --- fit
 
 
-def test_fit_sums_up_in_one_json_object(folder, users, tmp_path):
+def test_fit_prints_one_json_object(folder, users, tmp_path):
     path = tmp_path / "model.srec"
     summary = run_json("fit", folder / "train.csv", "-o", path, "--users", users, *QUICK)
     assert summary["model"] == str(path)
@@ -68,7 +68,7 @@ def test_fit_sums_up_in_one_json_object(folder, users, tmp_path):
     assert (summary["n_users"], summary["n_items"]) == (80, 40)
 
 
-def test_fit_says_on_stderr_what_it_read_and_on_stdout_what_it_wrote(folder, tmp_path):
+def test_fit_reports_the_reading_on_stderr_and_the_result_on_stdout(folder, tmp_path):
     path = tmp_path / "model.srec"
     result = run("fit", folder / "train.csv", "-o", path, *QUICK)
     assert result.exit_code == 0
@@ -114,8 +114,8 @@ def test_checkpoints_are_kept_until_the_model_is_written(folder, tmp_path, monke
     straight, resumed = tmp_path / "straight.srec", tmp_path / "resumed.srec"
     assert run("fit", folder / "train.csv", "-o", straight, *QUICK).exit_code == 0
 
-    def stop_after_two(record):
-        if record.epoch == 2:
+    def stop_after_two(metrics):
+        if metrics.epoch == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -140,7 +140,7 @@ def test_checkpoints_are_kept_until_the_model_is_written(folder, tmp_path, monke
         (("--checkpoint", "/dev/null/state"), "/dev/null/state: no folder for checkpoints"),
     ],
 )
-def test_checkpoints_that_cannot_be_are_found_before_reading(tmp_path, monkeypatch, args, message):
+def test_bad_checkpoint_options_are_found_before_reading(tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)
     fails(run("fit", "none.csv", "-o", "m.srec", *args), message)
 
@@ -148,7 +148,7 @@ def test_checkpoints_that_cannot_be_are_found_before_reading(tmp_path, monkeypat
 # --- evaluate
 
 
-def test_evaluate_gives_the_metrics_of_the_contract(folder, model):
+def test_evaluate_prints_the_metrics_of_the_contract(folder, model):
     metrics = run_json(
         *("evaluate", model, "--train", folder / "train.csv", "--test", folder / "test.csv")
     )
@@ -190,7 +190,7 @@ def test_evaluate_prints_a_summary_for_people(folder, model):
 
 
 def test_recommend_to_a_user_leaves_out_their_history(folder, model):
-    had = {
+    history = {
         int(line.split(",")[1])
         for line in (folder / "train.csv").read_text().splitlines()[1:]
         if line.startswith("5,")
@@ -200,7 +200,7 @@ def test_recommend_to_a_user_leaves_out_their_history(folder, model):
     assert list(result) == ["items", "scores", "labels"]
     assert len(result["items"]) == len(result["scores"]) == 3
     assert result["scores"] == sorted(result["scores"], reverse=True)
-    assert not had & set(result["items"])
+    assert not history & set(result["items"])
     assert group(result["items"][0]) == 5 % 4
     assert result["labels"][0] == f"Film, the {result['items'][0]}th"
 
@@ -249,7 +249,7 @@ def test_similar_finds_the_group_of_an_item(model):
     assert 13 not in result["items"]
 
 
-def test_info_tells_what_is_in_the_file(model, users):
+def test_info_prints_the_contents_of_the_file(model, users):
     facts = run_json("info", model)
     for name in ("users", "dim", "n_users", "n_items", "weights", "sparsity", "bytes", "config"):
         assert name in facts
@@ -294,7 +294,7 @@ def test_a_history_model_needs_the_history_of_a_user(model, users):
     ("history", "message"),
     [("998,999", "998"), ("", "--history is empty"), ("1,two", "'two'")],
 )
-def test_a_history_that_says_nothing(model, users, history, message):
+def test_a_history_without_known_items(model, users, history, message):
     if users == "history":
         fails(run("recommend", model, "--history", history), message)
 
@@ -305,7 +305,7 @@ def test_an_unknown_item(model):
 
 
 @pytest.mark.parametrize("command", ["info", "similar", "recommend", "evaluate"])
-def test_a_file_that_is_no_model(folder, command):
+def test_a_file_that_is_not_a_model(folder, command):
     rest = {
         "info": (),
         "similar": (1,),

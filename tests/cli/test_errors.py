@@ -57,7 +57,7 @@ def test_an_unknown_column(folder, tmp_path):
 
 
 @pytest.mark.parametrize("size", ["100", "nonsense", "-5KB", "0"])
-def test_a_size_that_cannot_be(folder, tmp_path, size):
+def test_an_impossible_size(folder, tmp_path, size):
     args = ("fit", folder / "train.csv", "-o", tmp_path / "m.srec", "--max-size", size, "-q")
     fails(run(*args), size)
     assert list(tmp_path.iterdir()) == []

@@ -65,7 +65,7 @@ def movies(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_what_is_similar_to_toy_story(movies):
+def test_items_similar_to_toy_story(movies):
     done = run(PROGRAM, "similar", movies, 1, "-k", 20, "--json")
     titles = json.loads(done.stdout)["labels"]
     well_known_company = {

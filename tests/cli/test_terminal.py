@@ -85,7 +85,7 @@ def test_quiet_shows_nothing_but_the_result(ratings, tmp_path):
     assert shown.startswith(f"{tmp_path / 'm.srec'}: ")
 
 
-def test_verbose_says_what_was_chosen_the_budget_and_the_stages(ratings, tmp_path):
+def test_verbose_shows_chosen_values_the_budget_and_the_stages(ratings, tmp_path):
     command = [PROGRAM, "fit", ratings, "-o", tmp_path / "m.srec", *QUICK]
     plain = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     verbose = subprocess.run([*command, "-v"], capture_output=True, text=True, check=True).stderr
@@ -102,7 +102,7 @@ def test_verbose_says_what_was_chosen_the_budget_and_the_stages(ratings, tmp_pat
     assert re.search(r"^train  epoch 1/20  loss .* triples/s", plain, flags=re.MULTILINE)
 
 
-def test_the_library_is_silent_and_logs_to_whom_listens():
+def test_the_library_is_silent_unless_logging_is_set_up():
     code = """
 import contextlib, logging, sys
 from sparserec_np import InputError, SparseRec

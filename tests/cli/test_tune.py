@@ -10,30 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-
-from sparserec_np.cli.app import app
+from support.command_line import fails, run, run_json
 
 pytestmark = pytest.mark.usefixtures("log_as_it_was")
 
 PROGRAM = Path(sys.executable).with_name("sparserec-np")
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def run_json(*args: object) -> dict:
-    result = run(*args, "--json")
-    assert result.exit_code == 0, result.output
-    (line,) = result.stdout.splitlines()
-    return json.loads(line)
-
-
-def fails(result: Result, message: str) -> None:
-    assert (result.exit_code, result.stdout) == (2, ""), result.output
-    (line,) = result.stderr.splitlines()
-    assert message in line
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +39,7 @@ def best(ratings: Path) -> Path:
     return path
 
 
-def test_what_is_found_is_what_fit_takes(ratings, best, tmp_path):
+def test_fit_uses_the_config_that_was_found(ratings, best, tmp_path):
     config = json.loads(best.read_text())
     assert config["max_size"] == "4KB"
     model = tmp_path / "model.srec"
@@ -95,7 +76,7 @@ def test_options_on_the_command_line_win(ratings, best, tmp_path):
         (None, "config.json: cannot be read as JSON (No such file"),
     ],
 )
-def test_a_config_that_cannot_be(ratings, tmp_path, text, message):
+def test_a_bad_config_is_refused(ratings, tmp_path, text, message):
     path = tmp_path / "config.json"
     if text is not None:
         path.write_text(text)
@@ -144,7 +125,7 @@ def test_sizes_give_a_curve(ratings, tmp_path):
         (("--storage", "nowhere/tune.db"), "nowhere does not exist"),
     ],
 )
-def test_what_cannot_be_is_found_before_reading(tmp_path, monkeypatch, args, message):
+def test_bad_options_are_found_before_reading(tmp_path, monkeypatch, args, message):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     fails(run("tune", "none.csv", *args), message)
@@ -167,7 +148,7 @@ def interrupted(process, seconds=30):
         return process.communicate(timeout=seconds)
 
 
-def test_control_c_keeps_what_was_found(ratings, tmp_path):
+def test_control_c_keeps_the_best_so_far(ratings, tmp_path):
     out = tmp_path / "best.json"
     command = [PROGRAM, "tune", ratings, "--trials", "5000", "-o", out]
     with subprocess.Popen(command, stdout=-1, stderr=subprocess.PIPE, text=True) as process:

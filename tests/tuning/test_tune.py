@@ -1,4 +1,4 @@
-"""The search for hyperparameters: its first trial, its repeatability, its storage."""
+"""The search for hyperparameters: its first trial, repeatability, storage."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_trials_that_fall_behind_are_pruned(data):
         epochs.clear()
 
     found = tune(
-        data, trials=16, on_epoch=lambda record: epochs.append(record.epoch), on_trial=on_trial
+        data, trials=16, on_epoch=lambda metrics: epochs.append(metrics.epoch), on_trial=on_trial
     )
     pruned = [trial for trial in found.trials if trial.state == "pruned"]
     assert pruned
@@ -95,7 +95,7 @@ def test_trials_that_fall_behind_are_pruned(data):
     assert np.mean([len(ended[trial.number]) for trial in pruned]) < whole
 
 
-def test_a_search_goes_on_from_its_storage(data, tuned, tmp_path):
+def test_a_search_is_resumed_from_its_storage(data, tuned, tmp_path):
     path = tmp_path / "tune.db"
     tune(data, trials=3, max_size="3KB", seed=4, storage=path)
     new: list[int] = []
@@ -112,10 +112,10 @@ def test_a_search_goes_on_from_its_storage(data, tuned, tmp_path):
 
 
 @pytest.mark.parametrize("stop", [1, 50])
-def test_an_interruption_keeps_what_was_found_and_changes_no_trial(data, tuned, tmp_path, stop):
+def test_an_interruption_keeps_the_finished_trials_and_changes_none(data, tuned, tmp_path, stop):
     calls = itertools.count(1)
 
-    def interrupt(record):
+    def interrupt(metrics):
         if next(calls) == stop:
             raise KeyboardInterrupt
 
@@ -141,11 +141,11 @@ def test_a_storage_of_another_search_is_refused(data, tmp_path):
     smaller, _ = hold_out(data, n=1)
     with pytest.raises(InputError, match="interactions of the training data was"):
         tune(smaller, trials=1, storage=path)
-    tune(data, trials=1, storage=path, max_size="3KB")  # another size has its own place there
+    tune(data, trials=1, storage=path, max_size="3KB")  # each size has a study of its own there
 
 
 @pytest.mark.parametrize("name", ["no/tune.db", "text", "."])
-def test_what_cannot_be_a_storage(data, tmp_path, monkeypatch, name):
+def test_a_file_that_cannot_be_a_storage_is_refused(data, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text").write_text("user,item\n1,2\n")
     with pytest.raises(InputError, match=name.replace(".", r"\.")):
@@ -153,13 +153,13 @@ def test_what_cannot_be_a_storage(data, tmp_path, monkeypatch, name):
     assert (tmp_path / "text").read_text() == "user,item\n1,2\n"
 
 
-def test_what_is_set_is_not_searched(data):
+def test_fixed_hyperparameters_are_not_searched(data):
     found = tune(data, trials=3, dim=32, learning_rate=0.05)
     assert found.config["dim"] == 32
     assert all("dim" not in trial.params for trial in found.trials)
 
 
-def test_what_suited_a_smaller_size_is_tried_second(data, tuned):
+def test_the_best_of_a_smaller_size_is_tried_second(data, tuned):
     found = tune(data, trials=2, max_size="4KB", try_first=tuned.best.params)
     assert found.trials[1].params == tuned.best.params
 
@@ -175,9 +175,9 @@ def test_what_suited_a_smaller_size_is_tried_second(data, tuned):
         ({"max_size": "many"}, "is not a size"),
     ],
 )
-def test_what_cannot_be_is_refused_before_any_trial(data, args, message):
+def test_bad_arguments_are_refused_before_any_trial(data, args, message):
     with pytest.raises(InputError, match=message):
-        tune(data, on_epoch=lambda record: pytest.fail("a trial was begun"), **args)
+        tune(data, on_epoch=lambda metrics: pytest.fail("a trial was begun"), **args)
 
 
 def test_it_is_silent(data, capfd, caplog):

@@ -1,4 +1,4 @@
-"""How many cores a container grants, and the threads that compiled code runs in."""
+"""The number of cores that a container grants, and the threads that run compiled code."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ from sparserec_np.utils import parallel
         pytest.param("0::/\n", {"cpu.max": "100000 0\n"}, None, id="a period of nothing"),
     ],
 )
-def test_granted(tmp_path: Path, own: str, files: dict[str, str], expected: int | None) -> None:
+def test_granted_cores(
+    tmp_path: Path, own: str, files: dict[str, str], expected: int | None
+) -> None:
     for name, text in files.items():
         path = tmp_path / "groups" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,7 @@ def test_granted(tmp_path: Path, own: str, files: dict[str, str], expected: int 
     assert parallel.granted_cores(tmp_path / "groups", tmp_path / "own") == expected
 
 
-def test_without_control_groups_nothing_limits(tmp_path: Path) -> None:
+def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
     assert parallel.granted_cores(tmp_path, tmp_path / "not there") is None
 
 
@@ -79,7 +81,7 @@ def note_call(seat, n_seats, calls, counts):
 
 
 def seats() -> int:
-    """Number of threads that a compiled function runs in; each of them has called it once."""
+    """Return the number of threads that run a compiled function; each calls it once."""
     calls, counts = np.zeros(16, np.int64), np.zeros(16, np.int64)
     parallel.run_parallel(note_call, calls, counts)
     n = int(counts[0])
@@ -119,7 +121,7 @@ def test_threads_are_those_granted_unless_told(
     assert seats() == 2  # outside of any context
 
 
-def test_the_number_of_threads_is_put_back(
+def test_the_number_of_threads_is_restored(
     three_cores: None, granted: Callable[[int | None], None]
 ) -> None:
     granted(3)

@@ -1,3 +1,5 @@
+"""Sizes in bytes, as people write them."""
+
 from __future__ import annotations
 
 import pytest
@@ -27,12 +29,12 @@ def test_sizes_as_people_write_them(text, n_bytes):
 
 
 @pytest.mark.parametrize("text", ["", "KB", "-1", -5, "1,5MB", "1TB", "10 mb/s", "1e6", "nan"])
-def test_what_is_no_size(text):
+def test_other_text_is_refused(text):
     with pytest.raises(InputError, match="is not a size: write it like 500KB"):
         parse_size(text)
 
 
 @pytest.mark.parametrize("text", [0, "0", "0MB", "0.5"])
-def test_sizes_below_one_byte(text):
+def test_sizes_below_one_byte_are_refused(text):
     with pytest.raises(InputError, match="must be above 0"):
         parse_size(text)
