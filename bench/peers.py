@@ -120,7 +120,7 @@ def triples_ours(data: str, threads: int, epochs: int) -> Result:
     known, _ = common.load_for_test(data)
     common.warm_up("embedding", candidates=1)
     model = triples_model(threads, epochs).fit(known)
-    return {"triples_per_second": median(one.triples_per_second for one in model.history_)}
+    return {"triples_per_second": median(one.triples_per_second for one in model.epoch_metrics_)}
 
 
 def triples_peer(data: str, threads: int, epochs: int) -> Result:
