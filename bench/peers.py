@@ -1,10 +1,10 @@
-"""Ours and implicit (ALS, BPR) side by side: training, latency, throughput, memory, size.
+"""Our models beside implicit's ALS and BPR: training, latency, throughput, memory, size.
 
     python bench/peers.py [--data gowalla movielens-1m] [--repeats 3]
 
-Everything is measured in turn within one run, medians of repeats after a warm-up. The peers have
-their best hyperparameters on valid.csv; training figures come from fresh processes, reading the
-data excluded. Ends with the bars that the project has set itself, met or not.
+All models are measured in turn within one run; figures are medians of repeats after a warm-up. The
+peers have their best hyperparameters on valid.csv; training figures come from fresh processes,
+reading the data excluded. The last table compares the figures with the bars of the project.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 
 PEER_DIMS = {"als": (64, 256), "bpr": (64,)}
 USERS = ("history", "embedding")
-OURS = "history"  # the user model that is hurried
+OURS = "history"  # the user model of the shortest fit
 SIZE = "1MB"
-SCHEDULES = (1, 2, 3, 4, 6, 8, 12, 16)  # epochs that a hurried fit may be laid out for
+SCHEDULES = (1, 2, 3, 4, 6, 8, 12, 16)  # numbers of epochs that the shortest fit may have
 TRIPLES_DIM, TRIPLES_A_ROW = 256, 6.4
-TRIPLES_REPEATS = 3  # times those of the rest: what other processes do meanwhile weighs most here
+TRIPLES_REPEATS = 3  # times those of the rest: other processes disturb these most
 
 
-# Training. The functions up to the next heading run in fresh processes, so they import what they
-# need themselves: the time from the command on counts what each has to load.
+# Training. The functions up to the next heading run in fresh processes and import what they need
+# themselves, as the time from the command on includes the imports.
 
 
 def train_ours(data: str, users: str, epochs: int | None, compiled: bool, started: float) -> Result:
-    """Fit ours on train + valid.
+    """Fit our model on train + valid.
 
     Args:
         data: Name of the data set.
         users: User model.
-        epochs: As the estimator takes it.
-        compiled: Whether compiled code is loaded beforehand: the fit's time and memory alone are
-            measured, not the time from the command on.
-        started: When the process was started, in seconds since the epoch.
+        epochs: Argument of the estimator.
+        compiled: Load compiled code beforehand, and measure time and memory of the fit alone, not
+            the time from the command on.
+        started: Start of the process, in seconds since 1970.
     """
     if compiled:
         common.warm_up(users)
@@ -97,7 +97,7 @@ def train_peer(data: str, kind: str, dim: int, params: Result, started: float) -
 
 
 def valid_ndcg(data: str, users: str, epochs: int) -> Result:
-    """NDCG@20 on valid of a fit laid out for so many epochs on train."""
+    """Return NDCG@20 on valid after a fit on train of ``epochs`` epochs."""
     from sparserec_np import SparseRec, evaluate
 
     parts = common.load(data)
@@ -106,7 +106,7 @@ def valid_ndcg(data: str, users: str, epochs: int) -> Result:
 
 
 def triples_model(threads: int, epochs: int) -> SparseRec:
-    """Make the estimator that triples are counted with: embedding, uniform negatives."""
+    """Make the estimator for counting triples: embedding model, uniform negatives."""
     from sparserec_np import SparseRec
 
     return SparseRec(
@@ -116,7 +116,7 @@ def triples_model(threads: int, epochs: int) -> SparseRec:
 
 
 def triples_ours(data: str, threads: int, epochs: int) -> Result:
-    """Triples a second of the embedding model with uniform negatives."""
+    """Measure triples a second of the embedding model with uniform negatives."""
     known, _ = common.load_for_test(data)
     common.warm_up("embedding", candidates=1)
     model = triples_model(threads, epochs).fit(known)
@@ -124,7 +124,7 @@ def triples_ours(data: str, threads: int, epochs: int) -> Result:
 
 
 def triples_peer(data: str, threads: int, epochs: int) -> Result:
-    """Triples a second of implicit's BPR; those that it passes over count as well."""
+    """Measure triples a second of implicit's BPR; those that it skips count as well."""
     import rivals
 
     known, _ = common.load_for_test(data)
@@ -138,7 +138,7 @@ def triples_peer(data: str, threads: int, epochs: int) -> Result:
 
 
 def in_turn(runs: dict[str, Callable[[], Result]], repeats: int) -> Result:
-    """Make measurements in turn; give the median of each of their figures, and all of them."""
+    """Make measurements in turn; return the median of each figure, and all of them."""
     all_of: dict[str, list[Result]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
@@ -157,15 +157,15 @@ def _median(figures: list[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def training(data: str, tuned: Result, hurried: int, repeats: int, epochs: int | None) -> Result:
-    """Time, memory, size and quality of fits, each in a fresh process."""
+def training(data: str, tuned: Result, shortest: int, repeats: int, epochs: int | None) -> Result:
+    """Measure time, memory, size and quality of fits, each in a fresh process."""
     runs: dict[str, Callable[[], Result]] = {}
     for users in USERS:
         runs[f"ours, {users}, chooses its epoch"] = lambda users=users: common.fresh(
             train_ours, data=data, users=users, epochs=epochs, compiled=True, started=time.time()
         )
-    runs[f"ours, {OURS}, {hurried} epochs"] = lambda: common.fresh(
-        train_ours, data=data, users=OURS, epochs=hurried, compiled=False, started=time.time()
+    runs[f"ours, {OURS}, {shortest} epochs"] = lambda: common.fresh(
+        train_ours, data=data, users=OURS, epochs=shortest, compiled=False, started=time.time()
     )
     for kind, dims in PEER_DIMS.items():
         for dim in dims:
@@ -179,7 +179,7 @@ def training(data: str, tuned: Result, hurried: int, repeats: int, epochs: int |
 
 
 def shortest_schedule(results: common.Results, data: str, wanted: float, quick: bool) -> int:
-    """Find the shortest schedule whose NDCG@20 on valid is that of the best peer."""
+    """Find the smallest number of epochs whose NDCG@20 on valid reaches the best peer's."""
     train = common.load(data).train
     for epochs in SCHEDULES[:1] if quick else SCHEDULES:
         config = config_for(train, {"users": OURS, "epochs": epochs}).to_dict()
@@ -227,12 +227,12 @@ def requests_table(delays: Result, batches: Result) -> str:
     return common.table(rows, ["top 10", "p50, us", "p99, us", "users/s, all users"])
 
 
-def bars(found: dict[str, Result], hurried: str) -> str:
-    """The bars: what was asked, what was measured, whether it is met."""
+def bars(found: dict[str, Result], shortest: str) -> str:
+    """Format the bars of the project: what was measured, what was aimed at, and the verdict."""
     train, delays, batches, triples = (
         found[section] for section in ("training", "latency", "throughput", "triples")
     )
-    ours, peer = train[hurried], train["implicit ALS 256"]
+    ours, peer = train[shortest], train["implicit ALS 256"]
     implicit = delays["implicit ALS 64"]["p50_us"]
     batch = batches["implicit ALS 64"]["users_per_second"]
     at_most = [
@@ -284,7 +284,7 @@ def _or_blank(figure: float | None, form: str, unit: float = 1) -> str:
 
 
 def tune_peers(results: common.Results, data: str, quick: bool) -> Result:
-    """Best hyperparameters on valid of each peer."""
+    """Find the best hyperparameters of each peer on valid."""
     import rivals
 
     parts = common.load(data)
@@ -303,10 +303,10 @@ def tune_peers(results: common.Results, data: str, quick: bool) -> Result:
 
 
 def measure(results: common.Results, data: str, repeats: int, quick: bool) -> str:
-    """Measure one data set, and format it."""
+    """Measure one data set, and format the tables."""
     tuned = tune_peers(results, data, quick)
     wanted = max(one["valid_ndcg@20"] for one in tuned.values())
-    hurried = shortest_schedule(results, data, wanted, quick)
+    shortest = shortest_schedule(results, data, wanted, quick)
     both = common.load(data).both
     configs = {users: config_for(both, {"users": users}).to_dict() for users in USERS}
     common_part = {
@@ -320,7 +320,7 @@ def measure(results: common.Results, data: str, repeats: int, quick: bool) -> st
 
     found = {
         "training": section(
-            "training", lambda: training(data, tuned, hurried, repeats, 2 if quick else None)
+            "training", lambda: training(data, tuned, shortest, repeats, 2 if quick else None)
         ),
         "triples": section(
             "triples",
@@ -353,14 +353,14 @@ def measure(results: common.Results, data: str, repeats: int, quick: bool) -> st
         [name, f"{one['triples_per_second'] / 1e6:.2f}"] for name, one in found["triples"].items()
     ]
     params = "; ".join(f"{name}: {one['params']}" for name, one in tuned.items())
-    hurried_name = f"ours, {OURS}, {hurried} epochs"
+    shortest_name = f"ours, {OURS}, {shortest} epochs"
     return "\n\n".join(
         [
             f"**{data}** (peers' best on valid: {params})",
             training_table(found["training"]),
             common.table(triples, ["embedding, dim 256, 6.4 weights a row", "M triples/s"]),
             requests_table(found["latency"], found["throughput"]),
-            *([bars(found, hurried_name)] if quick or data == "gowalla" else []),
+            *([bars(found, shortest_name)] if quick or data == "gowalla" else []),
         ]
     )
 

@@ -1,4 +1,4 @@
-"""What recency is worth: the latest items of each user held out, with it and without.
+"""Gain by recency: the latest items of each user held out, with it and without.
 
     python bench/recency.py [--data movielens-small gowalla ...]
 
@@ -23,7 +23,7 @@ TEST = 0.2
 
 
 def load(name: str) -> Interactions:
-    """Read a data set with its times, or the numbers of its rows in their place."""
+    """Read a data set with its times, or with row numbers for times."""
     if name == TIMED:
         return read(common.data_folder() / name / "ratings.csv", with_times=True)
     if name == common.GENERATED:
@@ -36,7 +36,7 @@ def load(name: str) -> Interactions:
 
 
 def measure(data: str, max_size: str | None) -> dict[str, dict[str, float]]:
-    """Fit both; recall, NDCG and the recency of each."""
+    """Fit with recency and without; return recall, NDCG and recency of both."""
     learned, test = hold_out(load(data), fraction=TEST, latest=True)
     results = {}
     for name, recency in (("without", 0.0), ("with", None)):

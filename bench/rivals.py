@@ -1,6 +1,6 @@
-"""What ours is compared with: implicit's ALS and BPR, EASE and popularity, tuned on valid.
+"""Models to compare with: implicit's ALS and BPR, EASE and popularity, tuned on valid.
 
-All are scored by the same code and protocol as ours. Ids are not counted in their bytes.
+All are evaluated by the same code and protocol as ours. Ids are not counted in their bytes.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits
 from sparserec_np.data import Interactions, align, select_users
 from sparserec_np.evaluation.metrics import average_metrics
 
-BLOCK = 256  # users that are ranked at a time
-TUNE_USERS = 4_000  # on whose valid items hyperparameters are compared
+BLOCK = 256  # users ranked at a time
+TUNE_USERS = 4_000  # users whose valid items hyperparameters are compared on
 
 GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     "als": {
@@ -39,24 +39,24 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
 
 
 def matrix(data: Interactions) -> sp.csr_matrix:
-    """Interactions as implicit takes them: float32 ones."""
+    """Return interactions in the form for implicit: a float32 matrix of ones."""
     ones = np.ones(data.nnz, np.float32)
     return sp.csr_matrix((ones, data.items, data.indptr), shape=(data.n_users, data.n_items))
 
 
 def make(kind: str, dim: int, params: Result, threads: int = 0) -> Any:
-    """Make implicit's model; ``threads`` 0 is all cores."""
+    """Make implicit's model; ``threads=0`` means all cores."""
     if kind == "als":
         from implicit.cpu.als import AlternatingLeastSquares as Model
     else:
         from implicit.cpu.bpr import BayesianPersonalizedRanking as Model
-    threadpool_limits(1, "blas")  # implicit has threads of its own, and asks for this
+    threadpool_limits(1, "blas")  # implicit asks for it: it has threads of its own
     return Model(factors=dim, num_threads=threads, random_state=0, **params)
 
 
 @dataclass(frozen=True)
 class Factors:
-    """A factor model as it is shipped.
+    """The factors of a model, to be shipped.
 
     Attributes:
         users: float32 array of shape [n_users, dim], or None where users are folded in.
@@ -70,7 +70,7 @@ class Factors:
         """Store as float32 (32) or as int8 with a float32 scale a row (8).
 
         Returns:
-            What is read back, and the bytes of the ``.npz`` file, not compressed.
+            The factors read back, and the size of the uncompressed ``.npz`` file in bytes.
         """
         arrays: dict[str, NDArray[Any]] = {}
         back: dict[str, NDArray[np.float32] | None] = {"users": None}
@@ -99,7 +99,7 @@ def fit(kind: str, dim: int, params: Result, data: Interactions) -> Any:
 
 
 def fold_in(items: NDArray[np.float32], params: Result, data: Interactions) -> NDArray[np.float32]:
-    """Solve the users of ALS from their items, as implicit does for users it has not seen."""
+    """Solve the users of ALS from their items, as implicit does for new users."""
     model = make("als", items.shape[1], params)
     model.item_factors = np.ascontiguousarray(items, np.float32)
     solved: NDArray[np.float32] = model.recalculate_user(np.arange(data.n_users), matrix(data))
@@ -112,13 +112,13 @@ def rank(
     users: NDArray[np.int64],
     k: int = 20,
 ) -> NDArray[np.int32]:
-    """Rank by dense scores, without what the users have; int32 array of shape [n, k]."""
+    """Rank by dense scores, without the users' known items; int32 array of shape [n, k]."""
     ranked = np.full((users.size, k), -1, np.int32)
     for first in range(0, users.size, BLOCK):
         block = users[first : first + BLOCK]
         scores = np.array(scores_of(block))
-        had = select_users(known, block)
-        scores[had.user_of_entry(), had.items] = -np.inf
+        seen = select_users(known, block)
+        scores[seen.user_of_entry(), seen.items] = -np.inf
         best = np.argpartition(-scores, k, axis=1)[:, :k]
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
         best = np.take_along_axis(best, order, axis=1)
@@ -132,7 +132,7 @@ def judge(
     known: Interactions,
     held: Interactions,
 ) -> Result:
-    """Recall@20 and NDCG@20 by the protocol."""
+    """Return recall@20 and NDCG@20 by the protocol."""
     wanted = align(held, known.user_ids, known.item_ids)
     relevant = np.flatnonzero(wanted.interactions.user_degrees() + wanted.unknown_items)
     ranked = rank(scores_of, known, relevant)
@@ -145,7 +145,7 @@ def judge_ranking(
     known: Interactions,
     held: Interactions,
 ) -> Result:
-    """Score rankings of some users; those with held-out items whom ``known`` lacks count zero."""
+    """Evaluate rankings of ``users``; users with held-out items that ``known`` lacks count zero."""
     wanted = align(held, known.user_ids, known.item_ids)
     counts = wanted.interactions.user_degrees() + wanted.unknown_items
     result = average_metrics(
@@ -158,19 +158,19 @@ def judge_ranking(
 
 
 def judge_factors(factors: Factors, known: Interactions, held: Interactions) -> Result:
-    """Score a factor model."""
+    """Evaluate a factor model."""
     users = factors.users
     assert users is not None
     return judge(lambda block: users[block] @ factors.items.T, known, held)
 
 
 def grid(kind: str, quick: bool) -> dict[str, tuple[float, ...]]:
-    """Give the values that are tried; ``quick``: one of each."""
+    """Return the values to try; ``quick``: one of each."""
     return {name: values[:1] if quick else values for name, values in GRIDS[kind].items()}
 
 
 def sample_users(data: Interactions, n: int) -> Interactions:
-    """Take ``n`` random users with interactions, or all if there are fewer."""
+    """Return ``n`` random users with interactions, or all if there are fewer."""
     users = np.flatnonzero(data.user_degrees())
     if users.size > n:
         users = np.sort(np.random.default_rng(0).choice(users, n, replace=False))
@@ -227,16 +227,15 @@ def ease(data: Interactions, regularization: float) -> NDArray[np.float32]:
 
 
 def largest(weights: NDArray[np.float32], n_bytes: int) -> sp.csr_matrix:
-    """Keep the largest entries of a matrix, as int8 with one scale.
+    """Keep the largest entries of a matrix, as int8 with one scale, within ``n_bytes``.
 
-    Three bytes an entry are counted: a value, and a position as uint16. All must be within
-    ``n_bytes``.
+    Three bytes an entry are counted: a value, and a position as uint16.
     """
     n = n_bytes // 3
     size = np.abs(weights)
     if n < size.size:
-        bar = np.partition(size, size.size - n, axis=None)[size.size - n]
-        weights = np.where(size > bar, weights, np.float32(0))  # so ties never exceed it
+        threshold = np.partition(size, size.size - n, axis=None)[size.size - n]
+        weights = np.where(size > threshold, weights, np.float32(0))  # ties stay within n_bytes
     kept = sp.csr_matrix(weights)
     scale = np.float32(np.abs(kept.data).max() / 127)
     kept.data = np.rint(kept.data / scale) * scale
@@ -244,7 +243,7 @@ def largest(weights: NDArray[np.float32], n_bytes: int) -> sp.csr_matrix:
 
 
 def judge_ease(weights: Any, known: Interactions, held: Interactions) -> Result:
-    """Score EASE; its matrix may be sparse."""
+    """Evaluate EASE, whose matrix may be sparse."""
     x = matrix(known)
 
     def scores_of(block: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -81,10 +81,10 @@ class SparseRecModel(ModelBase[SparseRecModelConfig]):
         ):
             (position,) = known.user_ids.locate([name])
             liked = known.item_ids.take(known.items_of(position))
-            whom = {"history": liked} if model.users == "history" else {"user": name}
-            left_out = liked if filter_viewed else []
+            request = {"history": liked} if model.users == "history" else {"user": name}
+            exclude = liked if filter_viewed else []
             try:
-                best = model.recommend(**whom, k=k, exclude=left_out, candidates=candidates)
+                best = model.recommend(**request, k=k, exclude=exclude, candidates=candidates)
             except UnknownIdError:  # not in the training data: no recommendations
                 continue
             found.append((user, *best))

@@ -104,7 +104,7 @@ def assemble_blocks(
     duplicates = len(items) - int(degrees.sum())
     if duplicates:
         np.cumsum(degrees, out=indptr[1:])
-        items.resize(indptr[-1], refcheck=False)  # in place: a copy would take as much again
+        items.resize(indptr[-1], refcheck=False)  # in place: a copy would need as much again
         if times is not None:
             times.resize(indptr[-1], refcheck=False)
     return Interactions(indptr, items, user_ids, item_ids, times), duplicates
@@ -118,7 +118,7 @@ def _sort_rows(
 ) -> NDArray[np.int64]:
     """Sort rows in place and keep each pair once, with its latest time.
 
-    Rows move up to close the gaps, so that what is kept is at the beginning of the arrays.
+    Rows move up to close the gaps, so that all kept entries are at the beginning of the arrays.
 
     Returns:
         The length of each row, int64[n_users].

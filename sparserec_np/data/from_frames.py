@@ -130,13 +130,12 @@ def _judge(
 ) -> NDArray[np.uint8]:
     """Return the verdict on each row, uint8[n]; of several faults the same counts as for files."""
     verdicts = np.zeros(len(table), dtype=np.uint8)
-    if columns.rating is not None:
-        rating = _numbers(table[columns.rating], columns.rating)
-        if rules.min_rating is not None:
-            verdicts[rating < rules.min_rating] = Verdict.BELOW_MIN_RATING
-    if rules.with_times and seconds is not None:
+    rating = None if columns.rating is None else _numbers(table[columns.rating], columns.rating)
+    if rating is not None and rules.min_rating is not None:
+        verdicts[rating < rules.min_rating] = Verdict.BELOW_MIN_RATING
+    if seconds is not None and rules.with_times:
         verdicts[~np.isfinite(seconds)] = Verdict.TIME
-    if columns.rating is not None:
+    if rating is not None:
         verdicts[~np.isfinite(rating)] = Verdict.RATING
     verdicts[_missing(table[columns.item])] = Verdict.NO_ITEM
     verdicts[_missing(table[columns.user])] = Verdict.NO_USER
@@ -146,12 +145,10 @@ def _judge(
 def _describe(
     table: nw.DataFrame[Any], columns: Columns, verdicts: NDArray[np.uint8], row: int
 ) -> BadRow:
-    values = table.row(row)
-    rating, time = (
-        None if name is None else str(values[table.columns.index(name)])
-        for name in (columns.rating, columns.time if columns.time in table.columns else None)
-    )
-    why = reason(Verdict(verdicts[row]), columns, ", ".join(map(str, values)), rating, time)
+    texts = ("" if value is None else str(value) for value in table.row(row))
+    values = dict(zip(table.columns, texts, strict=True))
+    rating, time = (values.get(name or "") for name in (columns.rating, columns.time))
+    why = reason(Verdict(verdicts[row]), columns, ", ".join(values.values()), rating, time)
     return BadRow(_NAME, f"row {row + 1:,}", why)
 
 

@@ -1,4 +1,4 @@
-"""Recommendations for all users of a file, written to Parquet a block of users at a time."""
+"""Parquet files: recommendations for all users, a block of users at a time, and interactions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from sparserec_np.runtime.model import Model
     from sparserec_np.vocabulary import Ids
 
-# Number of recommendations in memory at once: some 50 MB, with ids as Python strings.
-_BLOCK = 500_000
+BLOCK = 500_000
+"""Number of recommendations in memory at once: some 50 MB, with ids as Python strings."""
+
 _SQL_TYPE = {"int": "BIGINT", "str": "VARCHAR"}
 
 
@@ -66,7 +67,7 @@ def write_recommendations(
     known = aligned.interactions
     users = np.flatnonzero(known.user_degrees() + aligned.unknown_items)
     user_kind = user_kind or known.user_ids.kind
-    step = max(1, _BLOCK // k)
+    step = max(1, BLOCK // k)
     n_users = n_rows = 0
     with (
         tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch,
@@ -92,7 +93,7 @@ def write_table(path: Path, interactions: Interactions) -> None:
 
     Args:
         path: The file to write: columns ``user``, ``item`` and, where times are known, ``time``.
-        interactions: What to write.
+        interactions: The interactions to write.
     """
     import duckdb
 

@@ -40,7 +40,7 @@ def evaluate(
     """Evaluate a model file by the protocol above.
 
     Args:
-        model: The loaded file: what is shipped is what is scored.
+        model: The loaded file: its rounded weights are scored, as they are shipped.
         train: Known interactions: left out of the ranking, and the histories of a history model.
         test: Interactions to be predicted.
         k: Number of ranks that count.
@@ -53,29 +53,33 @@ def evaluate(
         InputError: No user has a test item, or ``k`` is below 1.
     """
     ranking = rank_for_test(model, train, test, k=k, threads=threads)
-    metrics = average_metrics(
-        ranking.ranked,
-        ranking.relevant,
-        ranking.n_relevant,
-        unserved_users=ranking.unserved_users,
-    )
-    return {**metrics, "model_bytes": model.info()["bytes"]}
+    return {**ranking.metrics(), "model_bytes": model.info()["bytes"]}
 
 
 class Ranking(NamedTuple):
-    """Rankings to be scored: a row for each user of ``relevant``, items numbered as the model's."""
+    """Rankings for users with test items; items are numbered as in the model.
+
+    Attributes:
+        ranked: Item numbers, best first, -1 where there is none; int32 array of shape [n_users, k].
+        known: Training items of the same users, left out of their rankings.
+        relevant: The test items that the model knows.
+        n_relevant: Number of test items of each user, unknown ones included; int64 array of shape
+            [n_users].
+        unserved_users: Number of users with test items that have no row, because the model does not
+            know them.
+    """
 
     ranked: npt.NDArray[np.int32]
-    """Item numbers, best first, -1 where there is none; int32 array of shape [n_users, k]."""
     known: Interactions
-    """The items that the users have already, left out of their rankings."""
     relevant: Interactions
-    """The test items that the model knows."""
     n_relevant: Counts
-    """Number of test items of each user, unknown ones included; int64 array of shape
-    [n_users]."""
     unserved_users: int
-    """Number of users with test items that have no row, because the model does not know them."""
+
+    def metrics(self) -> dict[str, Any]:
+        """Average the metrics, as :func:`sparserec_np.evaluation.metrics.average_metrics` does."""
+        return average_metrics(
+            self.ranked, self.relevant, self.n_relevant, unserved_users=self.unserved_users
+        )
 
 
 def rank_for_test(
@@ -116,8 +120,8 @@ def ranking_scorer(metric: str = "ndcg", *, k: int = 20) -> Callable[..., float]
 
     Returns:
         ``scorer(estimator, X, y=None) -> float``, which can be pickled: the metric of a fitted
-        :class:`sparserec_np.SparseRec` on the interactions ``X``, by the protocol above. What the
-        estimator learned from is left out of the rankings, so a score on that itself is 0.
+        :class:`sparserec_np.SparseRec` on the interactions ``X``, by the protocol above. Rankings
+        leave out the interactions of the fit, so the score on these is 0.
 
     Raises:
         InputError: There is no such metric, or ``k`` is below 1.
@@ -145,20 +149,20 @@ def rank(
     k: int,
     threads: int | None = None,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Rank all items for many users, without those that they have.
+    """Rank all items for many users, without their known items.
 
     Args:
         model: The loaded file.
-        known: What the users have, in the model's numbering of items and, for an embedding model,
-            of users.
+        known: Interactions of the users, in the model's numbering of items and, for an embedding
+            model, of users.
         users: Rows of ``known`` to rank for, int64 array of shape [n].
         k: Number of items for each user.
         threads: Number of threads; None for all cores.
 
     Returns:
         Item numbers, int32 array of shape [n, k], best first, and their scores, float32 array of
-        the same shape. Numbers are -1 where no item is left, and in the whole row of a user of whom
-        nothing is known and whom a history model therefore cannot serve.
+        the same shape. Numbers are -1 where no item is left, and in the whole row of a user without
+        a history, whom a history model cannot serve.
     """
     mine = select_users(known, users)
     if model.users == "embedding":
@@ -174,7 +178,7 @@ def rank_by_popularity(
     """Rank the items by their number of users: the baseline that any model has to beat.
 
     Args:
-        train: What is known of the users; their own items are left out.
+        train: Interactions of the users; their own items are left out.
         k: Number of items for each user.
         popularity: Number of users of each item, int64 array of shape [n_items]; None: those of
             ``train``.

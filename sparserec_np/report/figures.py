@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sparserec_np.data import Interactions, align, select_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation.evaluate import Ranking, rank_by_popularity, rank_for_test
-from sparserec_np.evaluation.metrics import average_metrics, find_hits, ndcg, recall
+from sparserec_np.evaluation.metrics import find_hits, ndcg, recall
 from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.initialization import initialize
@@ -78,8 +78,8 @@ def figures(
     dimensions = _dimensions(model, items, popularity)
     return {
         "info": info,
-        "metrics": {**_metrics(ranking), "model_bytes": info["bytes"]},
-        "popular": _metrics(popular),
+        "metrics": {**ranking.metrics(), "model_bytes": info["bytes"]},
+        "popular": popular.metrics(),
         "data": _data(train, test, ranking),
         "curves": None if not log else _curves(log),
         "weights": _weights(items, popularity),
@@ -107,12 +107,12 @@ def _groups(degrees: Ints, **values: npt.ArrayLike) -> list[dict[str, Any]]:
     """Count the members of each octave, and average their values.
 
     Args:
-        degrees: What to group by, int64[n].
-        values: Each float64[n].
+        degrees: Counts to group by, int64 array of shape [n].
+        values: Values to average, float64 arrays of shape [n].
 
     Returns:
-        A row an octave, from the first to the last that has members: ``low`` and ``high``, the
-        range of its degrees, ``n``, and the means of the values, None where there is no member.
+        For each octave, from the first to the last with members: ``low`` and ``high``, the range of
+        its degrees, ``n``, and the means of the values, None where there is no member.
     """
     group = octaves(degrees)
     counts = np.bincount(group)
@@ -124,15 +124,6 @@ def _groups(degrees: Ints, **values: npt.ArrayLike) -> list[dict[str, Any]]:
         means = {name: float(total[octave]) / n if n else None for name, total in sums.items()}
         rows.append({"low": low, "high": max(high, low), "n": n, **means})
     return rows
-
-
-def _metrics(ranking: Ranking) -> dict[str, Any]:
-    return average_metrics(
-        ranking.ranked,
-        ranking.relevant,
-        ranking.n_relevant,
-        unserved_users=ranking.unserved_users,
-    )
 
 
 def _popular(ranking: Ranking, popularity: Ints, k: int) -> Ranking:
@@ -342,34 +333,34 @@ def _example(
         return model.item_ids.take(part.items_of(user))
 
     (user_id,) = ranking.known.user_ids.take([user])
-    had, wanted = row(ranking.known), set(row(ranking.relevant))
-    history = model.users == "history"
-    asked = {"history": had} if history else {"user": user_id}
+    known, wanted = row(ranking.known), set(row(ranking.relevant))
+    by_history = model.users == "history"
+    request = {"history": known} if by_history else {"user": user_id}
     ids = model.item_ids.take([i for i in ranking.ranked[user][:_RECOMMENDED].tolist() if i >= 0])
-    said: dict[Any, float] = dict.fromkeys(had, 0.0)
+    shares: dict[Any, float] = dict.fromkeys(known, 0.0)
     recommended = []
     for id_, title in zip(ids, _titles(model, ids), strict=True):
-        why = model.explain(id_, **asked)
+        why = model.explain(id_, **request)
         positive = [(name, share) for name, share in why.parts if share > 0]
         total = sum(share for _, share in positive)
-        if history:
+        if by_history:
             for name, share in positive:
-                said[name] += share
+                shares[name] += share
         reasons = [
             {
                 "share": share / total,
-                "because": _titles(model, [name]) if history else meaning[name],
+                "because": _titles(model, [name]) if by_history else meaning[name],
             }
             for name, share in positive[:_REASONS]
         ]
         recommended.append(
             {"title": title, "score": why.score, "held_out": id_ in wanted, "why": reasons}
         )
-    shown = sorted(had, key=lambda item: -said[item])[:_SHOWN]
+    shown = sorted(known, key=lambda item: -shares[item])[:_SHOWN]
     return {
         "user": str(user_id),
-        "n": len(had),
+        "n": len(known),
         "held_out": len(wanted),
-        "had": _titles(model, shown),
+        "known": _titles(model, shown),
         "recommended": recommended,
     }

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     IntArray = npt.NDArray[np.int64]
     _Float = TypeVar("_Float", np.float32, np.float64)
 
-_PIECE = 32_768  # weights scored at a time: their scratch arrays stay in the second-level cache
+_SCORED = 16_384  # weights scored at a time: their scratch arrays stay in the second-level cache
+_INDEXED = 8_192  # weights put in an index at a time, for the same reason
 _DENSE = 8  # places for each weight, at most, of a table that is kept as a dense one
 _WORTH = 0.25  # weights that bounds must spare for each item to make up for their passes
 _FEW = 32  # one item in so many may be scored on its own; scoring all of them is faster than more
@@ -52,9 +53,9 @@ class _Postings(NamedTuple):
     """The item table by dimension.
 
     Attributes:
-        items: The items of each dimension, ascending, as the bytes of their array: bytes are joined
-            in a tenth of the time that arrays take.
-        codes: The codes of their values, uint8, likewise.
+        items: Items of each dimension, ascending, as the bytes of their array: bytes are joined in
+            a tenth of the time that arrays take.
+        codes: Codes of their values, uint8, likewise.
         counts: Number of weights of each dimension, array of NumPy's index type, of shape [dim].
         item_type: Type of the items.
     """
@@ -119,25 +120,46 @@ class ItemIndex:
         )
         return _Postings(items_of, codes_of, counts, item_type)
 
-    def _by_dim(self) -> Iterator[tuple[npt.NDArray[np.unsignedinteger], npt.NDArray[np.uint8]]]:
-        """Yield the items of each dimension and the codes of their values."""
-        lists, codes, _, item_type = self._postings
-        for some, own in zip(lists, codes, strict=True):
-            yield np.frombuffer(some, item_type), np.frombuffer(own, np.uint8)
+    def _pieces(
+        self, dims: IntArray, size: int
+    ) -> Iterator[tuple[IntArray, npt.NDArray[np.unsignedinteger], npt.NDArray[np.uint8]]]:
+        """Yield some of the dimensions at a time, with the items and codes of their weights.
+
+        Args:
+            dims: Ascending dimensions.
+            size: Number of weights in a piece; those of its last dimension may exceed it.
+        """
+        items_of, codes_of, counts, item_type = self._postings
+        pieces = counts.take(dims).cumsum() // size
+        for part in np.split(dims, np.flatnonzero(np.diff(pieces)) + 1):
+            chosen = part.tolist()
+            items = np.frombuffer(b"".join([items_of[d] for d in chosen]), item_type)
+            codes = np.frombuffer(b"".join([codes_of[d] for d in chosen]), np.uint8)
+            yield part, items, codes
+
+    def _all_pieces(
+        self,
+    ) -> Iterator[tuple[IntArray, npt.NDArray[np.unsignedinteger], npt.NDArray[np.uint8]]]:
+        return self._pieces(np.arange(len(self._postings.counts)), _INDEXED)
 
     @cached_property
     def _row_index(self) -> _RowIndex:
         place = np.zeros(self._n_items, np.uint32)
-        for items, _ in self._by_dim():
-            place[items] += 1  # an item is there once
+        for _, items, _ in self._all_pieces():
+            np.add.at(place, items.astype(np.intp), np.uint32(1))
         indptr = indptr_from_counts(place).astype(np.uint32)
         place[:] = indptr[:-1]
         all_dims, all_codes = np.empty(indptr[-1], np.uint16), np.empty(indptr[-1], np.uint8)
-        for dim, (items, codes) in enumerate(self._by_dim()):
-            at = place[items]
-            all_dims[at], all_codes[at] = dim, codes
+        for dims, items, codes in self._all_pieces():
+            order = items.argsort(kind="stable")
+            ordered = items.take(order)
+            at = np.arange(len(order))
+            at -= ordered.searchsorted(ordered)  # weights of the same item before, in this piece
+            at += place.take(ordered)
+            all_dims[at] = dims.repeat(self._postings.counts.take(dims)).take(order)
+            all_codes[at] = codes.take(order)
             at += 1
-            place[items] = at
+            place[ordered] = at  # of an item that occurs again, the last one stays
         return _RowIndex(indptr, all_dims, all_codes)
 
     @cached_property
@@ -147,8 +169,8 @@ class ItemIndex:
         if table.n_rows * table.dim > _DENSE * table.nnz:
             return None
         dense = np.zeros((table.n_rows, table.dim), dtype=np.float32)
-        for dim, (items, codes) in enumerate(self._by_dim()):
-            dense[items, dim] = self._short_levels[codes]
+        for dims, items, codes in self._all_pieces():
+            dense[items, dims.repeat(self._postings.counts.take(dims))] = self._short_levels[codes]
         return dense
 
     def rows(self, items: IntArray) -> GatheredRows:
@@ -189,14 +211,9 @@ class ItemIndex:
         levels: npt.NDArray[_Float],
     ) -> None:
         """Add to each item's sum its products with a vector at some dimensions, in their order."""
-        lists, codes, counts, item_type = self._postings
-        pieces = counts.take(dims).cumsum() // _PIECE
-        for part in np.split(dims, np.flatnonzero(np.diff(pieces)) + 1):
-            chosen = part.tolist()
-            items = np.frombuffer(b"".join([lists[d] for d in chosen]), item_type)
-            own = np.frombuffer(b"".join([codes[d] for d in chosen]), np.uint8)
-            products = levels.take(own, mode="wrap")
-            products *= vector.take(part).repeat(counts.take(part))
+        for part, items, codes in self._pieces(dims, _SCORED):
+            products = levels.take(codes, mode="wrap")
+            products *= vector.take(part).repeat(self._postings.counts.take(part))
             np.add.at(sums, items.astype(np.intp), products)
 
     def best(
@@ -300,9 +317,9 @@ class ItemIndex:
 
     def _sum_rows(self, function: np.ufunc) -> FloatArray:
         """Sum a function of its values for each row."""
-        sums, levels = np.zeros(self._n_items), function(self._levels)
-        for items, codes in self._by_dim():
-            sums[items] += levels[codes]
+        sums, values = np.zeros(self._n_items), function(self._levels)
+        for _, items, codes in self._all_pieces():
+            np.add.at(sums, items.astype(np.intp), values.take(codes, mode="wrap"))
         return sums
 
 

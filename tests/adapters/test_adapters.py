@@ -1,4 +1,4 @@
-"""Our model within Cornac and RecTools, their metrics against ours, on MovieLens-like data.
+"""Our model in Cornac and RecTools, and their metrics against ours, on MovieLens-like data.
 
 Both libraries are the real ones. They are imported where they are used, because they are installed
 in an environment of their own (see ``.ci/run``): the marker keeps these tests out of all others.
@@ -23,7 +23,7 @@ K = 20
 
 @pytest.fixture(scope="module")
 def parts() -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Training and test pairs of 400 film fans, every test item known to the training data."""
+    """Return training and test pairs of 400 film fans; all test items are in the training data."""
     data = generate().interactions
     train, test = hold_out(data, fraction=0.2, seed=0)
     known = set(pairs_of(train, 400))

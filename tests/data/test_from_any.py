@@ -1,4 +1,4 @@
-"""Everything that holds interactions, in one table: what is taken, and what is refused and how."""
+"""Every kind of data that holds interactions is accepted; others are refused with a reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USERS, NAMES, NUMBERS = [3, 1, 1, 2, 3], ["b", "a", "b", "a", "b"], [6, 5, 6, 5,
 TEXT, COLUMNS = [str(user) for user in USERS], {"user": USERS, "item": NAMES}
 
 # The same five rows, one of them twice: users 1, 2, 3 and items a, b.
-TAKEN = {
+ACCEPTED = {
     "two lists": (USERS, NAMES),
     "two ranges of an iterator": (iter(USERS), iter(NAMES)),
     "two numpy arrays": (np.array(USERS), np.array(NAMES)),
@@ -46,12 +46,12 @@ TAKEN = {
         {"user": pa.array(USERS, pa.int16()), "item": pa.array(NAMES).dictionary_encode()}
     ),
 }
-TAKEN_TEXT = {
+ACCEPTED_TEXT = {
     "array of text": np.array([TEXT, NAMES]).T,
     "array of objects": np.array([TEXT, NAMES], dtype=object).T,
     "frame": pl.DataFrame({"user": TEXT, "item": NAMES}),
 }
-TAKEN_NUMBERS = {
+ACCEPTED_NUMBERS = {
     "integers": np.array([USERS, NUMBERS]).T,
     "unsigned": np.array([USERS, NUMBERS], np.uint64).T,
     "floats that are integers": np.array([USERS, NUMBERS], float).T,
@@ -68,24 +68,26 @@ def check(data, users: list, items: list) -> None:
     assert interactions.items.tolist() == [0, 1, 0, 1]
 
 
-@pytest.mark.parametrize("kind", TAKEN)
-def test_taken(kind):
-    check(TAKEN[kind], [1, 2, 3], ["a", "b"])
+@pytest.mark.parametrize("kind", ACCEPTED)
+def test_accepted(kind):
+    check(ACCEPTED[kind], [1, 2, 3], ["a", "b"])
 
 
-@pytest.mark.parametrize("kind", TAKEN_TEXT)
+@pytest.mark.parametrize("kind", ACCEPTED_TEXT)
 def test_text_stays_text(kind):
-    check(TAKEN_TEXT[kind], ["1", "2", "3"], ["a", "b"])
+    check(ACCEPTED_TEXT[kind], ["1", "2", "3"], ["a", "b"])
 
 
-@pytest.mark.parametrize("kind", TAKEN_NUMBERS)
+@pytest.mark.parametrize("kind", ACCEPTED_NUMBERS)
 def test_numbers(kind):
-    check(TAKEN_NUMBERS[kind], [1, 2, 3], [5, 6])
+    check(ACCEPTED_NUMBERS[kind], [1, 2, 3], [5, 6])
 
 
-@pytest.mark.parametrize("kind", [k for k in TAKEN if not k.startswith("two ") or "objects" in k])
+@pytest.mark.parametrize(
+    "kind", [k for k in ACCEPTED if not k.startswith("two ") or "objects" in k]
+)
 def test_the_ids_of_rows(kind):
-    users, items = row_ids(TAKEN[kind])
+    users, items = row_ids(ACCEPTED[kind])
     assert list(users) == USERS
     assert list(items) == NAMES
 

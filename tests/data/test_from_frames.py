@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.interactions import pairs_of
 
-from sparserec_np.data import from_frame
+from sparserec_np.data import from_frame, read
 from sparserec_np.errors import InputError
 
 FRAMES = ["pandas", "polars", "polars lazy", "arrow"]
@@ -58,6 +58,20 @@ def test_bad_rows_of_frames(kind: str) -> None:
     assert pairs_of(interactions) == [(1, "a")]
     assert interactions.report.bad_rows == 3
     assert [row.place for row in interactions.report.bad_examples] == ["row 2", "row 3", "row 4"]
+
+
+def test_of_several_faults_the_same_is_named_as_for_files(tmp_path) -> None:
+    columns = {"user": [1, 2], "item": [1, 2], "rating": [1.0, None], "time": [1.0, None]}
+    for other, fault in (
+        ({}, "the missing rating in column 'rating'"),
+        ({"rating": [1.0, 2.0]}, "the missing time in column 'time'"),
+        ({"item": [1, None]}, "no item id in column 'item'"),
+    ):
+        frame = make_frame("polars", {**columns, **other})
+        frame.write_csv(tmp_path / "a.csv")
+        for load, data in ((from_frame, frame), (read, tmp_path / "a.csv")):
+            with pytest.raises(InputError, match=f": {fault}"):
+                load(data, with_times=True, min_rating=1)
 
 
 def test_frames_that_cannot_be_used() -> None:

@@ -51,7 +51,7 @@ def random_model(users: str, kind: str) -> Model:
 
 
 def random_pairs(kind: str) -> tuple[Interactions, Interactions]:
-    """Training and test pairs, of users 0 to 34 and items 0 to 54: five of each are unknown."""
+    """Draw training and test pairs of users 0 to 34 and items 0 to 54; five of each are unknown."""
     rng = np.random.default_rng(12)
     pairs = [
         (user, item)
@@ -75,11 +75,11 @@ def rows(interactions: Interactions) -> dict[int, list]:
     return {u: items[indptr[p] : indptr[p + 1]] for p, u in enumerate(users)}
 
 
-def recommend(model: Model, user: int, had: list) -> list:
+def recommend(model: Model, user: int, liked: list) -> list:
     try:
         if model.users == "history":
-            return model.recommend(history=had, k=K)[0]
-        return model.recommend(user=user, exclude=had, k=K)[0]
+            return model.recommend(history=liked, k=K)[0]
+        return model.recommend(user=user, exclude=liked, k=K)[0]
     except UnknownIdError:
         return []
 
@@ -92,8 +92,8 @@ def case(request):
 
 def test_evaluate_agrees_with_recommending_one_by_one(case, caplog):
     model, train, test = case
-    had, wanted = rows(train), rows(test)
-    lists = {user: recommend(model, user, had[user]) for user in wanted}
+    liked, wanted = rows(train), rows(test)
+    lists = {user: recommend(model, user, liked[user]) for user in wanted}
     recalls = [len(set(lists[u]) & set(wanted[u])) / len(wanted[u]) for u in wanted]
     metrics = evaluate(model, train, test, k=K)
     assert metrics["users"] == len(wanted)
@@ -108,14 +108,14 @@ def test_evaluate_agrees_with_recommending_one_by_one(case, caplog):
 
 def test_batch_recommendation_agrees_with_recommending_one_by_one(case, tmp_path, monkeypatch):
     model, train, _ = case
-    monkeypatch.setattr("sparserec_np.evaluation.batch_recommend._BLOCK", 9 * K)
+    monkeypatch.setattr("sparserec_np.evaluation.batch_recommend.BLOCK", 9 * K)
     path = tmp_path / "it's all.parquet"
     written = write_recommendations(model, train, path, k=K)
     stored: dict[int, list] = {}
     for user, place, item, _ in duckdb.read_parquet(str(path)).fetchall():
         stored.setdefault(user, []).append(item)
         assert len(stored[user]) == place
-    expected = {user: recommend(model, user, had) for user, had in rows(train).items()}
+    expected = {user: recommend(model, user, liked) for user, liked in rows(train).items()}
     assert stored == {user: items for user, items in expected.items() if items}
     assert written.rows == sum(map(len, stored.values()))
     assert written.users == len(stored)

@@ -32,7 +32,7 @@ def relevant_items(rows: list[list[int]]) -> Interactions:
 
 
 def random_case(rng: np.random.Generator, n_users: int, k: int):
-    """Rankings of different lengths padded with -1, and one to 30 test items a user."""
+    """Draw rankings of different lengths, padded with -1, and one to 30 test items for each user."""
     ranked = np.full((n_users, k), -1, dtype=np.int32)
     for row in ranked:
         length = rng.integers(1, k + 1)
@@ -63,7 +63,7 @@ DEPTHS = (1, 5, 20)
 
 
 def random_rankings():
-    """Our metrics of random rankings by depth, the rankings, and the test items of each user."""
+    """Return our metrics of random rankings by depth, the rankings, and each user's test items."""
     ranked, rows = random_case(np.random.default_rng(3), n_users=60, k=20)
     counts = np.array([len(row) for row in rows])
     ours = {k: metrics.average_metrics(ranked[:, :k], relevant_items(rows), counts) for k in DEPTHS}
@@ -72,7 +72,7 @@ def random_rankings():
 
 
 def recommendations(data: Interactions, users: str):
-    """The same for what a model that has learned from data recommends, one user at a time."""
+    """Return the same for a fitted model, whose rankings are requested one user at a time."""
     train, test = hold_out(data, fraction=0.2, seed=1)
     model = SparseRec(users=users, epochs=3).fit(train)
     ours = {k: evaluate.evaluate(model.model_, train, test, k=k) for k in DEPTHS}
@@ -84,7 +84,7 @@ def recommendations(data: Interactions, users: str):
 
 @pytest.fixture(scope="module", params=["random", "film fans", "MovieLens"])
 def rankings(request):
-    """Our metrics, and the rankings and test items as ranx and ir-measures take them."""
+    """Return our metrics, and the rankings and test items in the form of ranx and ir-measures."""
     if request.param == "random":
         ours, lists, rows = random_rankings()
     elif request.param == "film fans":

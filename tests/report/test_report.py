@@ -1,4 +1,4 @@
-"""The report: its figures are those of other commands, and its page is whole and safe."""
+"""The report: the same figures as other commands, and a page that is well-formed and safe."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(*args: object) -> Result:
 
 
 def taste(rng: np.random.Generator) -> list[tuple[str, str]]:
-    """60 users who each like one of three groups of twelve items, the first ones most."""
+    """Draw pairs of 60 users who each like one of three groups of twelve items, the first most."""
     weight = np.arange(1, 13) ** -0.7
     return [
         (f"u{user}", f"{'abc'[user % 3]}{item}")
@@ -177,11 +177,11 @@ def test_examples_are_what_the_model_recommends(found, model, data):
     assert len(found["examples"]) == 4
     for example in found["examples"]:
         (user,) = train.user_ids.locate([example["user"]])
-        had = train.item_ids.take(train.items[train.indptr[user] : train.indptr[user + 1]])
+        known = train.item_ids.take(train.items[train.indptr[user] : train.indptr[user + 1]])
         if model.users == "history":
-            ids, scores = model.recommend(history=had, k=5)
+            ids, scores = model.recommend(history=known, k=5)
         else:
-            ids, scores = model.recommend(user=example["user"], k=5, exclude=had)
+            ids, scores = model.recommend(user=example["user"], k=5, exclude=known)
         labels = model.labels_of(ids)
         titles = [label or id_ for id_, label in zip(ids, labels, strict=True)]
         assert [item["title"] for item in example["recommended"]] == titles

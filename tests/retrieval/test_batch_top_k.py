@@ -1,4 +1,4 @@
-"""Compiled top-k against a dense ranking."""
+"""Compiled top-k for many users against rankings by dense scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests by bounds give the answers of requests without, to the bit."""
+"""Upper bounds never change an answer: not an item, and not a bit of a score."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Files of interactions, read by DuckDB: CSV and its relatives, JSON lines and Parquet.
+"""Interactions from files, by DuckDB: CSV and its relatives, JSON lines and Parquet.
 
-One module for each step: :mod:`~sparserec_np.data.files.paths` lists the files,
-:mod:`~sparserec_np.data.files.remote` those of stores behind URLs;
-:mod:`~sparserec_np.data.files.inspection` tells format and compression,
-:mod:`~sparserec_np.data.files.detection` the dialect of text,
-:mod:`~sparserec_np.data.files.dialect` splits its lines;
-:mod:`~sparserec_np.data.files.scan` makes SQL of each file,
-:mod:`~sparserec_np.data.files.staging` a verdict on each row,
-:mod:`~sparserec_np.data.files.numbering` numbers of the ids.
+A file passes through these modules, in this order:
+
+- ``paths`` lists files, ``remote`` those behind URLs;
+- ``inspection`` finds format and compression, and refuses files that are not what their names say;
+- ``detection`` finds delimiter, quotes, header and comments of text, ``dialect`` splits its lines;
+- ``scan`` makes an SQL relation of a file of any format;
+- ``staging`` gives each row a verdict, which may be that an id is missing;
+- ``numbering`` turns ids into numbers, ``reading`` has the whole of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The dialect of a text file: how its lines are told apart from headers and comments, and split.
+"""The dialect of a text file: its delimiter, quotes, header and comments.
 
 Each rule stands here twice: in Python, for the first lines, which tell the columns, and in SQL,
 for all lines.
@@ -15,7 +15,7 @@ from sparserec_np.data.files.database import literal
 
 @dataclass(frozen=True)
 class Dialect:
-    """Delimiter, quotes, header and comments of a text file."""
+    """The rules by which the lines of a text file are rows of fields."""
 
     delimiter: str
     quote: str
@@ -67,7 +67,7 @@ class Dialect:
         if not self.quote:
             return f"SELECT *, string_split(line, {delimiter}) AS f FROM ({lines})"
         # The simple pattern needs no more than a finite automaton, and is four times as quick as
-        # taking the fields out one by one, which doubled quotes and quoted delimiters ask for.
+        # extracting the fields one by one, which doubled quotes and quoted delimiters ask for.
         simple = f"regexp_full_match(line, {literal(self._simple_line)})"
         bare_line = f"CASE kind WHEN 1 THEN replace(line, {quote}, '') ELSE line END"
         pattern = literal(f"[{self.delimiter}]({self._field})")

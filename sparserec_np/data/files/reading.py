@@ -140,7 +140,7 @@ def _read(
         )
     time_note = None
     if rules.with_times is None and not with_times and all(c.time for c in report.columns):
-        time_note = "some rows have no time, so what is recent is not told from what is not"
+        time_note = "some rows have no time, so the times of the others are not used"
     notes = tuple(note for note in (users.note, items.note, time_note) if note)
     return replace(interactions, report=replace(report, duplicates=duplicates, notes=notes))
 

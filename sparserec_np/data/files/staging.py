@@ -100,8 +100,8 @@ def find_bad_rows(db: DuckDBPyConnection, staged: StagedFile, rules: RowRules) -
     rows = [(row.line, row.verdict, row.text, "", "") for row in staged.rejected]
     condition = f"verdict >= {FIRST_BAD:d}"
     if isinstance(scan, MultilineScan):
-        # Its rows have no numbers. Single lines have, and show what is wrong with a value; what
-        # looks like a broken line there may be part of a longer value.
+        # Its rows have no place. Lines have one, and a line shows a bad value as well; but a line
+        # that seems broken may be a part of a longer value.
         by_line = TextScan(scan.file, scan.columns, scan.dialect, scan.indices)
         condition += f" AND verdict NOT IN ({', '.join(f'{v:d}' for v in UNPARSED)})"
     found = db.execute(
