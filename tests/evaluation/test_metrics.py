@@ -32,7 +32,7 @@ def relevant_items(rows: list[list[int]]) -> Interactions:
 
 
 def random_case(rng: np.random.Generator, n_users: int, k: int):
-    """Draw rankings of different lengths, padded with -1, and one to 30 test items for each user."""
+    """Draw rankings of up to k items, padded with -1, and one to 30 test items for each user."""
     ranked = np.full((n_users, k), -1, dtype=np.int32)
     for row in ranked:
         length = rng.integers(1, k + 1)
