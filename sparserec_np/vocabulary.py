@@ -123,7 +123,7 @@ class Ids(ABC):
 
 
 class _Integers(Ids):
-    """What integer vocabularies have in common, however they are kept."""
+    """Base of the integer vocabularies."""
 
     kind = "int"
 

@@ -1,4 +1,4 @@
-"""What a history model makes of the items that somebody has: each once, weighed by its age."""
+"""Histories as a history model sees them: each item once, weighed by its age."""
 
 from __future__ import annotations
 
