@@ -70,7 +70,7 @@ def without_bounds(monkeypatch) -> list[None]:
     return requests
 
 
-@pytest.mark.parametrize("dim", [DIM, 8 * ROW])
+@pytest.mark.parametrize("dim", [DIM, 8 * ROW])  # the latter is kept as a dense table
 @pytest.mark.parametrize("whole", [False, True])
 def test_answers_are_those_of_all_scores(without_bounds, whole, dim):
     data = encode(long_tailed(1, whole=whole, dim=dim))
@@ -148,6 +148,15 @@ def test_no_essential_dimension_is_no_obstacle(without_bounds):
     history = list(range(1_000))
     assert model.recommend(history=history, k=3, exclude=[])[0] == [0, 1, 2]
     assert len(without_bounds) == 1
+
+
+@pytest.mark.parametrize(("dim", "dense"), [(8 * ROW, True), (8 * ROW + 1, False)])
+def test_a_dense_table_is_multiplied_and_no_query_is_split(monkeypatch, dim, dense):
+    splits, split_query = [], upper_bounds.split_query
+    monkeypatch.setattr(upper_bounds, "split_query", lambda x: splits.append(x) or split_query(x))
+    model = sparserec_np.load(encode(long_tailed(1, dim=dim)))
+    model.recommend(history=[5, 17])
+    assert len(splits) == (0 if dense else 1)
 
 
 def test_batches_are_answered_as_without_bounds():
