@@ -1,4 +1,4 @@
-"""Exact scores of all items from a decoded item table, with NumPy alone.
+"""The item table, decoded for requests: by dimension and by item, with NumPy alone.
 
 The order of additions is part of the contract, so that readers in other languages rank exactly
 alike: all sums are in float64, over history items by ascending index and over dimensions
@@ -16,7 +16,7 @@ import numpy as np
 
 from sparserec_np.modelfile.reader import ModelFile
 from sparserec_np.runtime import upper_bounds
-from sparserec_np.runtime.top_k import threshold, top_k
+from sparserec_np.runtime.top_k import descending, threshold, top_k
 from sparserec_np.utils.csr import indptr_from_counts
 
 if TYPE_CHECKING:
@@ -28,64 +28,67 @@ if TYPE_CHECKING:
     IntArray = npt.NDArray[np.int64]
     _Float = TypeVar("_Float", np.float32, np.float64)
 
-_SCORED = 16_384  # weights scored at a time: their scratch arrays stay in the second-level cache
-_INDEXED = 8_192  # weights put in an index at a time, for the same reason
 _DENSE = 8  # places for each weight, at most, of a table that is kept as a dense one
 _WORTH = 0.25  # weights that bounds must spare for each item to make up for their passes
 _FEW = 32  # one item in so many may be scored on its own; scoring all of them is faster than more
+_PIECE = 6 * 1024  # weights scored at a time, in 0.2 MB of scratch memory
 
 
 class GatheredRows(NamedTuple):
     """Some rows of the item table, one after the other.
 
     Attributes:
-        dims: Integer array of shape [nnz of these rows], ascending within a row.
+        dims: uint16 array of shape [nnz of these rows], ascending within a row.
         values: float64 array of the same shape.
         owners: int64 array of the same shape: number of the row among those gathered, from 0.
     """
 
-    dims: npt.NDArray[np.integer]
+    dims: npt.NDArray[np.uint16]
     values: FloatArray
     owners: IntArray
 
 
-class _Postings(NamedTuple):
-    """The item table by dimension.
+class _Compressed(NamedTuple):
+    """The item table, compressed by dimension or by item.
 
     Attributes:
-        items: Items of each dimension, ascending, as the bytes of their array: bytes are joined in
-            a tenth of the time that arrays take.
-        codes: Codes of their values, uint8, likewise.
-        counts: Number of weights of each dimension, array of NumPy's index type, of shape [dim].
-        item_type: Type of the items.
-    """
-
-    items: list[bytes]
-    codes: list[bytes]
-    counts: npt.NDArray[np.intp]
-    item_type: type[np.unsignedinteger]
-
-
-class _RowIndex(NamedTuple):
-    """The item table by item.
-
-    Attributes:
-        indptr: uint32 array of shape [n_items + 1].
-        dims: Dimension of each weight, by item, then dimension, uint16 array of shape [nnz].
-        codes: Code of each weight, uint8 array of shape [nnz].
+        indptr: First weight of each dimension or item, uint32 array, its last entry nnz.
+        indices: Item or dimension of each weight, ascending within its dimension or item, unsigned
+            array of shape [nnz].
+        codes: Code of each weight's value, uint8 array of shape [nnz].
     """
 
     indptr: npt.NDArray[np.uint32]
-    dims: npt.NDArray[np.uint16]
+    indices: npt.NDArray[np.unsignedinteger]
     codes: npt.NDArray[np.uint8]
+
+    def bounds(self, chosen: IntArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Return the first weight of some dimensions or items, and the end of each."""
+        begins, ends = self.indptr.take(chosen), self.indptr.take(chosen + 1)
+        return begins.astype(np.intp), ends.astype(np.intp)
+
+
+class _Norms(NamedTuple):
+    """Norms of the item rows, for :mod:`sparserec_np.runtime.upper_bounds`.
+
+    Attributes:
+        l2: Euclidean norms, rounded up, float32 array of shape [n_items].
+        l1: Sums of the absolute values, likewise.
+        slack: The largest rounding error of the biases.
+    """
+
+    l2: npt.NDArray[np.float32]
+    l1: npt.NDArray[np.float32]
+    slack: float
 
 
 class ItemIndex:
     """The item table, searchable both by dimension and by item; thread-safe.
 
-    Each way takes 3 bytes a weight (5 by dimension above 65,536 items) and some bytes an item.
-    A table of few zeros is kept as a dense one, where that takes at most 32 bytes a weight: no
-    postings are added up as fast as a dense table is multiplied.
+    Each way takes 3 bytes a weight (by dimension 5 above 65,536 items) and 4 bytes a dimension or
+    an item; biases and norms take 12 bytes an item. All are built when they are first needed, which
+    takes at most 16 bytes an item more. A table of few zeros is kept as a dense one too, in at most
+    32 bytes a weight: no postings are added up as fast as a dense table is multiplied.
 
     Args:
         file: The opened file.
@@ -103,64 +106,40 @@ class ItemIndex:
         return self._file.item_bias()
 
     @cached_property
-    def _postings(self) -> _Postings:
+    def _by_dim(self) -> _Compressed:
         table = self._file.layout.items
-        item_type = np.uint16 if table.n_rows <= 1 << 16 else np.uint32
-        all_items, all_codes = np.empty(table.nnz, item_type), np.empty(table.nnz, np.uint8)
-        counts = np.zeros(table.dim, np.intp)
+        all_items = np.empty(table.nnz, np.uint16 if table.n_rows <= 1 << 16 else np.uint32)
+        all_codes = np.empty(table.nnz, np.uint8)
+        counts = np.zeros(table.dim, np.int64)
         done = 0
         for dims, some_counts, items, codes in self._file.item_weights():
             here = slice(done, done + len(items))
             all_items[here], all_codes[here] = items, codes
             counts[dims] += some_counts
             done = here.stop
-        bounds = list(pairwise(indptr_from_counts(counts).tolist()))
-        items_of, codes_of = (
-            [every[a:b].tobytes() for a, b in bounds] for every in (all_items, all_codes)
-        )
-        return _Postings(items_of, codes_of, counts, item_type)
-
-    def _pieces(
-        self, dims: IntArray, size: int
-    ) -> Iterator[tuple[IntArray, npt.NDArray[np.unsignedinteger], npt.NDArray[np.uint8]]]:
-        """Yield some of the dimensions at a time, with the items and codes of their weights.
-
-        Args:
-            dims: Ascending dimensions.
-            size: Number of weights in a piece; those of its last dimension may exceed it.
-        """
-        items_of, codes_of, counts, item_type = self._postings
-        pieces = counts.take(dims).cumsum() // size
-        for part in np.split(dims, np.flatnonzero(np.diff(pieces)) + 1):
-            chosen = part.tolist()
-            items = np.frombuffer(b"".join([items_of[d] for d in chosen]), item_type)
-            codes = np.frombuffer(b"".join([codes_of[d] for d in chosen]), np.uint8)
-            yield part, items, codes
-
-    def _all_pieces(
-        self,
-    ) -> Iterator[tuple[IntArray, npt.NDArray[np.unsignedinteger], npt.NDArray[np.uint8]]]:
-        return self._pieces(np.arange(len(self._postings.counts)), _INDEXED)
+        return _Compressed(indptr_from_counts(counts).astype(np.uint32), all_items, all_codes)
 
     @cached_property
-    def _row_index(self) -> _RowIndex:
-        place = np.zeros(self._n_items, np.uint32)
-        for _, items, _ in self._all_pieces():
-            np.add.at(place, items.astype(np.intp), np.uint32(1))
-        indptr = indptr_from_counts(place).astype(np.uint32)
-        place[:] = indptr[:-1]
+    def _by_item(self) -> _Compressed:
+        free = np.zeros(self._n_items, np.intp)  # the next free place in each item's row
+        for _, items, _ in self._postings():
+            free[items] += 1
+        indptr = indptr_from_counts(free).astype(np.uint32)
+        free[:] = indptr[:-1]
         all_dims, all_codes = np.empty(indptr[-1], np.uint16), np.empty(indptr[-1], np.uint8)
-        for dims, items, codes in self._all_pieces():
-            order = items.argsort(kind="stable")
-            ordered = items.take(order)
-            at = np.arange(len(order))
-            at -= ordered.searchsorted(ordered)  # weights of the same item before, in this piece
-            at += place.take(ordered)
-            all_dims[at] = dims.repeat(self._postings.counts.take(dims)).take(order)
-            all_codes[at] = codes.take(order)
-            at += 1
-            place[ordered] = at  # of an item that occurs again, the last one stays
-        return _RowIndex(indptr, all_dims, all_codes)
+        for dim, items, codes in self._postings():
+            places = free[items]
+            all_dims[places], all_codes[places] = dim, codes
+            places += 1
+            free[items] = places
+        return _Compressed(indptr, all_dims, all_codes)
+
+    def _postings(self) -> Iterator[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.uint8]]]:
+        """Yield each dimension that has weights, its items, each of them once, and their codes."""
+        indptr, items, codes = self._by_dim
+        for dim, (begin, end) in enumerate(pairwise(indptr.tolist())):
+            if begin < end:
+                yield dim, items[begin:end].astype(np.intp), codes[begin:end]
 
     @cached_property
     def _dense(self) -> npt.NDArray[np.float32] | None:
@@ -169,8 +148,8 @@ class ItemIndex:
         if table.n_rows * table.dim > _DENSE * table.nnz:
             return None
         dense = np.zeros((table.n_rows, table.dim), dtype=np.float32)
-        for dims, items, codes in self._all_pieces():
-            dense[items, dims.repeat(self._postings.counts.take(dims))] = self._short_levels[codes]
+        for dim, items, codes in self._postings():
+            dense[items, dim] = self._short_levels[codes]
         return dense
 
     def rows(self, items: IntArray) -> GatheredRows:
@@ -179,14 +158,13 @@ class ItemIndex:
         Args:
             items: int64 array, ascending and unique.
         """
-        indptr, all_dims, all_codes = self._row_index
-        starts, ends = (indptr.take(places).astype(np.intp) for places in (items, items + 1))
-        lengths = ends - starts
-        starts -= lengths.cumsum() - lengths
-        places = starts.repeat(lengths)
+        begins, ends = self._by_item.bounds(items)
+        lengths = ends - begins
+        places = (ends - lengths.cumsum()).repeat(lengths)
         places += np.arange(len(places))
-        values = self._levels.take(all_codes.take(places), mode="wrap")
-        return GatheredRows(all_dims.take(places), values, np.arange(len(items)).repeat(lengths))
+        values = self._levels.take(self._by_item.codes.take(places), mode="wrap")
+        owners = np.arange(len(items)).repeat(lengths)
+        return GatheredRows(self._by_item.indices.take(places), values, owners)
 
     def dots(self, vector: FloatArray) -> FloatArray:
         """Return the dot product of every item row with a vector.
@@ -211,10 +189,20 @@ class ItemIndex:
         levels: npt.NDArray[_Float],
     ) -> None:
         """Add to each item's sum its products with a vector at some dimensions, in their order."""
-        for part, items, codes in self._pieces(dims, _SCORED):
+        factors = vector.take(dims)
+        begins, ends = self._by_dim.bounds(dims)
+        lengths = ends - begins
+        slices = list(map(slice, begins.tolist(), ends.tolist()))
+        # Views are joined as bytes in a fifth of the time that arrays take.
+        all_items, all_codes = memoryview(self._by_dim.indices), memoryview(self._by_dim.codes)
+        cuts = np.flatnonzero(np.diff(lengths.cumsum() // _PIECE)) + 1
+        for first, last in pairwise((0, *cuts.tolist(), len(dims))):
+            codes = np.frombuffer(b"".join([all_codes[s] for s in slices[first:last]]), np.uint8)
             products = levels.take(codes, mode="wrap")
-            products *= vector.take(part).repeat(self._postings.counts.take(part))
-            np.add.at(sums, items.astype(np.intp), products)
+            products *= factors[first:last].repeat(lengths[first:last])
+            items = b"".join([all_items[s] for s in slices[first:last]])
+            places = np.frombuffer(items, self._by_dim.indices.dtype).astype(np.intp)
+            np.add.at(sums, places, products)
 
     def best(
         self, vector: FloatArray, scale: float, excluded: IntArray, k: int
@@ -246,49 +234,48 @@ class ItemIndex:
         """Do the same by :mod:`sparserec_np.runtime.upper_bounds`; None where that costs more."""
         if k * _FEW > self._n_items:
             return None
-        found = self._approximate(vector * scale)
-        if found is None:
+        approximate = self._approximate(vector * scale)
+        if approximate is None:
             return None
-        scores, radius, limit = found
+        scores, radius, limit = approximate
         scores[excluded] = -np.inf
         least = threshold(scores, k)  # a guess, of approximate scores
-        lengths, sizes, slack = self._norms
-        most = sizes * np.float32(limit)
+        norms = self._norms
+        most = norms.l1 * np.float32(limit)
         most += scores
         while True:
-            floor = np.float32(least - slack)
+            floor = np.float32(least - norms.slack)
             few = (most > floor).nonzero()[0]
-            few = few[scores.take(few) + lengths.take(few) * np.float32(radius) > floor]
+            few = few[scores.take(few) + norms.l2.take(few) * np.float32(radius) > floor]
             if len(few) * _FEW > self._n_items:
                 return None
             exact = self._score(few, vector, scale)
-            order = np.argsort(-exact, kind="stable")[:k]
+            order = descending(exact)[:k]
             worst = float(exact[order[-1]]) if len(order) == k else -np.inf
             if worst >= least:
                 return few[order], exact[order]
             least = worst  # the guess was too high; this one is not
 
     def _approximate(
-        self, vector: FloatArray
+        self, query: FloatArray
     ) -> tuple[npt.NDArray[np.float32], float, float] | None:
         """Compute scores of all items with less work.
 
         Returns:
-            Scores, float32 array of shape [n_items], and their largest error, as a multiple of the
-            lengths of the rows, and of the sums of the sizes of their weights; None where it would
-            cost more.
+            Scores, float32 array of shape [n_items], and their largest errors, as multiples of the
+            L2 and of the L1 norms; None where it would cost more.
         """
         if self._dense is not None:
-            scores = self._dense @ vector.astype(np.float32)
+            scores = self._dense @ query.astype(np.float32)
             scores += self.bias
-            error = upper_bounds.rounding(len(vector)) * math.sqrt(float(vector @ vector))
+            error = upper_bounds.rounding(len(query)) * math.sqrt(float(query @ query))
             return scores, error, error
-        essential, n_rest, radius, limit = upper_bounds.split_query(vector)
-        spared = n_rest / len(vector) * self._file.layout.items.nnz  # more or less
-        if spared < _WORTH * self._n_items:
+        essential, n_rest, radius, limit = upper_bounds.split_query(query)
+        n_spared = n_rest / len(query) * self._file.layout.items.nnz  # more or less
+        if n_spared < _WORTH * self._n_items:
             return None
         scores = self.bias.copy()
-        self._add(scores, essential, vector.astype(np.float32), self._short_levels)
+        self._add(scores, essential, query.astype(np.float32), self._short_levels)
         return scores, radius, limit
 
     def _score(self, items: IntArray, vector: FloatArray, scale: float) -> FloatArray:
@@ -300,27 +287,23 @@ class ItemIndex:
         return scores
 
     @cached_property
-    def _norms(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], float]:
-        """Lengths of the rows and sums of the sizes of their weights, both rounded up; slack.
-
-        The slack is the largest rounding error of the biases.
-        """
+    def _norms(self) -> _Norms:
+        norms = np.zeros((2, self._n_items))
+        squares, sizes = np.square(self._levels), np.abs(self._levels)
+        for _, items, codes in self._postings():
+            norms[0, items] += squares[codes]
+            norms[1, items] += sizes[codes]
+        np.sqrt(norms[0], out=norms[0])
         slack = upper_bounds.rounding(self._file.layout.items.dim) * float(np.abs(self.bias).max())
-        lengths = upper_bounds.round_up(np.sqrt(self._sum_rows(np.square)))
-        sizes = upper_bounds.round_up(self._sum_rows(np.abs))
-        return lengths, sizes, slack + upper_bounds.TINY
+        return _Norms(*upper_bounds.round_up(norms), slack + upper_bounds.TINY)
 
     @cached_property
     def lengths(self) -> FloatArray:
-        """Euclidean length of every item row, float64 of shape [n_items]."""
-        return np.sqrt(self._sum_rows(np.square))
-
-    def _sum_rows(self, function: np.ufunc) -> FloatArray:
-        """Sum a function of its values for each row."""
-        sums, values = np.zeros(self._n_items), function(self._levels)
-        for _, items, codes in self._all_pieces():
-            np.add.at(sums, items.astype(np.intp), values.take(codes, mode="wrap"))
-        return sums
+        """Euclidean length of every item row, float64 array of shape [n_items]."""
+        squares, level_squares = np.zeros(self._n_items), np.square(self._levels)
+        for _, items, codes in self._postings():
+            squares[items] += level_squares[codes]
+        return np.sqrt(squares)
 
 
 def sum_by(
