@@ -8,27 +8,24 @@ from numpy.typing import NDArray
 from sparserec_np.data import Interactions, align, select_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation.metrics import find_hits, ndcg
-from sparserec_np.retrieval.batch_top_k import (
-    ItemLists,
-    ItemScorer,
-    UserRows,
-    batch_top_k,
-    history_rows,
-    model_top_k,
-)
+from sparserec_np.modelfile.layout import EIGHTHS
+from sparserec_np.retrieval.batch_top_k import ItemLists, UserRows, history_rows, model_top_k
 from sparserec_np.runtime.model import Model
 from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.arrays import Embeddings
+from sparserec_np.training.kernels.ranking import HeldOut, HistoryShape, rank_items
 from sparserec_np.training.parameters import Parameters
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
+from sparserec_np.utils.parallel import run_parallel
 from sparserec_np.vocabulary import RangeIds
 
 K = 20
-MAX_USERS = 6_000
-"""Users that are scored at most, drawn by the seed: enough for the choice of an epoch, and a cost
-that does not grow with the data."""
-
+MAX_USERS = 2_000
+"""Users that are scored at most, drawn by the seed, the same ones after each epoch. The standard
+error of a mean NDCG is then at most 0.011, and far less that of a difference between two epochs: on
+seven data sets the epoch chosen is 0.07 to 0.3 % worse, on the average, than that of 6,000 users
+(on one with little to tell epochs apart by 0.9 %). The cost does not grow with the data."""
 
 RECENCIES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Recencies to choose from."""
@@ -81,6 +78,8 @@ class Validator:
         history = config.users == "history"
         self.chooses_recency = history and config.recency is None and _tell_apart(train, comm)
         self._recency = config.recency or 0.0
+        exponent, eighths = config.history_exponent, EIGHTHS * config.history_power
+        self._shape = HistoryShape(np.float32(exponent), np.int64(eighths))
         self._histories: tuple[UserRows | None, ...] = (None,)
         if history:
             judged_by = JUDGED_BY if self.chooses_recency else (self._recency,)
@@ -102,31 +101,39 @@ class Validator:
         best = max(scores, key=lambda recency: scores[recency])
         return best, scores[best]
 
-    def _score(self, parameters: Parameters, known: UserRows | None) -> float:
-        n, size, rank = self._known.n_users, self._comm.world_size, self._comm.rank
-        first, last = (n * r // size for r in (rank, rank + 1))
-        relevant = select_users(self._relevant, np.arange(first, last))
-        hits = find_hits(self._rank(parameters, known, first, last), relevant)
-        return float(self._comm.all_gather_concat(ndcg(hits, relevant.user_degrees())).mean())
+    def _score(self, parameters: Parameters, histories: UserRows | None) -> float:
+        n, rank, size = self._known.n_users, self._comm.rank, self._comm.world_size
+        own = slice(n * rank // size, n * (rank + 1) // size + 1)  # of this worker
+        users = histories or _vectors_of(parameters.users, self._users, self._comm)
+        relevant, seen = self._relevant, self._known
+        held = HeldOut(
+            relevant.indptr[own],
+            relevant.items,
+            np.empty(relevant.nnz, np.float32),
+            np.empty(relevant.nnz, np.int32),
+        )
+        run_parallel(
+            rank_items,
+            parameters.dim,
+            parameters.items,
+            users._replace(indptr=users.indptr[own]),
+            None if histories is None else self._shape,
+            ItemLists(seen.indptr[own], seen.items),
+            held,
+            K,
+        )
+        counts = np.diff(held.indptr)
+        ranks = held.ranks[held.indptr[0] : held.indptr[-1]]
+        row_of = np.repeat(np.arange(counts.size), counts)
+        hits = np.zeros((counts.size, K), np.bool_)
+        hits[row_of[ranks < K], ranks[ranks < K]] = True
+        return float(self._comm.all_gather_concat(ndcg(hits, counts)).mean())
 
     def of_file(self, model: Model) -> float:
         """Score a model file of the same users and items, rounding included."""
         users = self._known if self._config.users == "history" else self._users
         hits = find_hits(model_top_k(model, users, exclude=self._known, k=K)[0], self._relevant)
         return float(ndcg(hits, self._relevant.user_degrees()).mean())
-
-    def _rank(
-        self, parameters: Parameters, known: UserRows | None, first: int, last: int
-    ) -> NDArray[np.int32]:
-        items, config = parameters.items, self._config
-        shape = config.history_exponent, config.history_power, parameters.dim
-        scorer = ItemScorer(*items.rows[:3], items.bias, items.weight, *shape)
-        vectors = known or _vectors_of(parameters.users, self._users, self._comm)
-        rows = np.arange(first, last)
-        excluded = ItemLists(self._known.indptr[first : last + 1], self._known.items)
-        history = known is not None
-        ranked, _ = batch_top_k(scorer, vectors, rows, excluded, history=history, k=K)
-        return ranked
 
 
 def _tell_apart(interactions: Interactions, comm: Communicator) -> bool:

@@ -1,0 +1,155 @@
+"""Ranks of held-out items among all items, for the validation between epochs.
+
+Only the ranks of a few items of each user are wanted, not the best items: no search is needed, and
+the users of a group are scored side by side, as negatives are. Memory is ``O(dim * LANES)`` a
+thread, and a number for each held-out item.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sparserec_np.retrieval.signed_power import signed_power
+from sparserec_np.training.kernels.intrinsics import dot_lanes
+from sparserec_np.training.kernels.negatives import add
+from sparserec_np.utils.parallel import LANES
+
+_BLOCK = 512  # items that are scored, then compared: their scores stay in the first-level cache
+_NEVER = 1 << 30  # rank of an item that is left out of the ranking
+
+
+class HistoryShape(NamedTuple):
+    """How a history becomes a vector; see :class:`sparserec_np.training.config.Config`."""
+
+    exponent: np.float32
+    eighths: np.int64
+
+
+class HeldOut(NamedTuple):
+    """The held-out items of some users, and what is found of them.
+
+    Attributes:
+        indptr: int64 array of shape [n_users + 1].
+        items: int32 array of shape [nnz].
+        scores: float32 array of shape [nnz]; filled.
+        ranks: Rank of each item from 0, exact below ``k``; int32 array of shape [nnz]; filled.
+    """
+
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    ranks: NDArray[np.int32]
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _compose(users, user, shape, items, summed, lanes, lane):
+    """Write the vector of a user into a lane; ``shape`` is None for one with a row of weights."""
+    rows = items.rows
+    first, last = users.indptr[user], users.indptr[user + 1]
+    if shape is None:
+        for d in range(summed.size):
+            lanes[d, lane] = np.float32(0.0)
+        for e in range(first, last):
+            lanes[users.columns[e], lane] = users.values[e]
+    else:
+        length = np.float32(0.0)
+        summed[:] = 0.0
+        for e in range(first, last):
+            item = users.columns[e]
+            of_age = users.values[e] if users.values.size > 0 else np.float32(1.0)
+            length += of_age
+            start, end = rows.indptr[item], rows.indptr[item + 1]
+            add(rows, start, end, items.weight[item] * of_age, summed)
+        scale = max(length, np.float32(1.0)) ** -shape.exponent
+        for d in range(summed.size):
+            lanes[d, lane] = scale * signed_power(summed[d], shape.eighths)
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _begin(items, lanes, lane, seen, held, scores, held_scores, ranks):
+    """Score a user's held-out items, and count those that are left out but would rank above them.
+
+    Such an item is counted below zero, once for each held-out item, as it is met among all items.
+    """
+    rows = items.rows
+    for t in range(held.size):
+        item = held[t]
+        dot_lanes(
+            rows.values, rows.dims, rows.indptr[item], rows.indptr[item + 1], lanes, scores, 0
+        )
+        held_scores[t], ranks[t] = scores[0, lane] + items.bias[item], 0
+    for item in seen:
+        dot_lanes(
+            rows.values, rows.dims, rows.indptr[item], rows.indptr[item + 1], lanes, scores, 0
+        )
+        score = scores[0, lane] + items.bias[item]
+        for t in range(held.size):
+            if item == held[t]:
+                ranks[t] = _NEVER
+            elif score > held_scores[t] or (score == held_scores[t] and item < held[t]):
+                ranks[t] -= 1
+
+
+@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+def _count_better(scores, lane, bias, begin, end, held, t):
+    """Count the items of a block, ``begin`` to ``end - 1``, that rank above a held-out one."""
+    score, item, n = held.scores[t], held.items[t], 0
+    for other in range(begin, end):
+        some = scores[other - begin, lane] + bias[other]
+        n += some > score or (some == score and other < item)
+    return n
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def rank_items(seat, n_seats, dim, items, users, shape, seen, held, k):
+    """Find the ranks of held-out items; each thread calls it.
+
+    Equally good items rank by their number, as in every top-k. The bits of the scores do not depend
+    on the number of threads.
+
+    Args:
+        seat: Number of the thread.
+        n_seats: How many threads there are.
+        dim: Number of columns of the item table.
+        items: :class:`sparserec_np.training.kernels.arrays.ItemParameters`.
+        users: :class:`sparserec_np.retrieval.batch_top_k.UserRows`.
+        shape: :class:`HistoryShape` where ``users`` are histories, else None.
+        seen: :class:`sparserec_np.retrieval.batch_top_k.ItemLists` of what is left out.
+        held: :class:`HeldOut`; filled.
+        k: Ranks from here on need not be exact.
+    """
+    rows, n_items, n_users = items.rows, items.bias.size, held.indptr.size - 1
+    summed, lanes = np.zeros(dim, np.float32), np.zeros((dim, LANES), np.float32)
+    scores = np.zeros((_BLOCK, LANES), np.float32)
+    for first in range(seat * LANES, n_users, n_seats * LANES):
+        last = min(first + LANES, n_users)
+        for user in range(first, last):
+            _compose(users, user, shape, items, summed, lanes, user - first)
+        for user in range(first, last):
+            own = slice(held.indptr[user], held.indptr[user + 1])
+            left_out = seen.items[seen.indptr[user] : seen.indptr[user + 1]]
+            _begin(
+                items,
+                lanes,
+                user - first,
+                left_out,
+                held.items[own],
+                scores,
+                held.scores[own],
+                held.ranks[own],
+            )
+        for begin in range(0, n_items, _BLOCK):
+            end = min(begin + _BLOCK, n_items)
+            for item in range(begin, end):
+                start, stop = rows.indptr[item], rows.indptr[item + 1]
+                dot_lanes(rows.values, rows.dims, start, stop, lanes, scores, item - begin)
+            for user in range(first, last):
+                for t in range(held.indptr[user], held.indptr[user + 1]):
+                    if held.ranks[t] < k:
+                        held.ranks[t] += _count_better(
+                            scores, user - first, items.bias, begin, end, held, t
+                        )
