@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
 from sparserec_np.retrieval.inverted_index import Query, TopK, add_rows, build_index, search_index
 from sparserec_np.retrieval.signed_power import apply_signed_power
 from sparserec_np.runtime.history import age_weights
+from sparserec_np.utils.compiled import helper, kernel
 from sparserec_np.utils.parallel import run_parallel, thread_count
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class ItemLists(NamedTuple):
     items: NDArray[np.int32]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _serve_users(seat, n_seats, scorer, index, history, users, rows, exclude, best):
     for n in range(rows.size):
         if n // _CHUNK % n_seats == seat:
@@ -94,7 +94,7 @@ def _serve_users(seat, n_seats, scorer, index, history, users, rows, exclude, be
             search_index(index, query, TopK(best.items[n], best.scores[n]))
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _sum_history(scorer, index, items, age_weights, vector):
     """Write the vector of a history, which is zeros so far."""
     weights = scorer.weight[items]

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from sparserec_np.modelfile.arrays import Table
 from sparserec_np.modelfile.reader import open_model
@@ -28,6 +27,7 @@ from sparserec_np.retrieval.inverted_index import (
 from sparserec_np.retrieval.signed_power import apply_signed_power
 from sparserec_np.runtime.history import History
 from sparserec_np.runtime.model import Model
+from sparserec_np.utils.compiled import kernel
 from sparserec_np.vocabulary import Id
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class CompiledModel(Model):
         return table.dims[entries].astype(np.int64), table.values[entries]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _search_history(index, items, weights, power, query, best):
     """Compose a history in the query's vector, which is zeros so far, and search for it."""
     add_rows(index, items, weights, query.vector)

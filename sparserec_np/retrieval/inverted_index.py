@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.runtime.upper_bounds import ESSENTIAL, TINY, round_up, rounding
+from sparserec_np.utils.compiled import helper, inline, kernel
 
 BLOCK = 65_536
 """Items whose scores are summed together."""
@@ -125,7 +125,7 @@ def build_index(
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _transpose(indptr, dims, values, dim):
     """Sort the weights by block and dimension, count them, and sum each row's squares and sizes."""
     n_items = indptr.size - 1
@@ -152,7 +152,7 @@ def _transpose(indptr, dims, values, dim):
     return offsets, positions, posting_values, counts, squares, sizes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_rows(index, items, weights, vector):
     """Add weighted rows of the item table to a vector, one after the other.
 
@@ -167,7 +167,7 @@ def add_rows(index, items, weights, vector):
             vector[index.dims[e]] += index.values[e] * weight
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def split_query(index, vector):
     """Split a query, float array of shape [dim], into sums and bounds: a :class:`QuerySplit`."""
     dims = np.empty(vector.size, np.int64)
@@ -196,10 +196,10 @@ def split_query(index, vector):
     return QuerySplit(essential[:n_essential], n_spared, np.sqrt(square) + error, limit + error)
 
 
-_rounding = njit(cache=True)(rounding)
+_rounding = helper(rounding)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def search_index(index, query, best):
     """Find the items of the largest scores.
 
@@ -225,7 +225,7 @@ def search_index(index, query, best):
     return _search_all(index, query, dims, first, best, found)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inline
 def _add_postings(index, first, dims, vector, scale, scores):
     """Add the products at some dimensions to the scores of the block that begins at ``first``."""
     column = first // BLOCK * vector.size
@@ -235,7 +235,7 @@ def _add_postings(index, first, dims, vector, scale, scores):
             scores[index.positions[e]] += index.posting_values[e] * x
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _search_all(index, query, dims, first, best, found):
     """Search the items from ``first`` on; ``found`` of those before are among the best already."""
     vector, scale = query.vector, query.scale
@@ -252,7 +252,7 @@ def _search_all(index, query, dims, first, best, found):
     return found
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _search_by_bounds(index, query, split, best):
     """Search with bounds, up to a block where they leave more to do than they spare.
 
@@ -288,11 +288,11 @@ def _search_by_bounds(index, query, split, best):
         for item in candidates[:n]:
             score = _exact_score(index, query, item)
             if found < k or score > best.scores[found - 1]:
-                found = _insert(best, found, item, score)
+                found = _insert_item(best, found, item, score)
     return found, n_items
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _collect_candidates(index, scores, first, radius, limit, threshold, candidates):
     """Collect the items whose scores may be above the threshold, and return their number."""
     n = 0
@@ -315,7 +315,7 @@ def _collect_candidates(index, scores, first, radius, limit, threshold, candidat
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _exact_score(index, query, item):
     total = query.vector.dtype.type(0.0)
     for e in range(index.indptr[item], index.indptr[item + 1]):
@@ -323,7 +323,7 @@ def _exact_score(index, query, item):
     return total * query.scale + index.bias[item]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _insert_block(scores, first, best, found):
     """Insert the items from ``first`` on, whose scores these are, into the best; none at -inf."""
     threshold = scores.dtype.type(-np.inf)
@@ -338,14 +338,14 @@ def _insert_block(scores, first, best, found):
             continue
         for t in range(run.size):
             if run[t] > threshold:
-                found = _insert(best, found, first + start + t, run[t])
+                found = _insert_item(best, found, first + start + t, run[t])
                 if found == best.items.size:
                     threshold = best.scores[found - 1]
     return found
 
 
-@njit(cache=True, nogil=True)
-def _insert(best, found, item, score):
+@helper
+def _insert_item(best, found, item, score):
     """Insert an item into the best, after those of the same score; return their new number."""
     items, scores = best
     found = min(found + 1, items.size)

@@ -6,16 +6,16 @@ The same square roots and products as in :mod:`sparserec_np.runtime.signed_power
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sparserec_np.modelfile.layout import EIGHTHS
+from sparserec_np.utils.compiled import inline, kernel
 
 # The derivative has a pole at 0. A history's norm is near 1, over some 100 dimensions: less than
 # this is next to nothing.
 _LEAST = np.float32(0.02)
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def signed_power(y, eighths):
     """Raise the size of a number to a power, and keep its sign.
 
@@ -40,7 +40,7 @@ def signed_power(y, eighths):
     return np.copysign(size, y)
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def signed_power_slope(y, powered, eighths):
     """Differentiate :func:`signed_power`, with the pole at 0 cut off.
 
@@ -58,7 +58,7 @@ def signed_power_slope(y, powered, eighths):
     return power * (powered / y)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def apply_signed_power(vector, power):
     """Apply :func:`signed_power` to all values of a vector.
 

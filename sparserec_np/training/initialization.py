@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
@@ -19,6 +18,7 @@ from sparserec_np.training.nmf import factorize
 from sparserec_np.training.parameters import Parameters, empty_embeddings
 from sparserec_np.training.random_streams import Purpose, generator, random_bits
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
+from sparserec_np.utils.compiled import kernel
 
 _NMF_ROOM = 1.5  # entries a row in the factors, in budgets a row: the best of them become the mask
 _NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
@@ -142,7 +142,7 @@ def history_weights(degrees: NDArray[np.int64], exponent: float) -> NDArray[np.f
     return np.asarray(weight / math.sqrt(mean_square), np.float32)
 
 
-@njit(cache=True)
+@kernel
 def _hide_unused(bits):
     for row in range(bits.shape[0]):
         for t in range(bits.shape[1]):
@@ -150,7 +150,7 @@ def _hide_unused(bits):
                 bits[row, t] = NEVER
 
 
-@njit(cache=True)
+@kernel
 def _hide_rest(bits, above, ties):
     """Replace by ``NEVER`` all below a magnitude, and of its equals all but the first ``ties``.
 
@@ -166,7 +166,7 @@ def _hide_rest(bits, above, ties):
                 bits[row, t] = NEVER
 
 
-@njit(cache=True)
+@kernel
 def _count_left(bits):
     counts = np.zeros(bits.shape[0], np.int64)
     for row in range(bits.shape[0]):
@@ -175,7 +175,7 @@ def _count_left(bits):
     return counts
 
 
-@njit(cache=True)
+@kernel
 def _level_up(lengths, dim, missing):
     """Lengthen the shortest rows, the first ones first, until nothing is missing."""
     level = 0
@@ -187,7 +187,7 @@ def _level_up(lengths, dim, missing):
                 missing -= 1
 
 
-@njit(cache=True)
+@kernel
 def _fill(factor_dims, factor_values, left, dim, seed, first, indptr, dims, values):
     """Fill in the entries that are not ``NEVER``; ``first`` is the number of the first row."""
     taken = np.zeros(dim, np.bool_)
@@ -217,7 +217,7 @@ def _fill(factor_dims, factor_values, left, dim, seed, first, indptr, dims, valu
             value_at[dims[e]] = 0.0
 
 
-@njit(cache=True)
+@kernel
 def _add_squares(values, total):
     for value in values:
         total[0] += np.float64(value) ** 2

@@ -23,7 +23,6 @@ from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
@@ -45,6 +44,7 @@ from sparserec_np.training.kernels.sparse_coding import (
     solve,
 )
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
+from sparserec_np.utils.compiled import kernel
 from sparserec_np.utils.csr import blocks_of_rows, indptr_from_counts
 from sparserec_np.utils.parallel import run_parallel
 
@@ -55,7 +55,7 @@ TRANSPOSED_AT_ONCE = 8_000_000  # interactions that are transposed at a time: 32
 _Part: TypeAlias = "tuple[slice, tuple[NDArray[np.int64], NDArray[np.int32]]]"
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def _project_items(seat, n_seats, taken, first, matrix, factor, counts, dims, sums):
     """Add the users of this worker to the ``b`` of some items; each thread calls it.
 
@@ -84,7 +84,7 @@ def _project_items(seat, n_seats, taken, first, matrix, factor, counts, dims, su
             counts[r] = n
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def _code_items(seat, n_seats, taken, first, counts, dims, sums, gram, out):
     """Code items by their complete ``b``; each thread calls it."""
     work = scratch(dims.shape[1], out.dims.shape[1])
@@ -175,7 +175,7 @@ def _unpacked(
     return counts, dims, sums
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def _seed_users(indptr, items, dim_of_item, item_scale, factor):
     """Start ``W``: a user has dimension c if the history has the c-th seed; rarest seeds first."""
     width = factor.dims.shape[1]
@@ -302,7 +302,7 @@ def transposed(interactions: Interactions, most: int) -> Iterator[_Part]:
         yield slice(first, last), (indptr, users[: indptr[-1]])
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def _fill_transposed(indptr, items, first, last, done, place, users):
     """Fill in the users of the items ``first`` to ``last - 1``.
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.training.kernels.arrays import Embeddings, GradientAccumulator
 from sparserec_np.training.kernels.selection import ABS, NEVER, select
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
+from sparserec_np.utils.compiled import kernel
 
 _ONE = np.uint64(1)  # places are unsigned: so compiled code need not look whether they wrap around
 
@@ -102,7 +102,7 @@ def explore(
     return Embeddings(indptr, dims, values, squares), n
 
 
-@njit(cache=True)
+@kernel
 def _forget_stored(indptr, dims, slot, sums):
     for row in range(slot.size):
         if slot[row] >= 0:
@@ -110,7 +110,7 @@ def _forget_stored(indptr, dims, slot, sums):
                 sums[slot[row], dims[e]] = 0.0
 
 
-@njit(cache=True)
+@kernel
 def _weights_of_sampled(indptr, slot):
     total = 0
     for row in range(slot.size):
@@ -119,7 +119,7 @@ def _weights_of_sampled(indptr, slot):
     return total
 
 
-@njit(cache=True)
+@kernel
 def _hide_largest(indptr, bits):
     """Replace the first largest weight of each row by ``NEVER``; return places and values."""
     largest = indptr[:-1].copy()
@@ -137,13 +137,13 @@ def _hide_largest(indptr, bits):
     return largest, kept
 
 
-@njit(cache=True)
+@kernel
 def _show_largest(bits, largest, kept):
     for row in range(largest.size):
         bits[largest[row]] = kept[row]
 
 
-@njit(cache=True)
+@kernel
 def _take_out(array, places):
     """Close the gaps that the elements at some places leave; as many at the end are left over."""
     for gap in range(places.size):
@@ -154,7 +154,7 @@ def _take_out(array, places):
             array[t - shift] = array[t]
 
 
-@njit(cache=True)
+@kernel
 def _find_places(indptr, dims, pruned, slot, grown, dim):
     """Find the places of what comes in, in the table as it will be; make ``indptr`` its own.
 
@@ -196,7 +196,7 @@ def _put_in(
     return array[:size]
 
 
-@njit(cache=True)
+@kernel
 def _open(array, stay, places, elements):
     last = np.uint64(stay + places.size)
     for gap in range(places.size - 1, -1, -1):

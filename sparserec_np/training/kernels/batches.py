@@ -24,7 +24,6 @@ rest alike (:func:`choose_batch`, :func:`finish_batch`).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.training.kernels.arrays import GROUPS, PARTS, Batches
@@ -32,18 +31,19 @@ from sparserec_np.training.kernels.bpr import visit_group
 from sparserec_np.training.kernels.gradients import apply_part
 from sparserec_np.training.kernels.intrinsics import barrier, claim, task_at
 from sparserec_np.training.kernels.negatives import choose_negatives, compose_group
+from sparserec_np.utils.compiled import inline, kernel
 from sparserec_np.utils.parallel import LANES
 
 GROUP_POSITIVES = 512  # a group takes no further user once it has so many positives
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _count(batch, starts):
     """Return the number of groups in a batch."""
     return min(GROUPS, starts.size - 1 - batch * GROUPS)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def train_batches(
     seat, n_seats, first, last, batches, histories, items, users, step, w, item_sums, user_sums
 ):  # fmt: skip
@@ -94,7 +94,7 @@ def train_batches(
         w.total_loss[0], w.total_triples[0] = loss, triples
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def choose_batch(seat, n_seats, batch, rank, size, batches, histories, items, users, step, w):
     """Draw the negatives of those groups of a batch whose place in it is ``rank`` modulo ``size``.
 
@@ -110,7 +110,7 @@ def choose_batch(seat, n_seats, batch, rank, size, batches, histories, items, us
             choose_negatives(g, number, group, histories, items, users, step, w)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def finish_batch(
     seat, n_seats, batch, rank, size, batches, histories, items, users, step, w, item_sums,
     user_sums,
@@ -135,7 +135,7 @@ def finish_batch(
         w.total_loss[0], w.total_triples[0] = loss, triples
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def _cut_groups(order, degrees, starts):
     """Fill in where each group begins in ``order``; return the number of groups."""
     n = 0
@@ -171,7 +171,7 @@ def cut_batches(order: NDArray[np.int64], degrees: NDArray[np.int64]) -> Batches
     return Batches(order, starts, np.argsort(-positives, axis=1, kind="stable"))
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def most_weights(histories, item_indptr, above):
     """Sum the weights of the item rows in each long history.
 

@@ -15,18 +15,18 @@ references to every array of the workspace.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sparserec_np.retrieval.signed_power import signed_power, signed_power_slope
 from sparserec_np.training.kernels.gradients import lay_out, record, span
 from sparserec_np.training.kernels.intrinsics import step_row
 from sparserec_np.training.kernels.negatives import ONE, add, scale_of
+from sparserec_np.utils.compiled import helper, inline
 
 _NOTHING = np.float32(0.0)
 _MANY = 1e200  # a product that is not far from overflowing
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _dot(rows, first, last, x):
     total = np.float32(0.0)
     for e in range(first, last):
@@ -34,7 +34,7 @@ def _dot(rows, first, last, x):
     return total
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _pushed(margin):
     """Return the derivative of the loss by the margin, negated, and ``exp(-abs(margin))``.
 
@@ -45,7 +45,7 @@ def _pushed(margin):
     return (small if margin > 0 else ONE) / (ONE + small), small
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def _keep_whole(g, lane, eighths, w):
     """Keep the vector of a user with no item left out, and its derivative by the sum."""
     x, summed = w.x[g, lane], w.summed[g, lane]
@@ -54,7 +54,7 @@ def _keep_whole(g, lane, eighths, w):
         w.slope[g, d] = signed_power_slope(summed[d], x[d], eighths)
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _visit_history(g, lane, positives, negatives, items, scale, step, w):
     """Visit the positives of a history: write its records; return the loss and the triples."""
     rows, x, dx = items.rows, w.x[g, lane], w.dx[g, lane]
@@ -116,7 +116,7 @@ def _visit_history(g, lane, positives, negatives, items, scale, step, w):
     return loss + np.log(odds), triples
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _visit_embedding(g, lane, positives, negatives, items, w):
     """Visit the positives of a user with a row: write its records; return loss and triples."""
     rows, x, dx, gradient = items.rows, w.x[g, lane], w.dx[g, lane], w.gradient[g]
@@ -149,7 +149,7 @@ def _visit_embedding(g, lane, positives, negatives, items, w):
     return loss + np.log(odds), triples
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _step_user(users, user, dx, gradient, positives, step, accumulator):
     """Make the step of a user's own row, and accumulate its gradient where nothing is stored.
 
@@ -168,7 +168,7 @@ def _step_user(users, user, dx, gradient, positives, step, accumulator):
     )  # fmt: skip
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def visit_group(g, group, histories, items, users, step, w, accumulator):
     """Write the records of a group, whose users are composed and whose negatives are chosen.
 

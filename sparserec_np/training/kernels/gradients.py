@@ -11,37 +11,37 @@ written by another core, and waiting for one after the other took longer than al
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sparserec_np.training.kernels.arrays import PARTS
 from sparserec_np.training.kernels.intrinsics import prefetch, prefetch_to_write, step_row
+from sparserec_np.utils.compiled import helper, inline
 
 BLOCK = np.uint64(16)  # rows that lie in the same part, so that two parts share few cache lines
 _AHEAD = np.uint64(8)  # records between asking for a row and changing it
 _ONE = np.uint64(1)
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def span(rows, row):
     """Return where a row begins and ends; unsigned, so that no index counts from the end."""
     row = np.uint64(row)
     return np.uint64(rows.indptr[row]), np.uint64(rows.indptr[row + _ONE])
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _part(row):
     """Return the part of a row: that of its block."""
     return np.uint64(row) // BLOCK % np.uint64(PARTS)
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _end_of_block(rows, row):
     """Return where the weights of the block of a row end."""
     after = (row // BLOCK + _ONE) * BLOCK
     return np.uint64(rows.indptr[min(after, np.uint64(rows.indptr.size - 1))])
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _make_room(g, row, items, w):
     """Count a record, and prefetch what it will be made from."""
     rows = items.rows
@@ -56,7 +56,7 @@ def _make_room(g, row, items, w):
     prefetch(items.bias, np.uint64(row))
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def lay_out(g, group, histories, items, users, w):
     """Find a place for the records of each part and their gradients; the negatives are chosen.
 
@@ -92,7 +92,7 @@ def lay_out(g, group, histories, items, users, w):
     w.first[g, PARTS] = r
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def record(w, g, row, lane, bias_gradient, nnz):
     """Note a record of a row with ``nnz`` weights; return where its gradient begins."""
     part = _part(row)
@@ -106,7 +106,7 @@ def record(w, g, row, lane, bias_gradient, nnz):
     return start
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def _accumulate(sums, pull, x, own, dx):
     """Add a record's gradient at all dimensions, without the part of a positive left out."""
     if own == 0.0:
@@ -117,7 +117,7 @@ def _accumulate(sums, pull, x, own, dx):
             sums[d] += pull * x[d] - own * dx[d]
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _prefetch_row(row, items):
     """Prefetch a row that will be changed."""
     rows = items.rows
@@ -131,7 +131,7 @@ def _prefetch_row(row, items):
     prefetch_to_write(items.bias_squares, row)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def apply_part(part, n_groups, items, users, step, w, accumulator):
     """Make the Adagrad steps of a part of the item rows, in the order (group, record).
 

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from sparserec_np.training.kernels.arrays import WIDTH
+from sparserec_np.utils.compiled import inline, kernel
 from sparserec_np.utils.parallel import LANES
 
 _SPINS = 200  # looks at a barrier before the core is offered to another thread
@@ -72,7 +73,7 @@ def _claim(typingctx, taken, task):
 claim: Any = intrinsic(_claim)
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def task_at(turn, seat, n_seats, n_tasks):
     """Return the task that a thread looks at in its ``turn``; each thread begins elsewhere."""
     return (seat * n_tasks // n_seats + turn) % n_tasks
@@ -116,7 +117,7 @@ arrived: Any = intrinsic(_arrived)
 offer_core: Any = intrinsic(_offer_core)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def barrier(arrivals, expected):
     """Wait until as many threads have come here as are expected in all, those of before included.
 
@@ -218,7 +219,7 @@ def _step_vector(typingctx, values, squares, at, left, gradient, start, rate, re
 step_vector: Any = intrinsic(_step_vector)
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def step_row(values, squares, first, last, limit, gradient, start, rate, reg):
     """Make the Adagrad steps of the weights ``first`` to ``last - 1`` of a table.
 

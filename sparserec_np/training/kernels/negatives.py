@@ -10,11 +10,11 @@ uniform sampling, and no pool.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from sparserec_np.retrieval.signed_power import signed_power
 from sparserec_np.training.kernels.intrinsics import dot_lanes, prefetch, prefetch_to_write
 from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
+from sparserec_np.utils.compiled import helper, inline
 
 DRAWS = 32  # tries to find a uniform negative before a positive is passed over
 
@@ -23,12 +23,12 @@ ONE = np.float32(1.0)
 _AHEAD = 8  # items of a pool between prefetching a row and scoring it
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _is_seen(seen, item):
     return (seen[item >> 6] >> np.uint64(item & 63)) & np.uint64(1) != 0
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def _score_pool(items, pool, lanes, scores, pool_bias):
     rows = items.rows
     for p in range(pool.size):
@@ -43,7 +43,7 @@ def _score_pool(items, pool, lanes, scores, pool_bias):
         pool_bias[p] = items.bias[item]
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def _hardest(bits, pool, scores, pool_bias, lane, scale, seen, step):
     """Draw a negative from the pool; return -1 if all candidates are in the history."""
     p = below(bits, pool.size)
@@ -60,7 +60,7 @@ def _hardest(bits, pool, scores, pool_bias, lane, scale, seen, step):
     return chosen
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _uniform(bits, n_items, seen):
     """Draw a negative uniformly; return -1 if none is found, as with a history of nearly all."""
     for _ in range(DRAWS):
@@ -71,7 +71,7 @@ def _uniform(bits, n_items, seen):
     return np.int64(-1)
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _choose(g, lane, positives, n_items, scale, step, bits, w, at):
     """Draw a negative for each positive of a user, -1 for none; return the next random bits."""
     seen = w.seen[g]
@@ -91,7 +91,7 @@ def _choose(g, lane, positives, n_items, scale, step, bits, w, at):
     return bits
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def _prefetch_users(group, histories, users):
     """Prefetch the histories of users, and in the embedding model their rows."""
     for user in group:
@@ -102,14 +102,14 @@ def _prefetch_users(group, histories, users):
             prefetch_to_write(users.squares, users.indptr[user])
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def add(rows, first, last, factor, x):
     """Add the entries ``first`` to ``last - 1`` of a table, times a factor, to a dense vector."""
     for e in range(first, last):
         x[rows.dims[e]] += factor * rows.values[e]
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def compose_group(g, group, histories, items, users, step, w, lanes):
     """Make the vectors of a group's users, also side by side in ``lanes``, unless that is empty."""
     rows = items.rows
@@ -132,13 +132,13 @@ def compose_group(g, group, histories, items, users, step, w, lanes):
                 lanes[d, lane] = x[d]
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def scale_of(n, users, step):
     """Return the scale of a user vector; that of a history of n items has one left out."""
     return np.float32(n - 1) ** -step.history_exponent if users is None else ONE
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def choose_negatives(g, number, group, histories, items, users, step, w):
     """Compose the users of a group, and draw a negative for each of their positives.
 

@@ -8,12 +8,13 @@ splitmix64 (G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number ge
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from sparserec_np.utils.compiled import inline
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inline
 def mix(z):
     """Scramble 64 bits."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -21,7 +22,7 @@ def mix(z):
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@inline
 def below(bits, n):
     """Turn 64 random bits into a number from 0 to n - 1, n < 2^32 (multiply and shift)."""
     return np.int64(((bits >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))

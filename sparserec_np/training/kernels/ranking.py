@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.retrieval.signed_power import signed_power
 from sparserec_np.training.kernels.intrinsics import dot_lanes
 from sparserec_np.training.kernels.negatives import add
+from sparserec_np.utils.compiled import inline, kernel
 from sparserec_np.utils.parallel import LANES
 
 _BLOCK = 512  # items that are scored, then compared: their scores stay in the first-level cache
@@ -45,7 +45,7 @@ class HeldOut(NamedTuple):
     ranks: NDArray[np.int32]
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _compose(users, user, shape, items, summed, lanes, lane):
     """Write the vector of a user into a lane; ``shape`` is None for one with a row of weights."""
     rows = items.rows
@@ -69,7 +69,7 @@ def _compose(users, user, shape, items, summed, lanes, lane):
             lanes[d, lane] = scale * signed_power(summed[d], shape.eighths)
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _begin(items, lanes, lane, seen, held, scores, held_scores, ranks):
     """Score a user's held-out items, and count those that are left out but would rank above them.
 
@@ -94,7 +94,7 @@ def _begin(items, lanes, lane, seen, held, scores, held_scores, ranks):
                 ranks[t] -= 1
 
 
-@njit(error_model="numpy", cache=True, nogil=True, inline="always")
+@inline
 def _count_better(scores, lane, bias, begin, end, held, t):
     """Count the items of a block, ``begin`` to ``end - 1``, that rank above a held-out one."""
     score, item, n = held.scores[t], held.items[t], 0
@@ -104,7 +104,7 @@ def _count_better(scores, lane, bias, begin, end, held, t):
     return n
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def rank_items(seat, n_seats, dim, items, users, shape, seen, held, k):
     """Find the ranks of held-out items; each thread calls it.
 

@@ -7,10 +7,10 @@ found by two histograms of 16 bits each. Of equal magnitudes the first ones are 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
+from sparserec_np.utils.compiled import kernel
 
 ABS = np.uint32(0x7FFFFFFF)
 """All bits of a float32 but its sign."""
@@ -57,7 +57,7 @@ def select(
     return places[: _places(bits, key, ties, largest, places)]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _places(bits, threshold, ties, largest, places):
     flip = ABS if largest else np.uint32(0)  # then the order is the other one
     threshold ^= flip
@@ -75,7 +75,7 @@ def _places(bits, threshold, ties, largest, places):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _histogram(bits, level, prefix):
     """Count the values by their upper 16 bits, or those of a prefix by their lower ones."""
     counts = np.zeros(65536, np.int64)
@@ -90,7 +90,7 @@ def _histogram(bits, level, prefix):
     return counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bucket(counts, n, largest):
     """Find the bucket of the n-th value, and which of its values that is."""
     b = 65535 if largest else 0

@@ -20,10 +20,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.training.kernels.intrinsics import claim, prefetch, task_at
+from sparserec_np.utils.compiled import helper, kernel
 
 ROWS_PER_TASK = 256  # rows that a thread takes at a time: some have many more columns than others
 CODING_PASSES = 4  # coordinate-descent passes over the support of a row
@@ -102,7 +102,7 @@ def empty_factor(n_rows: int, width: int) -> Factor:
     )
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def scratch(dim, width):
     """Allocate the scratch memory for rows of at most ``width`` entries."""
     return _Scratch(
@@ -115,7 +115,7 @@ def scratch(dim, width):
     )
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def project(columns, column_scale, row_scale, factor, b, touched, n_touched):
     """Add a row's columns to ``b``; return how many dimensions it has touched by now."""
     dims, values = factor.dims.reshape(-1), factor.values.reshape(-1)
@@ -137,7 +137,7 @@ def project(columns, column_scale, row_scale, factor, b, touched, n_touched):
     return n_touched
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def choose_support(turn, n_touched, gram, work):
     """Choose the support of a row by its ``b``, which is all zero afterwards.
 
@@ -177,7 +177,7 @@ def choose_support(turn, n_touched, gram, work):
     return keep
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def solve(turn, keep, gram, work, out, row):
     """Find the values of a row whose support is chosen."""
     chosen, rest, local = work.support[turn], work.rest[turn], work.local
@@ -204,7 +204,7 @@ def solve(turn, keep, gram, work, out, row):
     out.counts[row] = n
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def _code_rows(first, end, matrix, factor, gram, work, out):
     """Code some rows; the values of each are found after the support of the next one."""
     before = 0
@@ -220,7 +220,7 @@ def _code_rows(first, end, matrix, factor, gram, work, out):
     solve(~end & 1, before, gram, work, out, end - 1)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def half_sweep(seat, n_seats, taken, matrix, factor, gram, out):
     """Code all rows of a matrix against a factor; each thread calls it.
 
@@ -247,7 +247,7 @@ def free_tasks(n_rows: int) -> NDArray[np.int64]:
     return np.zeros(-(-n_rows // ROWS_PER_TASK), np.int64)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def add_gram(seat, n_seats, factor, products):
     """Add the products of the dimensions of all rows of a factor, in their order.
 
