@@ -185,11 +185,11 @@ def run_on_last_batch(
     loss, triples = 0.0, 0
     for a, b, some in ((first, begin, none), (begin, end, sums), (end, last, none)):
         if a < b:
-            w.arrivals[0] = 0
+            w.turns.arrivals[0] = 0
             run_parallel(kernel, a, b, batches, histories, items, users, step, w, *some)
-            loss += w.total_loss[0]
-            triples += w.total_triples[0]
-    w.total_loss[0], w.total_triples[0] = loss, triples
+            loss += w.turns.total_loss[0]
+            triples += w.turns.total_triples[0]
+    w.turns.total_loss[0], w.turns.total_triples[0] = loss, triples
 
 
 @dataclass

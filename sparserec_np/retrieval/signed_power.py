@@ -41,21 +41,28 @@ def signed_power(y, eighths):
 
 
 @inline
-def signed_power_slope(y, powered, eighths):
+def signed_power_slope(y, powered, eighths, steepest):
     """Differentiate :func:`signed_power`, with the pole at 0 cut off.
 
     Args:
         y: float32.
         powered: ``signed_power(y, eighths)``.
         eighths: 8 p, 1 to 8.
+        steepest: The slope near 0: :func:`steepest_slope`.
 
     Returns:
         ``p |y|^(p - 1)``, float32.
     """
-    power = np.float32(eighths) / np.float32(EIGHTHS)
     if abs(y) < _LEAST:
-        return power * (signed_power(_LEAST, eighths) / _LEAST)
-    return power * (powered / y)
+        return steepest
+    return np.float32(eighths) / np.float32(EIGHTHS) * (powered / y)
+
+
+def steepest_slope(eighths: int) -> np.float32:
+    """Return the slope that the pole at 0 is cut off at."""
+    power = np.float32(eighths) / np.float32(EIGHTHS)
+    slope: np.float32 = power * (signed_power.py_func(_LEAST, eighths) / _LEAST)
+    return slope
 
 
 @kernel

@@ -12,7 +12,7 @@ from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
 from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
-from sparserec_np.training.kernels.selection import NEVER, threshold
+from sparserec_np.training.kernels.selection import NEVER, sort_few, threshold
 from sparserec_np.training.kernels.sparse_coding import Factor
 from sparserec_np.training.nmf import factorize
 from sparserec_np.training.parameters import Parameters, empty_embeddings
@@ -115,13 +115,15 @@ def starting_rows(
     some = np.flatnonzero(factor.counts)
     factor.values[some, best[some]] = best_values[some]
     del best, best_values, some
-    lengths = comm.all_gather_concat(_count_left(bits))
+    _count_left(bits, lengths := np.zeros(own, np.int64))
+    lengths = comm.all_gather_concat(lengths)
     _level_up(lengths, dim, budget - int(lengths.sum()))
     indptr = np.zeros(own + 1, np.int64)
     np.cumsum(lengths[first : first + own], out=indptr[1:])
     here = int(indptr[-1])
     dims, values = np.empty(here, np.uint16), np.zeros(here, np.float32)
-    _fill(factor.dims, factor.values, bits, dim, seed, first, indptr, dims, values)
+    taken, value_at = np.zeros(dim, np.bool_), np.zeros(dim, np.float32)
+    _fill(factor, bits, seed, first, taken, value_at, indptr, dims, values)
     del factor, bits, lengths  # before there are squares
     power = np.zeros(1)
     comm.ordered_reduce(power, lambda total: _add_squares(values, total))
@@ -167,12 +169,10 @@ def _hide_rest(bits, above, ties):
 
 
 @kernel
-def _count_left(bits):
-    counts = np.zeros(bits.shape[0], np.int64)
+def _count_left(bits, counts):
     for row in range(bits.shape[0]):
         for t in range(bits.shape[1]):
             counts[row] += bits[row, t] != NEVER
-    return counts
 
 
 @kernel
@@ -188,18 +188,20 @@ def _level_up(lengths, dim, missing):
 
 
 @kernel
-def _fill(factor_dims, factor_values, left, dim, seed, first, indptr, dims, values):
-    """Fill in the entries that are not ``NEVER``; ``first`` is the number of the first row."""
-    taken = np.zeros(dim, np.bool_)
-    value_at = np.zeros(dim, np.float32)
+def _fill(factor, left, seed, first, taken, value_at, indptr, dims, values):
+    """Fill in the entries that are not ``NEVER``; ``first`` is the number of the first row.
+
+    ``taken`` and ``value_at``, of shape [dim], are scratch memory, all zero.
+    """
+    dim = taken.size
     for row in range(indptr.size - 1):
         n = indptr[row]
         for t in range(left.shape[1]):
             if left[row, t] != NEVER:
-                d = factor_dims[row, t]
+                d = factor.dims[row, t]
                 dims[n] = d
                 taken[d] = True
-                value_at[d] = factor_values[row, t]
+                value_at[d] = factor.values[row, t]
                 n += 1
         bits = seed + GOLDEN * np.uint64(dim) * np.uint64(first + row)
         while n < indptr[row + 1]:
@@ -210,7 +212,7 @@ def _fill(factor_dims, factor_values, left, dim, seed, first, indptr, dims, valu
             dims[n] = d
             taken[d] = True
             n += 1
-        dims[indptr[row] : n].sort()
+        sort_few(dims[indptr[row] : n])  # those of the factor are in order already
         for e in range(indptr[row], n):
             values[e] = value_at[dims[e]]
             taken[dims[e]] = False

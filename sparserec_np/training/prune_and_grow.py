@@ -6,8 +6,6 @@ sums move within their arrays, because new memory takes longer to get than to fi
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,7 +75,7 @@ def explore(
     _forget_stored(rows.indptr, rows.dims, accumulator.slot, accumulator.sums)
     sums = accumulator.sums.reshape(-1).view(np.uint32)
     n = min(
-        int(share * comm.all_reduce_count(_weights_of_sampled(rows.indptr, accumulator.slot))),
+        int(share * comm.all_reduce_count(int(np.diff(rows.indptr)[accumulator.slot >= 0].sum()))),
         comm.all_reduce_count(
             rows.values.size - rows.indptr.size + 1
         ),  # all but the largest of each row
@@ -86,20 +84,22 @@ def explore(
     if n <= 0:
         return rows, 0
     bits = rows.values.view(np.uint32)
-    largest, kept = _hide_largest(rows.indptr, bits)
+    largest = np.empty(rows.indptr.size - 1, np.int64)
+    _hide_largest(rows.indptr, bits, largest, kept := np.empty(largest.size, np.uint32))
     pruned = select(bits, n, False, comm)
-    _show_largest(bits, largest, kept)
+    bits[largest] = kept
     grown = select(sums, n, True, comm)
     indptr, dims = rows.indptr.copy(), rows.dims.copy()  # positions may be shared
-    for array in (dims, rows.values, rows.squares):
-        _take_out(array, pruned)
-    dim = accumulator.sums.shape[1]
-    places = _find_places(indptr, dims, pruned, accumulator.slot, grown, dim)
-    stay = dims.size - pruned.size
-    dims = _put_in(dims, stay, places, grown % dim)
-    values = _put_in(rows.values, stay, places, np.zeros(grown.size))
-    squares = _put_in(rows.squares, stay, places, np.full(grown.size, initial_square))
-    return Embeddings(indptr, dims, values, squares), n
+    table = Embeddings(indptr, dims, rows.values, rows.squares)
+    _take_out(table, pruned)
+    dim, stay = accumulator.sums.shape[1], dims.size - pruned.size
+    places = np.empty(grown.size, np.int64)
+    _find_places(indptr, dims, pruned, accumulator.slot, grown, dim, places)
+    size = stay + places.size
+    if size > dims.size:  # this worker's part grows
+        table = Embeddings(indptr, *(np.resize(array, size) for array in table[1:]))
+    _put_in(table, stay, places, grown, dim, np.float32(initial_square))
+    return Embeddings(indptr, *(array[:size] for array in table[1:])), n
 
 
 @kernel
@@ -111,19 +111,8 @@ def _forget_stored(indptr, dims, slot, sums):
 
 
 @kernel
-def _weights_of_sampled(indptr, slot):
-    total = 0
-    for row in range(slot.size):
-        if slot[row] >= 0:
-            total += indptr[row + 1] - indptr[row]
-    return total
-
-
-@kernel
-def _hide_largest(indptr, bits):
-    """Replace the first largest weight of each row by ``NEVER``; return places and values."""
-    largest = indptr[:-1].copy()
-    kept = np.empty(largest.size, np.uint32)
+def _hide_largest(indptr, bits, largest, kept):
+    """Replace the first largest weight of each row by ``NEVER``; keep its place and its bits."""
     for row in range(largest.size):
         place = np.uint64(indptr[row])
         most = bits[place] & ABS
@@ -134,28 +123,23 @@ def _hide_largest(indptr, bits):
         largest[row] = place
         kept[row] = bits[place]
         bits[place] = NEVER
-    return largest, kept
 
 
 @kernel
-def _show_largest(bits, largest, kept):
-    for row in range(largest.size):
-        bits[largest[row]] = kept[row]
-
-
-@kernel
-def _take_out(array, places):
-    """Close the gaps that the elements at some places leave; as many at the end are left over."""
+def _take_out(table, places):
+    """Close the gaps that the weights at some places leave; as many at the end are left over."""
     for gap in range(places.size):
         first = np.uint64(places[gap]) + _ONE
-        last = np.uint64(places[gap + 1] if gap + 1 < places.size else array.size)
+        last = np.uint64(places[gap + 1] if gap + 1 < places.size else table.dims.size)
         shift = np.uint64(gap + 1)
         for t in range(first, last):
-            array[t - shift] = array[t]
+            table.dims[t - shift] = table.dims[t]
+            table.values[t - shift] = table.values[t]
+            table.squares[t - shift] = table.squares[t]
 
 
 @kernel
-def _find_places(indptr, dims, pruned, slot, grown, dim):
+def _find_places(indptr, dims, pruned, slot, grown, dim, places):
     """Find the places of what comes in, in the table as it will be; make ``indptr`` its own.
 
     Args:
@@ -165,11 +149,8 @@ def _find_places(indptr, dims, pruned, slot, grown, dim):
         slot: See :class:`GradientAccumulator`; ascending but for the rows that are not sampled.
         grown: Places in the flat sums, ascending.
         dim: Columns of the sums.
-
-    Returns:
-        A place for each of ``grown``, ascending, int64 array.
+        places: A place for each of ``grown``, ascending, int64 array; filled.
     """
-    places = np.empty(grown.size, np.int64)
     out, come, place = 0, 0, 0
     for row in range(slot.size):
         while out < pruned.size and pruned[out] < indptr[row + 1]:
@@ -182,26 +163,19 @@ def _find_places(indptr, dims, pruned, slot, grown, dim):
             come += 1
         place = last
         indptr[row + 1] = last + come
-    return places
-
-
-def _put_in(
-    array: NDArray[Any], stay: int, places: NDArray[np.int64], elements: NDArray[Any]
-) -> NDArray[Any]:
-    """Put elements in among the first ``stay``; in place, unless this worker's part grows."""
-    size = stay + places.size
-    if size > array.size:
-        array = np.resize(array, size)
-    _open(array, stay, places, elements)
-    return array[:size]
 
 
 @kernel
-def _open(array, stay, places, elements):
+def _put_in(table, stay, places, grown, dim, initial_square):
+    """Put grown weights in among the first ``stay``."""
     last = np.uint64(stay + places.size)
     for gap in range(places.size - 1, -1, -1):
         place, shift = np.uint64(places[gap]), np.uint64(gap + 1)
         for t in range(last - _ONE, place, -1):
-            array[t] = array[t - shift]
-        array[place] = elements[gap]
+            table.dims[t] = table.dims[t - shift]
+            table.values[t] = table.values[t - shift]
+            table.squares[t] = table.squares[t - shift]
+        table.dims[place] = grown[gap] % dim
+        table.values[place] = 0.0
+        table.squares[place] = initial_square
         last = place

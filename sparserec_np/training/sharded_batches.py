@@ -99,10 +99,10 @@ class ShardedBatches:
             data = batch, rank, size, some, histories, parameters.items, users, step, w
             run_parallel(choose_batch, *data)
             self._exchange_negatives(batch, some.starts, histories, w)
-            w.arrivals[0] = 0
+            w.turns.arrivals[0] = 0
             run_parallel(finish_batch, *data, item_sums, user_sums)
-            loss += float(w.total_loss[0])
-            triples += int(w.total_triples[0])
+            loss += float(w.turns.total_loss[0])
+            triples += int(w.turns.total_triples[0])
         if users is not None:
             _put_back(parameters.users, here, users, np.flatnonzero(owners == rank))
         return loss, triples
@@ -143,7 +143,7 @@ class ShardedBatches:
         rank, size = self._comm.rank, self._comm.world_size
         bounds = histories.indptr[starts[batch * GROUPS : (batch + 1) * GROUPS + 1]]
         lengths = np.diff(bounds)
-        chosen = [w.negatives[g, : lengths[g]] for g in range(lengths.size)]
+        chosen = [w.records.negatives[g, : lengths[g]] for g in range(lengths.size)]
         own = b"".join(part.tobytes() for part in chosen[rank::size])
         received = self._comm.all_to_all({r: own for r in range(size) if r != rank})
         for r, data in received.items():

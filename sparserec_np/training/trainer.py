@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
+from sparserec_np.modelfile.layout import EIGHTHS
+from sparserec_np.retrieval.signed_power import steepest_slope
 from sparserec_np.training.config import Config
 from sparserec_np.training.divergence import DivergedError, LastGood, halved_rate
 from sparserec_np.training.kernels.arrays import (
@@ -225,11 +227,13 @@ class Trainer:
                 sample_rows(sums.users, self._user_degrees, rng)
         order = np.flatnonzero(self._user_degrees)
         generator(seed, Purpose.ORDER, epoch).shuffle(order)
+        eighths = int(EIGHTHS * config.history_power)
         step = Step(
             np.float32(config.learning_rate * rate * (1.0 - progress)),
             np.float32(config.reg),
             np.float32(config.history_exponent),
-            np.int64(8 * config.history_power),
+            np.int64(eighths),
+            steepest_slope(eighths),
             np.int64(config.candidates),
             np.float32(config.choice_bias),
             random_bits(seed, Purpose.NEGATIVES, epoch),
@@ -246,9 +250,12 @@ class Trainer:
             if self._sharded is None:
                 users = None if self._history else self.parameters.users
                 data = batches, self._histories, self.parameters.items, users, step, w
-                w.arrivals[0] = 0
+                w.turns.arrivals[0] = 0
                 run_parallel(train_batches, first, last, *data, *sums)
-                slice_loss, slice_triples = float(w.total_loss[0]), int(w.total_triples[0])
+                slice_loss, slice_triples = (
+                    float(w.turns.total_loss[0]),
+                    int(w.turns.total_triples[0]),
+                )
             else:
                 slice_loss, slice_triples = self._sharded.train_batches(
                     first, last, batches, self.parameters, step, w, *sums

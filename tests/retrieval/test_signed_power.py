@@ -63,7 +63,9 @@ def test_the_ratio_times_the_value_is_the_power(values, power):
 
 def slope_at(y: float, power: float) -> float:
     y, eighths = np.float32(y), round(8 * power)
-    return compiled.signed_power_slope(y, compiled.signed_power(y, eighths), eighths)
+    return compiled.signed_power_slope(
+        y, compiled.signed_power(y, eighths), eighths, compiled.steepest_slope(eighths)
+    )
 
 
 @settings(deadline=None)

@@ -99,32 +99,62 @@ class Step(NamedTuple):
     reg: np.float32
     history_exponent: np.float32
     history_eighths: np.int64
+    steepest: np.float32
     candidates: np.int64
     choice_bias: np.float32
     seed: np.uint64
 
 
-class Workspace(NamedTuple):
-    """Scratch memory, one slice a group (the first axis, G = ``GROUPS``); L = ``LANES``.
+class UserVectors(NamedTuple):
+    """The users of each group of a batch (the first axis, G = ``GROUPS``); L = ``LANES``.
 
     Attributes:
-        item_reg: L2 penalty of each item row, float32 array of shape [n_items]; it stays.
         scale: Scale of each user vector, float32 array of shape [G, L].
         x: User vectors, float32 array of shape [G, L, dim].
+        dx: Their gradients, float32 array of shape [G, L, dim].
         summed: Sums of histories, of which ``x`` is made; the same shape, or [G, L, 0].
         whole: ``x`` of one user with no item left out, float32 array of shape [G, dim]; in the
             embedding model the gradient at the stored weights of a user's row.
         slope: Derivative of ``x`` by ``summed``; the same shape, or [G, 0].
-        lanes: The user vectors side by side, float32 array of shape [G, dim, L].
-        dx: Gradient of the user vectors, float32 array of shape [G, L, dim].
+        whole_slope: The same with no item left out.
         spare: All zero between uses, float32 array of shape [G, dim].
-        pool: Items to draw candidates from, int32 array of shape [G, P].
-        pool_scores: float32 array of shape [G, P, L].
-        pool_bias: float32 array of shape [G, P].
+    """
+
+    scale: NDArray[np.float32]
+    x: NDArray[np.float32]
+    dx: NDArray[np.float32]
+    summed: NDArray[np.float32]
+    whole: NDArray[np.float32]
+    slope: NDArray[np.float32]
+    whole_slope: NDArray[np.float32]
+    spare: NDArray[np.float32]
+
+
+class Pools(NamedTuple):
+    """The pool of each group, which negatives are drawn from; P items.
+
+    Attributes:
+        items: int32 array of shape [G, P].
+        scores: Dot products with the user vectors, float32 array of shape [G, P, L].
+        bias: float32 array of shape [G, P].
+        lanes: The user vectors side by side, float32 array of shape [G, dim, L].
         seen: Bit set of one user's history, uint64 array of shape [G, n_items / 64].
+    """
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    lanes: NDArray[np.float32]
+    seen: NDArray[np.uint64]
+
+
+class Records(NamedTuple):
+    """The gradient records of each group, at most R.
+
+    Attributes:
         negatives: Negative of each positive of the group, -1 for none, int32 array of shape
             [G, R / 2].
-        row: Item of a gradient record, int32 array of shape [G, R].
+        row: Item of a record, int32 array of shape [G, R].
         lane: Its user, complemented if the item is a positive; int8 array of shape [G, R].
         bias_gradient: float32 array of shape [G, R].
         gradient: Gradients at the stored weights, float32 array of shape [G, room + WIDTH].
@@ -132,30 +162,10 @@ class Workspace(NamedTuple):
             [G, R / 2].
         first: First record of each part, and the end, int64 array of shape [G, PARTS + 1].
         begin: Where the gradients of a part begin, uint64 array of shape [G, PARTS].
-        records: Next record of a part, int64 array of shape [G, PARTS].
+        place: Next record of a part, int64 array of shape [G, PARTS].
         end: Where its gradient will begin, uint64 array of shape [G, PARTS].
-        loss: Sum of the losses of a group, float64 array of shape [G].
-        triples: Number of its triples, int64 array of shape [G].
-        groups_taken: Whether a group of the batch is taken by a thread, int64 array of shape [G].
-        parts_taken: The same of the parts, int64 array of shape [PARTS].
-        arrivals: How often threads have reached a barrier, int64 array of shape [1].
-        total_loss: Sum of the losses of all batches of a call, float64 array of shape [1].
-        total_triples: Number of their triples, int64 array of shape [1].
     """
 
-    item_reg: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    x: NDArray[np.float32]
-    summed: NDArray[np.float32]
-    whole: NDArray[np.float32]
-    slope: NDArray[np.float32]
-    lanes: NDArray[np.float32]
-    dx: NDArray[np.float32]
-    spare: NDArray[np.float32]
-    pool: NDArray[np.int32]
-    pool_scores: NDArray[np.float32]
-    pool_bias: NDArray[np.float32]
-    seen: NDArray[np.uint64]
     negatives: NDArray[np.int32]
     row: NDArray[np.int32]
     lane: NDArray[np.int8]
@@ -164,20 +174,56 @@ class Workspace(NamedTuple):
     own_start: NDArray[np.uint64]
     first: NDArray[np.int64]
     begin: NDArray[np.uint64]
-    records: NDArray[np.int64]
+    place: NDArray[np.int64]
     end: NDArray[np.uint64]
-    loss: NDArray[np.float64]
-    triples: NDArray[np.int64]
+
+
+class Turns(NamedTuple):
+    """Who has taken what of a batch, and the sums of its losses.
+
+    Attributes:
+        groups_taken: Whether a group of the batch is taken by a thread, int64 array of shape [G].
+        parts_taken: The same of the parts, int64 array of shape [PARTS].
+        arrivals: How often threads have reached a barrier, int64 array of shape [1].
+        loss: Sum of the losses of a group, float64 array of shape [G].
+        triples: Number of its triples, int64 array of shape [G].
+        total_loss: Sum of the losses of all batches of a call, float64 array of shape [1].
+        total_triples: Number of their triples, int64 array of shape [1].
+    """
+
     groups_taken: NDArray[np.int64]
     parts_taken: NDArray[np.int64]
     arrivals: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    triples: NDArray[np.int64]
     total_loss: NDArray[np.float64]
     total_triples: NDArray[np.int64]
+
+
+class Workspace(NamedTuple):
+    """Scratch memory of a training, and the penalties.
+
+    A compiled function takes only the part that it works on: each array of an argument costs time
+    to compile.
+
+    Attributes:
+        item_reg: L2 penalty of each item row, float32 array of shape [n_items].
+        vectors: Of the users of a batch.
+        pools: Of its groups.
+        records: Of its groups.
+        turns: Of the threads.
+    """
+
+    item_reg: NDArray[np.float32]
+    vectors: UserVectors
+    pools: Pools
+    records: Records
+    turns: Turns
 
     @property
     def room(self) -> int:
         """Gradients of a group that there is room for."""
-        room: int = self.gradient.shape[1] - WIDTH
+        room: int = self.records.gradient.shape[1] - WIDTH
         return room
 
 
@@ -214,36 +260,45 @@ def workspace(
         return np.zeros((GROUPS, *shape), np.float32)
 
     return Workspace(
-        item_reg=item_reg,
-        scale=floats(LANES),
-        x=floats(LANES, dim),
-        summed=floats(LANES, dim if history else 0),
-        whole=floats(dim),
-        slope=floats(dim if history else 0),
-        lanes=floats(dim if hard else 0, LANES),
-        dx=floats(LANES, dim),
-        spare=floats(dim),
-        pool=np.zeros((GROUPS, pool), np.int32),
-        pool_scores=floats(pool, LANES),
-        pool_bias=floats(pool),
-        seen=np.zeros((GROUPS, n_items // 64 + 1), np.uint64),
-        negatives=np.zeros((GROUPS, group_positives), np.int32),
-        row=np.zeros((GROUPS, records), np.int32),
-        lane=np.zeros((GROUPS, records), np.int8),
-        bias_gradient=floats(records),
-        gradient=_unwritten(GROUPS, room + WIDTH),  # a vector may reach beyond
-        own_start=np.zeros((GROUPS, group_positives), np.uint64),
-        first=np.zeros((GROUPS, PARTS + 1), np.int64),
-        begin=np.zeros((GROUPS, PARTS), np.uint64),
-        records=np.zeros((GROUPS, PARTS), np.int64),
-        end=np.zeros((GROUPS, PARTS), np.uint64),
-        loss=np.zeros(GROUPS),
-        triples=np.zeros(GROUPS, np.int64),
-        groups_taken=np.zeros(GROUPS, np.int64),
-        parts_taken=np.zeros(PARTS, np.int64),
-        arrivals=np.zeros(1, np.int64),
-        total_loss=np.zeros(1),
-        total_triples=np.zeros(1, np.int64),
+        item_reg,
+        UserVectors(
+            scale=floats(LANES),
+            x=floats(LANES, dim),
+            dx=floats(LANES, dim),
+            summed=floats(LANES, dim if history else 0),
+            whole=floats(dim),
+            slope=floats(dim if history else 0),
+            whole_slope=floats(dim if history else 0),
+            spare=floats(dim),
+        ),
+        Pools(
+            items=np.zeros((GROUPS, pool), np.int32),
+            scores=floats(pool, LANES),
+            bias=floats(pool),
+            lanes=floats(dim if hard else 0, LANES),
+            seen=np.zeros((GROUPS, n_items // 64 + 1), np.uint64),
+        ),
+        Records(
+            negatives=np.zeros((GROUPS, group_positives), np.int32),
+            row=np.zeros((GROUPS, records), np.int32),
+            lane=np.zeros((GROUPS, records), np.int8),
+            bias_gradient=floats(records),
+            gradient=_unwritten(GROUPS, room + WIDTH),  # a vector may reach beyond
+            own_start=np.zeros((GROUPS, group_positives), np.uint64),
+            first=np.zeros((GROUPS, PARTS + 1), np.int64),
+            begin=np.zeros((GROUPS, PARTS), np.uint64),
+            place=np.zeros((GROUPS, PARTS), np.int64),
+            end=np.zeros((GROUPS, PARTS), np.uint64),
+        ),
+        Turns(
+            groups_taken=np.zeros(GROUPS, np.int64),
+            parts_taken=np.zeros(PARTS, np.int64),
+            arrivals=np.zeros(1, np.int64),
+            loss=np.zeros(GROUPS),
+            triples=np.zeros(GROUPS, np.int64),
+            total_loss=np.zeros(1),
+            total_triples=np.zeros(1, np.int64),
+        ),
     )
 
 

@@ -59,39 +59,43 @@ def train_batches(
         items: :class:`ItemParameters`; changed.
         users: Embeddings of the users, changed; None in the history model.
         step: :class:`Step`.
-        w: :class:`Workspace`, with ``arrivals`` at 0; ``total_loss`` and ``total_triples`` are
-            filled.
+        w: :class:`Workspace`, with ``turns.arrivals`` at 0; ``turns.total_loss`` and
+            ``turns.total_triples`` are filled.
         item_sums: :class:`GradientAccumulator` of the items; changed.
         user_sums: The same of the users; None in the history model.
     """
+    turns = w.turns
     expected = 0
     loss, triples = 0.0, 0
     for batch in range(first, last):
         begin = batch * GROUPS
         n_groups = _count(batch, batches.starts)
         if seat == 0:  # all are past the parts of the batch before, and none has come to these
-            w.parts_taken[:] = 0
+            for part in range(PARTS):
+                turns.parts_taken[part] = 0
         for turn in range(n_groups):
             g = batches.turns[batch, turn]
-            if w.groups_taken[g] == 0 and claim(w.groups_taken, g):
+            if turns.groups_taken[g] == 0 and claim(turns.groups_taken, g):
                 group = batches.order[batches.starts[begin + g] : batches.starts[begin + g + 1]]
                 choose_negatives(g, group[0], group, histories, items, users, step, w)
                 visit_group(g, group, histories, items, users, step, w, user_sums)
         expected += n_seats
-        barrier(w.arrivals, expected)
+        barrier(turns.arrivals, expected)
         if seat == 0:
-            w.groups_taken[:] = 0
             for g in range(n_groups):
-                loss += w.loss[g]
-                triples += w.triples[g]
+                turns.groups_taken[g] = 0
+                loss += turns.loss[g]
+                triples += turns.triples[g]
         for turn in range(PARTS):
             part = task_at(turn, seat, n_seats, PARTS)
-            if w.parts_taken[part] == 0 and claim(w.parts_taken, part):
-                apply_part(part, n_groups, items, users, step, w, item_sums)
+            if turns.parts_taken[part] == 0 and claim(turns.parts_taken, part):
+                apply_part(
+                    part, n_groups, items, w.item_reg, users, step, w.vectors, w.records, item_sums
+                )
         expected += n_seats
-        barrier(w.arrivals, expected)
+        barrier(turns.arrivals, expected)
     if seat == 0:
-        w.total_loss[0], w.total_triples[0] = loss, triples
+        turns.total_loss[0], turns.total_triples[0] = loss, triples
 
 
 @kernel
@@ -122,17 +126,18 @@ def finish_batch(
     for g in range(seat, n_groups, n_seats):
         group = np.arange(starts[begin + g], starts[begin + g + 1])
         if g % size != rank:  # the others were composed for the choice
-            compose_group(g, group, histories, items, users, step, w, w.lanes[g, :0])
+            compose_group(g, group, histories, items, users, step, w.vectors, w.pools.lanes[g, :0])
         visit_group(g, group, histories, items, users, step, w, user_sums)
-    barrier(w.arrivals, n_seats)
+    turns = w.turns
+    barrier(turns.arrivals, n_seats)
     for part in range(seat, PARTS, n_seats):
-        apply_part(part, n_groups, items, users, step, w, item_sums)
+        apply_part(part, n_groups, items, w.item_reg, users, step, w.vectors, w.records, item_sums)
     if seat == 0:
         loss, triples = 0.0, 0
         for g in range(n_groups):
-            loss += w.loss[g]
-            triples += w.triples[g]
-        w.total_loss[0], w.total_triples[0] = loss, triples
+            loss += turns.loss[g]
+            triples += turns.triples[g]
+        turns.total_loss[0], turns.total_triples[0] = loss, triples
 
 
 @kernel

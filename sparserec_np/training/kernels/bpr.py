@@ -46,37 +46,40 @@ def _pushed(margin):
 
 
 @helper
-def _keep_whole(g, lane, eighths, w):
+def _keep_whole(x, summed, whole, whole_slope, slope, step):
     """Keep the vector of a user with no item left out, and its derivative by the sum."""
-    x, summed = w.x[g, lane], w.summed[g, lane]
     for d in range(x.size):
-        w.whole[g, d] = x[d]
-        w.slope[g, d] = signed_power_slope(summed[d], x[d], eighths)
+        whole[d] = x[d]
+        whole_slope[d] = signed_power_slope(summed[d], x[d], step.history_eighths, step.steepest)
+        slope[d] = whole_slope[d]
 
 
 @inline
-def _visit_history(g, lane, positives, negatives, items, scale, step, w):
+def _visit_history(g, lane, positives, negatives, items, scale, step, vectors, records):
     """Visit the positives of a history: write its records; return the loss and the triples."""
-    rows, x, dx = items.rows, w.x[g, lane], w.dx[g, lane]
-    spare, gradient, own_start = w.spare[g], w.gradient[g], w.own_start[g]
-    summed, whole, slopes = w.summed[g, lane], w.whole[g], w.slope[g]
-    _keep_whole(g, lane, step.history_eighths, w)
+    rows, x, dx = items.rows, vectors.x[g, lane], vectors.dx[g, lane]
+    spare, gradient, own_start = vectors.spare[g], records.gradient[g], records.own_start[g]
+    summed, whole = vectors.summed[g, lane], vectors.whole[g]
+    slope, whole_slope = vectors.slope[g], vectors.whole_slope[g]
+    _keep_whole(x, summed, whole, whole_slope, slope, step)
     loss, odds, triples = 0.0, 1.0, 0
     for t in range(positives.size):
         i, j = np.uint64(positives[t]), np.uint64(negatives[t])
         own = items.weight[i]
         i0, i1 = span(rows, i)
+        r, start = record(records, g, i, ~lane, i1 - i0)
+        own_start[t] = start
         if negatives[t] < 0:  # nothing to learn from i, but its row still takes its part of dx
-            start = record(w, g, i, ~lane, _NOTHING, i1 - i0)
-            own_start[t] = start
-            gradient[start : start + (i1 - i0)] = 0.0
+            records.bias_gradient[g, r] = _NOTHING
+            for e in range(start, start + (i1 - i0)):
+                gradient[e] = _NOTHING
             continue
         j0, j1 = span(rows, j)
         for e in range(i0, i1):  # leave i out
             d = rows.dims[e]
             y = summed[d] - own * rows.values[e]
             x[d] = signed_power(y, step.history_eighths)
-            slopes[d] = signed_power_slope(y, x[d], step.history_eighths)
+            slope[d] = signed_power_slope(y, x[d], step.history_eighths, step.steepest)
         margin = scale * (_dot(rows, i0, i1, x) - _dot(rows, j0, j1, x))
         margin = margin + items.bias[i] - items.bias[j]
         push, small = _pushed(margin)
@@ -87,28 +90,27 @@ def _visit_history(g, lane, positives, negatives, items, scale, step, w):
             odds = 1.0
         triples += 1
         pull = push * scale
-        start = record(w, g, i, ~lane, -push, i1 - i0)
-        own_start[t] = start
+        records.bias_gradient[g, r] = -push
         add(rows, j0, j1, ONE, spare)
         for e in range(i0, i1):
             d, value = rows.dims[e], rows.values[e]
-            of_own = pull * slopes[d] * (value - spare[d])
+            of_own = pull * slope[d] * (value - spare[d])
             gradient[start + (e - i0)] = own * of_own - pull * x[d]
-            dx[d] += pull * slopes[d] * value
-        for e in range(j0, j1):
-            spare[rows.dims[e]] = 0.0
-        start = record(w, g, j, lane, push, j1 - j0)
+            dx[d] += pull * slope[d] * value
+        r, start = record(records, g, j, lane, j1 - j0)
+        records.bias_gradient[g, r] = push
         for e in range(j0, j1):
             d = rows.dims[e]
+            spare[d] = _NOTHING
             gradient[start + (e - j0)] = pull * x[d]
-            through = pull * slopes[d]
+            through = pull * slope[d]
             dx[d] -= through * rows.values[e]
         for e in range(i0, i1):
             d = rows.dims[e]
             x[d] = whole[d]
-            slopes[d] = signed_power_slope(summed[d], x[d], step.history_eighths)
+            slope[d] = whole_slope[d]
     for t in range(positives.size):
-        i = positives[t]
+        i = np.uint64(positives[t])
         own = items.weight[i]
         i0, i1 = span(rows, i)
         for e in range(i0, i1):
@@ -117,9 +119,10 @@ def _visit_history(g, lane, positives, negatives, items, scale, step, w):
 
 
 @inline
-def _visit_embedding(g, lane, positives, negatives, items, w):
+def _visit_embedding(g, lane, positives, negatives, items, vectors, records):
     """Visit the positives of a user with a row: write its records; return loss and triples."""
-    rows, x, dx, gradient = items.rows, w.x[g, lane], w.dx[g, lane], w.gradient[g]
+    rows, gradient = items.rows, records.gradient[g]
+    x, dx = vectors.x[g, lane], vectors.dx[g, lane]
     loss, odds, triples = 0.0, 1.0, 0
     for t in range(positives.size):
         i, j = np.uint64(positives[t]), np.uint64(negatives[t])
@@ -136,12 +139,14 @@ def _visit_embedding(g, lane, positives, negatives, items, w):
             loss += np.log(odds)
             odds = 1.0
         triples += 1
-        start = record(w, g, i, ~lane, -push, i1 - i0)
+        r, start = record(records, g, i, ~lane, i1 - i0)
+        records.bias_gradient[g, r] = -push
         for e in range(i0, i1):
             d = rows.dims[e]
             gradient[start + (e - i0)] = -push * x[d]
             dx[d] += push * rows.values[e]
-        start = record(w, g, j, lane, push, j1 - j0)
+        r, start = record(records, g, j, lane, j1 - j0)
+        records.bias_gradient[g, r] = push
         for e in range(j0, j1):
             d = rows.dims[e]
             gradient[start + (e - j0)] = push * x[d]
@@ -185,25 +190,30 @@ def visit_group(g, group, histories, items, users, step, w, accumulator):
         w: :class:`Workspace`; the group's records, losses and triples are filled.
         accumulator: :class:`GradientAccumulator` of the users, changed; None in the history model.
     """
-    lay_out(g, group, histories, items, users, w)
-    w.dx[g, : group.size] = 0.0
+    vectors, records = w.vectors, w.records
+    lay_out(g, group, histories, items, users, records)
     sum_of_losses, n_triples = 0.0, 0
     at = 0
     for lane in range(group.size):
         user = group[lane]
         positives = histories.items[histories.indptr[user] : histories.indptr[user + 1]]
-        negatives = w.negatives[g, at : at + positives.size]
+        negatives = records.negatives[g, at : at + positives.size]
         at += positives.size
+        dx = vectors.dx[g, lane]
+        for d in range(dx.size):
+            dx[d] = _NOTHING
         if users is None and positives.size < 2:
             continue
         scale = scale_of(positives.size, users, step)
-        w.scale[g, lane] = scale
+        vectors.scale[g, lane] = scale
         if users is None:
-            loss, triples = _visit_history(g, lane, positives, negatives, items, scale, step, w)
+            loss, triples = _visit_history(
+                g, lane, positives, negatives, items, scale, step, vectors, records
+            )
         else:
-            loss, triples = _visit_embedding(g, lane, positives, negatives, items, w)
-            _step_user(users, user, w.dx[g, lane], w.whole[g], positives.size, step, accumulator)
+            loss, triples = _visit_embedding(g, lane, positives, negatives, items, vectors, records)
+            _step_user(users, user, dx, vectors.whole[g], positives.size, step, accumulator)
         sum_of_losses += loss
         n_triples += triples
-    w.loss[g] = sum_of_losses
-    w.triples[g] = n_triples
+    w.turns.loss[g] = sum_of_losses
+    w.turns.triples[g] = n_triples

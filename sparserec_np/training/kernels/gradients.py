@@ -42,13 +42,13 @@ def _end_of_block(rows, row):
 
 
 @inline
-def _make_room(g, row, items, w):
+def _make_room(g, row, items, records):
     """Count a record, and prefetch what it will be made from."""
     rows = items.rows
     part = _part(row)
     first, last = span(rows, row)
-    w.records[g, part] += 1
-    w.end[g, part] += last - first
+    records.place[g, part] += 1
+    records.end[g, part] += last - first
     prefetch(rows.values, first)
     prefetch(rows.values, last - _ONE)
     prefetch(rows.dims, first)
@@ -57,7 +57,7 @@ def _make_room(g, row, items, w):
 
 
 @helper
-def lay_out(g, group, histories, items, users, w):
+def lay_out(g, group, histories, items, users, records):
     """Find a place for the records of each part and their gradients; the negatives are chosen.
 
     Args:
@@ -66,44 +66,47 @@ def lay_out(g, group, histories, items, users, w):
         histories: :class:`Histories`.
         items: :class:`ItemParameters`.
         users: Embeddings of the users; None in the history model.
-        w: :class:`Workspace`; ``first``, ``begin``, ``records`` and ``end`` are filled.
+        records: :class:`Records`; ``first``, ``begin``, ``place`` and ``end`` are filled.
     """
-    w.records[g, :] = 0
-    w.end[g, :] = 0
+    for part in range(PARTS):
+        records.place[g, part], records.end[g, part] = 0, np.uint64(0)
     at = 0
-    for user in group:
-        positives = histories.items[histories.indptr[user] : histories.indptr[user + 1]]
-        if users is not None or positives.size > 1:
-            for t in range(positives.size):
-                j = w.negatives[g, at + t]
-                if j >= 0 or users is None:
-                    _make_room(g, positives[t], items, w)
-                if j >= 0:
-                    _make_room(g, j, items, w)
-        at += positives.size
+    for lane in range(group.size):
+        first, last = histories.indptr[group[lane]], histories.indptr[group[lane] + 1]
+        if users is not None or last - first > 1:
+            for t in range(last - first):
+                j = records.negatives[g, at + t]
+                for side in range(2):  # a positive without a negative still has a record
+                    row = j if side else histories.items[first + t]
+                    if j >= 0 or (side == 0 and users is None):
+                        _make_room(g, row, items, records)
+        at += last - first
     r, end = 0, np.uint64(0)
     for part in range(PARTS):
-        w.first[g, part] = r
-        w.begin[g, part] = end
-        r += w.records[g, part]
-        end += w.end[g, part]
-        w.records[g, part] = w.first[g, part]
-        w.end[g, part] = w.begin[g, part]
-    w.first[g, PARTS] = r
+        records.first[g, part] = r
+        records.begin[g, part] = end
+        r += records.place[g, part]
+        end += records.end[g, part]
+        records.place[g, part] = records.first[g, part]
+        records.end[g, part] = records.begin[g, part]
+    records.first[g, PARTS] = r
 
 
 @inline
-def record(w, g, row, lane, bias_gradient, nnz):
-    """Note a record of a row with ``nnz`` weights; return where its gradient begins."""
+def record(records, g, row, lane, nnz):
+    """Note a record of a row with ``nnz`` weights.
+
+    Returns:
+        Its number, and where its gradient begins; both gradients are still to be written.
+    """
     part = _part(row)
-    r = np.uint64(w.records[g, part])
-    w.records[g, part] += 1
-    start = w.end[g, part]
-    w.end[g, part] = start + nnz
-    w.row[g, r] = row
-    w.lane[g, r] = lane
-    w.bias_gradient[g, r] = bias_gradient
-    return start
+    r = np.uint64(records.place[g, part])
+    records.place[g, part] += 1
+    start = records.end[g, part]
+    records.end[g, part] = start + nnz
+    records.row[g, r] = row
+    records.lane[g, r] = lane
+    return r, start
 
 
 @helper
@@ -132,36 +135,38 @@ def _prefetch_row(row, items):
 
 
 @helper
-def apply_part(part, n_groups, items, users, step, w, accumulator):
+def apply_part(part, n_groups, items, item_reg, users, step, vectors, records, accumulator):
     """Make the Adagrad steps of a part of the item rows, in the order (group, record).
 
     Args:
         part: Number of the part.
         n_groups: Groups of the batch.
         items: :class:`ItemParameters`; changed.
+        item_reg: See :class:`Workspace`.
         users: Embeddings of the users; None in the history model.
         step: :class:`Step`.
-        w: :class:`Workspace` with the records of all groups.
+        vectors: :class:`UserVectors`.
+        records: :class:`Records` of all groups.
         accumulator: :class:`GradientAccumulator` of the items; changed.
     """
     rows, bias, bias_squares = items.rows, items.bias, items.bias_squares
     for g in range(n_groups):
-        row_of, lane_of, gradient = w.row[g], w.lane[g], w.gradient[g]
-        first, last = np.uint64(w.first[g, part]), np.uint64(w.first[g, part + 1])
-        start = w.begin[g, part]
-        for r in range(first, min(first + _AHEAD, last)):
-            _prefetch_row(np.uint64(row_of[r]), items)
+        row_of, lane_of, gradient = records.row[g], records.lane[g], records.gradient[g]
+        first, last = np.uint64(records.first[g, part]), np.uint64(records.first[g, part + 1])
+        start = records.begin[g, part]
+        ahead = first
         for r in range(first, last):
-            if r + _AHEAD < last:
-                _prefetch_row(np.uint64(row_of[r + _AHEAD]), items)
+            while ahead < last and ahead <= r + _AHEAD:
+                _prefetch_row(np.uint64(row_of[ahead]), items)
+                ahead += _ONE
             row = np.uint64(row_of[r])
             e0, e1 = span(rows, row)
             step_row(
                 rows.values, rows.squares, e0, e1, _end_of_block(rows, row), gradient, start,
-                step.learning_rate, w.item_reg[row],
+                step.learning_rate, item_reg[row],
             )  # fmt: skip
             start += e1 - e0
-            of_bias = w.bias_gradient[g, r]
+            of_bias = records.bias_gradient[g, r]
             bias_squares[row] += of_bias * of_bias
             bias[row] -= step.learning_rate * of_bias / np.sqrt(bias_squares[row])
             slot = accumulator.slot[row]
@@ -171,5 +176,6 @@ def apply_part(part, n_groups, items, users, step, w, accumulator):
                 if users is None and lane < 0:
                     own = items.weight[row]
                 lane = max(lane, ~lane)
-                pull = of_bias * w.scale[g, lane]
-                _accumulate(accumulator.sums[slot], pull, w.x[g, lane], own, w.dx[g, lane])
+                pull = of_bias * vectors.scale[g, lane]
+                sums = accumulator.sums[slot]
+                _accumulate(sums, pull, vectors.x[g, lane], own, vectors.dx[g, lane])

@@ -15,6 +15,7 @@ from sparserec_np.retrieval.signed_power import signed_power
 from sparserec_np.training.kernels.intrinsics import dot_lanes, prefetch, prefetch_to_write
 from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
 from sparserec_np.utils.compiled import helper, inline
+from sparserec_np.utils.parallel import LANES
 
 DRAWS = 32  # tries to find a uniform negative before a positive is passed over
 
@@ -44,13 +45,14 @@ def _score_pool(items, pool, lanes, scores, pool_bias):
 
 
 @helper
-def _hardest(bits, pool, scores, pool_bias, lane, scale, seen, step):
+def _hardest(bits, g, lane, scale, pools, step):
     """Draw a negative from the pool; return -1 if all candidates are in the history."""
+    pool, scores, bias, seen = pools.items[g], pools.scores[g], pools.bias[g], pools.seen[g]
     p = below(bits, pool.size)
     best = np.float32(-np.inf)
     chosen = np.int64(-1)
     for _ in range(step.candidates):
-        score = scale * scores[p, lane] + step.choice_bias * pool_bias[p]
+        score = scale * scores[p, lane] + step.choice_bias * bias[p]
         if score > best and not _is_seen(seen, pool[p]):
             best = score
             chosen = np.int64(pool[p])
@@ -72,22 +74,20 @@ def _uniform(bits, n_items, seen):
 
 
 @inline
-def _choose(g, lane, positives, n_items, scale, step, bits, w, at):
+def _choose(g, lane, positives, n_items, scale, step, bits, pools, negatives):
     """Draw a negative for each positive of a user, -1 for none; return the next random bits."""
-    seen = w.seen[g]
-    for i in positives:
+    seen = pools.seen[g]
+    for t in range(positives.size):
+        i = positives[t]
         seen[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
     for t in range(positives.size):
         bits += GOLDEN
         if step.candidates > 1:
-            j = _hardest(
-                mix(bits), w.pool[g], w.pool_scores[g], w.pool_bias[g], lane, scale, seen, step
-            )
+            negatives[t] = _hardest(mix(bits), g, lane, scale, pools, step)
         else:
-            j = _uniform(mix(bits), n_items, seen)
-        w.negatives[g, at + t] = j
-    for i in positives:
-        seen[i >> 6] = 0
+            negatives[t] = _uniform(mix(bits), n_items, seen)
+    for t in range(positives.size):
+        seen[positives[t] >> 6] = 0
     return bits
 
 
@@ -110,26 +110,31 @@ def add(rows, first, last, factor, x):
 
 
 @helper
-def compose_group(g, group, histories, items, users, step, w, lanes):
+def compose_group(g, group, histories, items, users, step, vectors, lanes):
     """Make the vectors of a group's users, also side by side in ``lanes``, unless that is empty."""
     rows = items.rows
     _prefetch_users(group, histories, users)
-    lanes[:] = 0.0
-    for lane in range(group.size):
-        user, x = group[lane], w.x[g, lane]
+    for lane in range(LANES):
+        if lane >= group.size:
+            for d in range(lanes.shape[0]):
+                lanes[d, lane] = 0.0
+            continue
+        user, x = group[lane], vectors.x[g, lane]
         if users is None:
-            summed = w.summed[g, lane]
-            summed[:] = 0.0
-            for i in histories.items[histories.indptr[user] : histories.indptr[user + 1]]:
+            summed = vectors.summed[g, lane]
+            for d in range(x.size):
+                summed[d] = 0.0
+            for e in range(histories.indptr[user], histories.indptr[user + 1]):
+                i = histories.items[e]
                 add(rows, rows.indptr[i], rows.indptr[i + 1], items.weight[i], summed)
             for d in range(x.size):
                 x[d] = signed_power(summed[d], step.history_eighths)
         else:
-            x[:] = 0.0
-            add(users, users.indptr[user], users.indptr[user + 1], ONE, x)
-        if lanes.shape[0]:
             for d in range(x.size):
-                lanes[d, lane] = x[d]
+                x[d] = 0.0
+            add(users, users.indptr[user], users.indptr[user + 1], ONE, x)
+        for d in range(lanes.shape[0]):
+            lanes[d, lane] = x[d]
 
 
 @inline
@@ -152,19 +157,20 @@ def choose_negatives(g, number, group, histories, items, users, step, w):
         step: :class:`Step`.
         w: :class:`Workspace`; ``negatives`` and the user vectors are filled.
     """
-    n_items = items.bias.size
-    compose_group(g, group, histories, items, users, step, w, w.lanes[g])
+    n_items, pools = items.bias.size, w.pools
+    compose_group(g, group, histories, items, users, step, w.vectors, pools.lanes[g])
     bits = mix(step.seed + GOLDEN * np.uint64(number + 1))
-    pool = w.pool[g]
+    pool = pools.items[g]
     for p in range(pool.size):
         bits += GOLDEN
         pool[p] = below(mix(bits), n_items)
-    _score_pool(items, pool, w.lanes[g], w.pool_scores[g], w.pool_bias[g])
+    _score_pool(items, pool, pools.lanes[g], pools.scores[g], pools.bias[g])
     at = 0
     for lane in range(group.size):
         user = group[lane]
         positives = histories.items[histories.indptr[user] : histories.indptr[user + 1]]
         if users is not None or positives.size > 1:  # without its only item a history is empty
             scale = scale_of(positives.size, users, step)
-            bits = _choose(g, lane, positives, n_items, scale, step, bits, w, at)
+            negatives = w.records.negatives[g, at:]
+            bits = _choose(g, lane, positives, n_items, scale, step, bits, pools, negatives)
         at += positives.size

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
-from sparserec_np.utils.compiled import kernel
+from sparserec_np.utils.compiled import inline, kernel
 
 ABS = np.uint32(0x7FFFFFFF)
 """All bits of a float32 but its sign."""
@@ -35,9 +35,13 @@ def threshold(
     """
     prefix = np.uint32(0)
     for level in range(2):
-        counts = comm.all_reduce(_histogram(bits, level, prefix))
-        bucket, n = _bucket(counts, n, largest)
-        prefix = np.uint32((int(prefix) << 16) | bucket)
+        counts = np.zeros(65_536, np.int64)
+        _count_keys(bits, level, prefix, counts)
+        counts = comm.all_reduce(counts)
+        up_to = np.cumsum(counts[::-1] if largest else counts)
+        rank = int(np.searchsorted(up_to, n))
+        n -= int(up_to[rank - 1]) if rank else 0
+        prefix = np.uint32((int(prefix) << 16) | (65_535 - rank if largest else rank))
     if comm.world_size > 1:
         equal = int(np.count_nonzero(bits & ABS == prefix))
         n = min(max(n - comm.exclusive_scan(equal), 0), equal)
@@ -76,9 +80,8 @@ def _places(bits, threshold, ties, largest, places):
 
 
 @kernel
-def _histogram(bits, level, prefix):
+def _count_keys(bits, level, prefix, counts):
     """Count the values by their upper 16 bits, or those of a prefix by their lower ones."""
-    counts = np.zeros(65536, np.int64)
     for t in range(bits.size):
         if bits[t] == NEVER:
             continue
@@ -87,14 +90,14 @@ def _histogram(bits, level, prefix):
             counts[key >> np.uint32(16)] += 1
         elif key >> np.uint32(16) == prefix:
             counts[key & np.uint32(0xFFFF)] += 1
-    return counts
 
 
-@kernel
-def _bucket(counts, n, largest):
-    """Find the bucket of the n-th value, and which of its values that is."""
-    b = 65535 if largest else 0
-    while counts[b] < n:
-        n -= counts[b]
-        b += -1 if largest else 1
-    return b, n
+@inline
+def sort_few(values):
+    """Sort a few values in place, by insertion: NumPy's own sort takes seconds to compile."""
+    for s in range(1, values.size):
+        value, t = values[s], s
+        while t > 0 and values[t - 1] > value:
+            values[t] = values[t - 1]
+            t -= 1
+        values[t] = value

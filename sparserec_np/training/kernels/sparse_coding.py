@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.training.kernels.intrinsics import claim, prefetch, task_at
+from sparserec_np.training.kernels.selection import sort_few
 from sparserec_np.utils.compiled import helper, kernel
 
 ROWS_PER_TASK = 256  # rows that a thread takes at a time: some have many more columns than others
@@ -166,7 +167,7 @@ def choose_support(turn, n_touched, gram, work):
         if keep == support.size:
             least = gain[keep - 1]
     chosen = support[:keep]
-    chosen.sort()
+    sort_few(chosen)
     products, dim = gram.products.reshape(-1), gram.inverse.size
     for s in range(keep):
         work.rest[turn, s] = b[chosen[s]]
@@ -208,16 +209,16 @@ def solve(turn, keep, gram, work, out, row):
 def _code_rows(first, end, matrix, factor, gram, work, out):
     """Code some rows; the values of each are found after the support of the next one."""
     before = 0
-    for row in range(first, end):
-        columns = matrix.columns[matrix.indptr[row] : matrix.indptr[row + 1]]
-        n = project(
-            columns, matrix.column_scale, matrix.row_scale[row], factor, work.b, work.touched, 0
-        )
-        keep = choose_support(row & 1, n, gram, work)
+    for row in range(first, end + 1):
+        keep = 0
+        if row < end:
+            columns = matrix.columns[matrix.indptr[row] : matrix.indptr[row + 1]]
+            scale = matrix.row_scale[row]
+            n = project(columns, matrix.column_scale, scale, factor, work.b, work.touched, 0)
+            keep = choose_support(row & 1, n, gram, work)
         if row > first:
             solve(~row & 1, before, gram, work, out, row - 1)
         before = keep
-    solve(~end & 1, before, gram, work, out, end - 1)
 
 
 @kernel

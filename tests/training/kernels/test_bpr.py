@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from reference import bpr, embeddings, gradients, interactions
 
+from sparserec_np.retrieval.signed_power import steepest_slope
 from sparserec_np.training.kernels.arrays import (
     GROUPS,
     PARTS,
@@ -87,6 +88,7 @@ class Batch:
             np.float32(REG),
             np.float32(self.params.exponent),
             np.int64(8 * power),
+            steepest_slope(int(8 * power)),
             np.int64(candidates),
             np.float32(choice_bias),
             np.uint64(self.params.seed),
@@ -100,8 +102,8 @@ class Batch:
         else:
             with thread_count(threads):
                 run_parallel(train_batches, *args)
-        self.loss = self.workspace.total_loss[0]
-        self.triples = self.workspace.total_triples[0]
+        self.loss = self.workspace.turns.total_loss[0]
+        self.triples = self.workspace.turns.total_triples[0]
         self.expected = [bpr.run_group(self.params, group, self.histories) for group in groups]
 
     @property
@@ -113,9 +115,10 @@ class Batch:
         """All arrays that the kernels have changed, losses included."""
         users = () if self.users is None else (self.users.values, self.users.squares)
         sums = () if self.user_sums is None else (self.user_sums.sums,)
+        turns = self.workspace.turns
         return [
             self.rows.values, self.rows.squares, self.items.bias, self.items.bias_squares, *users,
-            self.item_sums.sums, *sums, self.workspace.total_loss, self.workspace.total_triples,
+            self.item_sums.sums, *sums, turns.total_loss, turns.total_triples,
         ]  # fmt: skip
 
 
@@ -162,16 +165,18 @@ def test_records(batch):
             [record for record in group.records if record.row // BLOCK % PARTS == part]
             for part in range(PARTS)
         ]
-        assert np.diff(w.first[g]).tolist() == list(map(len, by_part))
+        assert np.diff(w.records.first[g]).tolist() == list(map(len, by_part))
         begins = [0]
         for r, record in enumerate(chain.from_iterable(by_part)):
-            assert w.row[g, r] == record.row
-            np.testing.assert_allclose(w.bias_gradient[g, r], record.bias_gradient, atol=1e-5)
+            assert w.records.row[g, r] == record.row
+            np.testing.assert_allclose(
+                w.records.bias_gradient[g, r], record.bias_gradient, atol=1e-5
+            )
             expected = record.gradient[stored[record.row]]
-            gradient = w.gradient[g, begins[-1] : begins[-1] + expected.size]
+            gradient = w.records.gradient[g, begins[-1] : begins[-1] + expected.size]
             np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=2e-5)
             begins.append(begins[-1] + expected.size)
-        assert w.begin[g].tolist() == [begins[r] for r in w.first[g, :-1]]
+        assert w.records.begin[g].tolist() == [begins[r] for r in w.records.first[g, :-1]]
 
 
 def test_item_rows_after_their_steps(batch):
@@ -229,8 +234,8 @@ def test_three_threads_compute_the_same_to_the_bit(batch, case, three_cores):
 
 
 def test_the_workspace_is_left_clean(batch):
-    assert not batch.workspace.seen.any()
-    assert not batch.workspace.spare.any()
+    assert not batch.workspace.pools.seen.any()
+    assert not batch.workspace.vectors.spare.any()
 
 
 def test_what_is_accumulated_for_a_history_item_lacks_only_the_part_left_out():
