@@ -47,7 +47,6 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, object]]:
             "threads",
             f"{threads['usable']} of {threads['cores']} cores"
             + (f", time of {threads['granted']} granted" if threads["granted"] else "")
-            + f", numba {threads['numba'] or 'none'}"
             + "".join(f", {name}={value}" for name, value in threads["environment"].items()),
         ),
         (

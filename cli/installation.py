@@ -16,7 +16,7 @@ from sparserec_np.utils.parallel import granted_cores, usable_cores
 
 NAME = "sparserec-np"
 _THREAD_VARIABLES = (
-    "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
 )  # fmt: skip
 
 
@@ -147,13 +147,11 @@ def _cpu_name() -> str:
 
 
 def _threads() -> dict[str, Any]:
-    numba = _import_if_installed("numba")
     environment = {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ}
     return {
         "cores": os.cpu_count(),
         "usable": usable_cores(),
         "granted": granted_cores(),
-        "numba": numba and numba.get_num_threads(),
         "environment": environment,
     }
 
@@ -162,27 +160,13 @@ def _caches() -> tuple[dict[str, Any], str | None]:
     """Return facts about the folder of compiled code, and its problem or None."""
     if _import_if_installed("numba") is None:
         return {"numba": None}, None
-    try:
-        from sparserec_np.training.kernels.batches import train_batches
+    from sparserec_np.utils.compiled import FOLDER
 
-        folder = Path(str(train_batches.stats.cache_path))
-    except (ImportError, RuntimeError, AttributeError) as error:
+    if FOLDER is None:
         return {"numba": None}, (
-            f"compiled code cannot be kept ({error}), so each start takes half a minute longer: "
-            "set NUMBA_CACHE_DIR to a folder that can be written to"
+            "compiled code cannot be kept, so each start takes half a minute longer: set "
+            "NUMBA_CACHE_DIR to a folder that can be written to"
         )
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    files = list(folder.glob("*.nb[ci]"))
-    facts = {
-        "numba": str(folder),
-        "writable": os.access(existing, os.W_OK | os.X_OK),
-        "files": len(files),
-        "bytes": sum(file.stat().st_size for file in files),
-    }
-    problem = (
-        f"compiled code cannot be kept in {folder}: set NUMBA_CACHE_DIR to a folder that can be "
-        "written to"
-    )
-    return facts, None if facts["writable"] else problem
+    files = list(FOLDER.rglob("*.nb[ci]"))
+    size = sum(file.stat().st_size for file in files)
+    return {"numba": str(FOLDER), "writable": True, "files": len(files), "bytes": size}, None
