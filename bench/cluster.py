@@ -34,7 +34,7 @@ from distributed import Client, LocalCluster
 
 from sparserec_np import SparseRec
 from sparserec_np.distributed import recommend_all
-from sparserec_np.distributed.communicator import TcpCommunicator
+from sparserec_np.distributed.communicator import DaskCommunicator
 from sparserec_np.training.trainer import Trainer
 
 WORKERS = (1, 2, 4)
@@ -67,21 +67,20 @@ def cluster(n_workers: int) -> Iterator[Client]:
 def count_bytes(dask_worker: Any) -> None:
     """Count the bytes that this worker sends to others: before the first epoch, and in each one.
 
-    Every message counts eight more for its length; Dask's own traffic is left out.
+    Headers of messages and Dask's own traffic are left out.
     """
     counts = dask_worker.bytes_sent = [0]
-    all_to_all, epoch = TcpCommunicator.all_to_all, Trainer.epoch
+    start, epoch = DaskCommunicator.start_all_to_all, Trainer.epoch
 
-    def counted(comm: TcpCommunicator, messages: Any) -> dict[int, bytes]:
-        lengths = [len(message) for rank, message in messages.items() if rank != comm.rank]
-        counts[-1] += sum(lengths) + 8 * (comm.world_size - 1)
-        return all_to_all(comm, messages)
+    def counted(comm: DaskCommunicator, messages: Any) -> Any:
+        counts[-1] += sum(len(sent) for rank, sent in messages.items() if rank != comm.rank)
+        return start(comm, messages)
 
     def noted(trainer: Trainer, *args: Any) -> Any:
         counts.append(0)
         return epoch(trainer, *args)
 
-    patch.object(TcpCommunicator, "all_to_all", counted).start()
+    patch.object(DaskCommunicator, "start_all_to_all", counted).start()
     patch.object(Trainer, "epoch", noted).start()
 
 

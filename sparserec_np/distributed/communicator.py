@@ -1,160 +1,145 @@
-"""A communicator over TCP: a connection between each two workers.
+"""A communicator over Dask's own connections, one between each two workers.
 
-Dask starts the workers and tells them of each other; data of a batch then goes directly from worker
-to worker, in a fraction of the time that scheduling a task takes. A worker that dies closes its
-connections, and a machine that is gone stops answering within half a minute: either way all others
-end with :class:`ConnectionLostError`.
+The server of a Dask worker takes the connections, at the address and with the security, TLS or not,
+that Dask gave it; data of a batch then goes directly from worker to worker, in a fraction of the
+time that scheduling a task takes. A worker that dies closes its connections, and one that stops
+answering loses them after ``distributed.comm.timeouts.tcp``: either way all others end with
+:class:`ConnectionLostError`.
 """
 
 from __future__ import annotations
 
-import hmac
-import socket
-import struct
-from contextlib import suppress
-from threading import Thread
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from distributed import Worker
+from distributed.comm.core import Comm, connect
+from distributed.core import Status
+from distributed.protocol.serialize import to_serialize
 
 from sparserec_np.utils.communicator import Communicator, Messages
 
-_SMALL = 1 << 14  # bytes that the system buffers whatever the other side does
-_NOTHING = (1 << 64) - 1  # in place of a length: no message
-_LENGTH = struct.Struct("<Q")
-_RANK = struct.Struct("<I")
+_LARGE = 1 << 16  # bytes from which a message is sent in a frame of its own, without another copy
 _PATIENCE = 60.0  # seconds to wait for all others to connect
+_CONNECTED, _LOST = object(), object()
 
 
 class ConnectionLostError(Exception):
     """Another worker is gone."""
 
 
-class Listener:
-    """A listening socket under which the other workers reach this one.
-
-    Args:
-        host: Address of this machine, as the other workers know it.
-    """
-
-    def __init__(self, host: str) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.socket = socket.create_server((host, 0), family=family)
-        self.address: tuple[str, int] = self.socket.getsockname()[:2]
-
-
-class TcpCommunicator(Communicator):
+class DaskCommunicator(Communicator):
     """A worker's connections to all others; see :class:`Communicator`.
 
-    Args:
-        rank: Number of this worker.
-        listener: Of this worker.
-        addresses: Of all listeners, by rank.
-        token: Secret that the workers of a training share.
+    Made, it expects the others; :meth:`join` waits for them.
 
-    Raises:
-        ConnectionLostError: Not all others connected.
+    Args:
+        worker: The Dask worker in which it is used, from any thread but that of the event loop.
+        group: Name that the workers of a training share, and no other training has.
     """
 
-    def __init__(
-        self, rank: int, listener: Listener, addresses: list[tuple[str, int]], token: bytes
-    ) -> None:
-        self.rank = rank
-        self.world_size = len(addresses)
-        self._to: dict[int, socket.socket] = {}
-        try:
-            for other in range(rank):
-                connection = socket.create_connection(addresses[other], _PATIENCE)
-                connection.sendall(token + _RANK.pack(rank))
-                self._to[other] = connection
-            listener.socket.settimeout(_PATIENCE)
-            while len(self._to) < self.world_size - 1:
-                connection, _ = listener.socket.accept()
-                connection.settimeout(_PATIENCE)
-                hello = _receive(connection, len(token) + _RANK.size)
-                if hmac.compare_digest(hello[: len(token)], token):
-                    self._to[_RANK.unpack(hello[len(token) :])[0]] = connection
-                else:
-                    connection.close()
-        except OSError as error:
-            self.close()
-            raise ConnectionLostError(f"not all workers connected: {error}") from error
-        finally:
-            listener.socket.close()
-        for connection in self._to.values():
-            connection.settimeout(None)
-            _watch(connection)
+    def __init__(self, worker: Worker, group: str) -> None:
+        self._worker = worker
+        self._operation = f"sparserec-{group}"
+        self._to: dict[int, Comm] = {}
+        self._inboxes: defaultdict[int, SimpleQueue[Any]] = defaultdict(SimpleQueue)
+        self._sending = self._start(asyncio.sleep(0))
+        worker.handlers[self._operation] = self._accept
+
+    def join(self, rank: int, addresses: list[str]) -> None:
+        """Connect with all others.
+
+        Args:
+            rank: Number of this worker.
+            addresses: Of the Dask workers, by rank.
+
+        Raises:
+            ConnectionLostError: Not all of them connected.
+        """
+        self.rank, self.world_size = rank, len(addresses)
+        for other in range(rank):
+            self._start(self._connect(other, addresses[other]))
+        for other in self._others():
+            self._next_from(other)
 
     def close(self) -> None:
         """Close all connections; the other workers notice."""
-        for connection in self._to.values():
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)  # wakes up a thread that waits for it
-            connection.close()
+        self._worker.handlers.pop(self._operation, None)
+        self._start(self._close())  # after what is being sent
 
-    def all_to_all(self, messages: Messages) -> dict[int, bytes]:
-        """Send and receive bytes; see :meth:`Communicator.all_to_all`."""
+    def start_all_to_all(self, messages: Messages) -> Callable[[], dict[int, bytes]]:
+        """Send bytes; see :meth:`Communicator.start_all_to_all`."""
+        self._finish_sending()
+        copies = {rank: bytes(message) for rank, message in messages.items()}
+        self._sending = self._start(self._send(copies))
+
+        def receive() -> dict[int, bytes]:
+            came = {other: self._next_from(other) for other in self._others()}
+            came[self.rank] = copies.get(self.rank)
+            return {rank: message for rank, message in came.items() if message is not None}
+
+        return receive
+
+    def _others(self) -> list[int]:
+        return [rank for rank in range(self.world_size) if rank != self.rank]
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Do some work in the event loop."""
+        loop: Any = self._worker.loop
+        return asyncio.run_coroutine_threadsafe(work, loop.asyncio_loop)
+
+    async def _connect(self, other: int, address: str) -> None:
         try:
-            if all(len(message) <= _SMALL for message in messages.values()):
-                self._send(messages)
-                came = self._receive_all()
-            else:  # both sides might wait for the other one to read
-                failed: list[OSError] = []
-                sender = Thread(target=self._send_aside, args=(messages, failed), daemon=True)
-                sender.start()
-                came = self._receive_all()
-                sender.join()
-                if failed:
-                    raise failed[0]
-        except OSError as error:
-            self.close()
-            raise ConnectionLostError(
-                f"one of {self.world_size} workers is gone: {error}"
-            ) from error
-        if self.rank in messages:
-            came[self.rank] = bytes(messages[self.rank])
-        return came
+            comm = await connect(address, timeout=_PATIENCE, **self._worker.connection_args)
+            await comm.write({"op": self._operation, "rank": self.rank, "reply": False})
+        except OSError:
+            self._inboxes[other].put(_LOST)
+        else:
+            await self._accept(comm, other)
 
-    def _send(self, messages: Messages) -> None:
-        for other, connection in self._to.items():
-            message = messages.get(other)
-            if message is None:
-                connection.sendall(_LENGTH.pack(_NOTHING))
-            elif len(message) <= _SMALL:
-                connection.sendall(_LENGTH.pack(len(message)) + bytes(message))
-            else:
-                connection.sendall(_LENGTH.pack(len(message)))
-                connection.sendall(message)
-
-    def _send_aside(self, messages: Messages, failed: list[OSError]) -> None:
+    async def _accept(self, comm: Comm, rank: int) -> Status:
+        """Put what a worker sends into its inbox, as long as it is there."""
+        self._to[rank], inbox = comm, self._inboxes[rank]
+        inbox.put(_CONNECTED)
         try:
-            self._send(messages)
+            while True:
+                inbox.put(await comm.read())
+        except OSError:
+            return Status.dont_reply
+        finally:
+            inbox.put(_LOST)
+
+    async def _send(self, messages: dict[int, bytes]) -> None:
+        for other, comm in self._to.items():
+            message: Any = messages.get(other)
+            if message is not None and len(message) >= _LARGE:
+                message = to_serialize(message)
+            await comm.write(message)
+
+    async def _close(self) -> None:
+        for comm in self._to.values():
+            await comm.close()
+
+    def _finish_sending(self) -> None:
+        """Wait until the messages before are on their way, so that none overtakes them."""
+        try:
+            self._sending.result()
         except OSError as error:
-            failed.append(error)
-            self.close()
+            raise self._lost() from error
 
-    def _receive_all(self) -> dict[int, bytes]:
-        came: dict[int, bytes] = {}
-        for other, connection in self._to.items():
-            (length,) = _LENGTH.unpack(_receive(connection, _LENGTH.size))
-            if length != _NOTHING:
-                came[other] = _receive(connection, length)
-        return came
+    def _next_from(self, other: int) -> Any:
+        joined = other in self._to
+        try:
+            message = self._inboxes[other].get(timeout=None if joined else _PATIENCE)
+        except Empty:
+            message = _LOST
+        if message is _LOST:
+            raise self._lost()
+        return message
 
-
-def _receive(connection: socket.socket, length: int) -> bytes:
-    data = bytearray(length)
-    rest = memoryview(data)
-    while rest:
-        n = connection.recv_into(rest)
-        if n == 0:
-            raise ConnectionResetError("it closed the connection")
-        rest = rest[n:]
-    return data  # type: ignore[return-value]
-
-
-def _watch(connection: socket.socket) -> None:
-    """Send small messages at once, and notice within half a minute when the other side is gone."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    options = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
-    for name, value in options.items():
-        if hasattr(socket, name):  # Linux has all of them
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    def _lost(self) -> ConnectionLostError:
+        self.close()
+        return ConnectionLostError(f"one of {self.world_size} workers is gone")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 from distributed import get_worker
-from distributed.comm.addressing import get_address_host
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions, ReadReport
 from sparserec_np.data.splitting import hold_out_of_shard
-from sparserec_np.distributed.communicator import Listener, TcpCommunicator
+from sparserec_np.distributed.communicator import DaskCommunicator
 from sparserec_np.distributed.sharding import read_together
 from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
@@ -51,12 +51,14 @@ class TrainingWorker:
 
     Args:
         threads: Threads of compiled code; None: as many as Dask gives the worker.
+        group: Name that the workers of this training share.
     """
 
-    def __init__(self, threads: int | None) -> None:
+    def __init__(self, threads: int | None, group: str) -> None:
         worker = get_worker()
         self._threads = threads or worker.state.nthreads
-        self._listener = Listener(get_address_host(worker.address))
+        self._comm = DaskCommunicator(worker, group)
+        finalize(self, self._comm.close).atexit = False
         self._data: dict[str, Interactions] = {}
         self._validator: Validator | None = None
         self._trainer: Trainer | None = None
@@ -64,13 +66,13 @@ class TrainingWorker:
     def __reduce__(self) -> Any:
         raise TypeError("a worker of a training stays where it is")
 
-    def address(self) -> tuple[str, int]:
-        """Return the address under which the others reach this worker."""
-        return self._listener.address
+    def is_ready(self) -> bool:
+        """Tell that the others may join."""
+        return True
 
-    def join(self, rank: int, addresses: list[tuple[str, int]], token: bytes) -> None:
-        """Connect with the other workers."""
-        self._comm = TcpCommunicator(rank, self._listener, addresses, token)
+    def join(self, rank: int, addresses: list[str]) -> None:
+        """Connect with the other workers, all of which are made."""
+        self._comm.join(rank, addresses)
 
     def call(self, name: str, *args: Any) -> Any:
         """Call a method that all workers call at once; if it fails, the others end as well."""

@@ -9,15 +9,13 @@ depends on how many workers there are, the result does not show it.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FuturesTimeoutError
 from typing import Any
 from uuid import uuid4
 
-from distributed import Client, Future, wait
-from distributed import TimeoutError as DaskTimeoutError
+from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
 from sparserec_np.distributed.cluster import check_workers, lost_scheduler, workers
@@ -30,7 +28,6 @@ _log = logger(__name__)
 
 _LOOK = 1.0  # seconds between two looks at whether all workers are alive
 _RETURN = 30.0  # seconds in which lost workers may come back before the others go on without them
-_TIMEOUTS = (TimeoutError, DaskTimeoutError, FuturesTimeoutError)  # one and the same since 3.11
 _TRIES = 20  # how often in a row the same call may lose a worker
 
 Args = Callable[[int, int], tuple[Any, ...]]
@@ -79,8 +76,8 @@ class WorkerGroup:
                 if not self._members:
                     self._form()
                     for key, (method, its_args) in self.steps.items():
-                        self.latest[key] = self._at_once(method, its_args)
-                done = self._at_once(name, args)
+                        self.latest[key] = self._call(method, its_args)
+                done = self._call(name, args)
             except WorkersLostError as error:
                 _log.warning("%s: going on from the last epoch with those who are there", error)
                 self.disband()
@@ -97,22 +94,17 @@ class WorkerGroup:
     def disband(self) -> None:
         """Release all workers."""
         self._members = []
-        self._addresses = []
 
     def _form(self) -> None:
         """Start a training worker on every Dask worker, and connect them."""
         self._addresses = self._gather_workers()
-        token = os.urandom(16)
-        self._members = self._submit(lambda rank: (TrainingWorker, self._threads))
-        self._finish(self._members)
-        found = self._results(
-            self._submit(lambda rank: (TrainingWorker.address, self._members[rank]))
-        )
-        self._results(
-            self._submit(
-                lambda rank: (TrainingWorker.join, self._members[rank], rank, found, token)
-            )
-        )
+        group = uuid4().hex
+        members = self._submit(lambda rank: (TrainingWorker, self._threads, group))
+        # The next ones wait for each other, so all have to be there.
+        self._results(self._submit(lambda rank: (TrainingWorker.is_ready, members[rank])))
+        join = TrainingWorker.join
+        self._results(self._submit(lambda rank: (join, members[rank], rank, self._addresses)))
+        self._members = members
 
     def _gather_workers(self) -> list[str]:
         """Wait for as many workers as there were, then take those who are there."""
@@ -132,95 +124,79 @@ class WorkerGroup:
         except SparseRecError:
             raise
         except Exception as error:  # one died while it was asked
-            self._check(error)
-            raise WorkersLostError("a Dask worker is lost") from error
+            raise self._lost(error) from error
         self._wanted = max(self._wanted, len(there))
         return there
 
-    def _at_once(self, name: str, args: Args) -> list[Any]:
-        size = len(self._members)
-
-        def task(rank: int) -> tuple[Any, ...]:
-            return TrainingWorker.call, self._members[rank], name, *args(rank, size)
-
-        return self._results(self._submit(task))
+    def _call(self, name: str, args: Args) -> list[Any]:
+        members, call = self._members, TrainingWorker.call
+        size = len(members)
+        return self._results(
+            self._submit(lambda rank: (call, members[rank], name, *args(rank, size)))
+        )
 
     def _submit(self, task: Callable[[int], tuple[Any, ...]]) -> list[Future]:
+        """Submit a task to each worker: a function and its arguments, by rank."""
         futures = []
-        for rank, address in enumerate(self._addresses):
-            function, *args = task(rank)
-            try:
-                sent = [self._sent(arg, address) for arg in args]
-            except Exception as error:
-                self._check(error)
-                raise WorkersLostError("a Dask worker is lost") from error
-            futures.append(
-                self._client.submit(
-                    function,
-                    *sent,
-                    key=f"sparserec-{function.__name__}-{uuid4().hex}",
-                    workers=[address],
-                    allow_other_workers=False,
-                    pure=False,
+        try:
+            for rank, address in enumerate(self._addresses):
+                function, *args = [self._sent(part, address) for part in task(rank)]
+                futures.append(
+                    self._client.submit(
+                        function,
+                        *args,
+                        key=f"sparserec-{function.__name__}-{uuid4().hex}",
+                        workers=[address],
+                        pure=False,
+                    )
                 )
-            )
+        except Exception as error:  # of many kinds, by the moment at which a connection breaks
+            raise self._lost(error) from error
         return futures
 
-    def _sent(self, arg: Any, address: str) -> Any:
+    def _sent(self, part: Any, address: str) -> Any:
         """Send large arguments directly to their worker, past the scheduler."""
-        if (isinstance(arg, tuple) and hasattr(arg, "_fields")) or hasattr(arg, "indptr"):
-            return self._client.scatter(arg, workers=[address], hash=False, timeout=_RETURN)
-        return arg
+        if (isinstance(part, tuple) and hasattr(part, "_fields")) or hasattr(part, "indptr"):
+            return self._client.scatter(part, workers=[address], hash=False, timeout=_RETURN)
+        return part
 
     def _results(self, futures: list[Future]) -> list[Any]:
-        self._finish(futures)
-        # A worker may die before its result is here, and Dask would wait for it to come back.
-        loop: Any = self._client.loop
-        gathering = asyncio.run_coroutine_threadsafe(
-            self._client.gather(futures, asynchronous=True), loop.asyncio_loop
-        )
-        try:
-            while True:
-                try:
-                    return list(gathering.result(_LOOK))
-                except _TIMEOUTS:
-                    self._check(None)
-        except (WorkersLostError, ClusterError):
-            raise
-        except Exception as error:  # not that of a task: these are done
-            self._check(error)
-            raise WorkersLostError("a Dask worker is lost") from error
-        finally:
-            gathering.cancel()
-
-    def _finish(self, futures: list[Future]) -> None:
-        """Wait until all tasks are done.
+        """Wait for the results of all tasks.
 
         Raises:
             WorkersLostError: A worker is gone.
             ClusterError: The scheduler is.
             Exception: What a task raised.
         """
-        while True:
-            try:
-                with self._client.as_current():
-                    wait(futures, timeout=_LOOK)
-                break
-            except _TIMEOUTS:
-                self._check(None)
-            except Exception as error:  # of many kinds, but never that of a task
-                self._check(error)
-                raise WorkersLostError("a Dask worker is lost") from error
+        # A worker may die at any moment, and Dask would wait for it to come back.
+        loop: Any = self._client.loop
+        gather = self._client.gather(futures, errors="skip", asynchronous=True)
+        gathering = asyncio.run_coroutine_threadsafe(gather, loop.asyncio_loop)
+        try:
+            while True:
+                try:
+                    found = list(gathering.result(_LOOK))
+                    break
+                except (TimeoutError, FuturesTimeoutError):  # one and the same since 3.11
+                    self._check(None)
+        except (WorkersLostError, ClusterError):
+            raise
+        except Exception as error:  # not that of a task: these are skipped
+            raise self._lost(error) from error
+        finally:
+            gathering.cancel()
         errors = [future.exception() for future in futures if future.status == "error"]
-        if any(future.status not in ("finished", "error") for future in futures):
-            self._check(None)
-            raise WorkersLostError("a Dask worker is lost")
         for its_own in errors:
             if not isinstance(its_own, (ConnectionLostError, KilledWorker)):
                 raise its_own
-        if errors:
-            self._check(errors[0])
-            raise WorkersLostError("a Dask worker is lost")
+        if len(found) < len(futures):
+            raise self._lost(errors[0] if errors else None)
+        return found
+
+    def _lost(self, error: BaseException | None) -> WorkersLostError:
+        """Build the error for a worker that is gone; that of a lost scheduler is raised."""
+        self._check(error)
+        return WorkersLostError("a Dask worker is lost")
 
     def _check(self, error: BaseException | None) -> None:
         """Check that the scheduler and all workers are there."""

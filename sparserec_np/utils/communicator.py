@@ -33,9 +33,19 @@ class Communicator:
     rank = 0
     world_size = 1
 
+    def start_all_to_all(self, messages: Messages) -> Callable[[], dict[int, bytes]]:
+        """Send bytes to some workers.
+
+        Returns:
+            Waits for what each worker has sent to this one, and returns it by rank; to be called
+            before the next operation.
+        """
+        copies = {rank: bytes(message) for rank, message in messages.items()}
+        return lambda: copies
+
     def all_to_all(self, messages: Messages) -> dict[int, bytes]:
         """Send bytes to some workers; return what each worker has sent to this one, by rank."""
-        return {rank: bytes(message) for rank, message in messages.items()}
+        return self.start_all_to_all(messages)()
 
     def all_gather(self, array: NDArray[Any]) -> list[NDArray[Any]]:
         """Return the arrays of all workers, by rank; only their lengths may differ."""

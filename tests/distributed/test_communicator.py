@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from distributed import LocalCluster, Worker
 from reference import embeddings, interactions
 
 from sparserec_np import InputError
 from sparserec_np.data import drop_rare, read
 from sparserec_np.data.splitting import hold_out, hold_out_of_shard
-from sparserec_np.distributed.communicator import ConnectionLostError, Listener, TcpCommunicator
+from sparserec_np.distributed.communicator import ConnectionLostError, DaskCommunicator
 from sparserec_np.distributed.sharding import cuts, part_of, read_together
 from sparserec_np.training import nmf
 from sparserec_np.training.budget import Budget
@@ -28,20 +29,42 @@ from sparserec_np.training.trainer import Trainer
 from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
 
 
-def together(size: int, work: Callable[[Communicator], Any]) -> list[Any]:
-    """Run a function in several workers, threads of this process; return the results by rank."""
-    listeners = [Listener("127.0.0.1") for _ in range(size)]
-    addresses = [listener.address for listener in listeners]
+@pytest.fixture(scope="module", autouse=True)
+def workers() -> Iterator[list[Worker]]:
+    """Four Dask workers in this process, which reach each other over TCP."""
+    with LocalCluster(
+        n_workers=4, processes=False, protocol="tcp", dashboard_address=":0"
+    ) as cluster:
+        together.workers = list(cluster.workers.values())
+        yield together.workers
 
-    def run(rank: int) -> Any:
-        comm = TcpCommunicator(rank, listeners[rank], addresses, b"secret")
-        try:
-            return work(comm)
-        finally:
-            comm.close()
 
-    with ThreadPoolExecutor(size) as pool:
-        return [future.result() for future in [pool.submit(run, rank) for rank in range(size)]]
+class Together:
+    """Runs a function in several workers, threads of this process; returns the results by rank."""
+
+    workers: list[Worker]
+
+    def __call__(self, size: int, work: Callable[[Communicator], Any]) -> list[Any]:
+        comms = [DaskCommunicator(worker, "tests") for worker in self.workers[:size]]
+        addresses = [worker.address for worker in self.workers[:size]]
+
+        def run(rank: int) -> Any:
+            try:
+                comms[rank].join(rank, addresses)
+                return work(comms[rank])
+            except BaseException:
+                comms[rank].close()
+                raise
+
+        with ThreadPoolExecutor(size) as pool:
+            try:
+                return [done.result() for done in [pool.submit(run, rank) for rank in range(size)]]
+            finally:
+                for comm in comms:
+                    comm.close()
+
+
+together = Together()
 
 
 def joined(parts: list[Embeddings]) -> Embeddings:
@@ -61,7 +84,7 @@ def data():
     return interactions.random_interactions(7, n_users=60, n_items=40, mean=6)
 
 
-@pytest.mark.parametrize("length", [0, 3, 200_000])
+@pytest.mark.parametrize("length", [0, 3, 200_000, 20_000_000])
 def test_messages_of_any_length_arrive(length):
     def work(comm: Communicator) -> dict[int, bytes]:
         # To the next worker and to itself; no worker sends to the one before it.
@@ -108,6 +131,7 @@ def test_an_ordered_reduce_adds_by_rank():
 def test_all_others_end_when_a_worker_is_gone():
     def work(comm: Communicator) -> str:
         if comm.rank == 1:
+            comm.close()
             return "gone"
         with pytest.raises(ConnectionLostError, match="one of 3 workers is gone"):
             while True:
@@ -117,20 +141,17 @@ def test_all_others_end_when_a_worker_is_gone():
     assert together(3, work) == ["ended", "gone", "ended"]
 
 
-def test_a_connection_without_the_secret_is_refused():
-    listeners = [Listener("127.0.0.1") for _ in range(2)]
-    addresses = [listener.address for listener in listeners]
-    with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(TcpCommunicator, 0, listeners[0], addresses, b"secret")
-        stranger = pool.submit(TcpCommunicator, 1, Listener("127.0.0.1"), addresses, b"sicret")
-        second = pool.submit(TcpCommunicator, 1, listeners[1], addresses, b"secret")
-        pair = first.result(), second.result()
+def test_a_worker_of_another_training_does_not_join(workers, monkeypatch):
+    monkeypatch.setattr("sparserec_np.distributed.communicator._PATIENCE", 0.2)
+    addresses = [worker.address for worker in workers[:2]]
+    own, stranger = (DaskCommunicator(workers[rank], f"group {rank}") for rank in (0, 1))
+    with ThreadPoolExecutor(1) as pool:
+        joining = pool.submit(stranger.join, 1, addresses)
         with pytest.raises(ConnectionLostError):
-            stranger.result().all_to_all({0: b"x"})
-        replies = [pool.submit(comm.all_to_all, {1 - comm.rank: b"hello"}) for comm in pair]
-        assert [bytes(reply.result()[1 - r]) for r, reply in enumerate(replies)] == [b"hello"] * 2
-    for comm in pair:
-        comm.close()
+            own.join(0, addresses)
+        joining.result()  # it has connected, and finds out with the first message
+    with pytest.raises(ConnectionLostError):
+        stranger.all_to_all({0: b"x"})
 
 
 @pytest.mark.parametrize("largest", [False, True])
