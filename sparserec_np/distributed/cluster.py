@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -53,11 +53,19 @@ def connected(dask: Any) -> Iterator[Client]:
 def _client(address: str) -> Client:
     try:
         return Client(address, timeout=_CONNECT, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"no Dask scheduler answers at {address}: start one with 'dask scheduler' and workers "
-            f"with 'dask worker ADDRESS', or check the address ({type(error).__name__})"
-        ) from None
+    except (OSError, ValueError, TypeError, AssertionError) as error:  # the last: TLS is wanted
+        reason = type(error).__name__
+    gc.collect()  # frees what is left of the client, which would stop another one in its start
+    hint = (
+        "start one with 'dask scheduler' and workers with 'dask worker ADDRESS', or check the "
+        "address (tls:// if the cluster has certificates)"
+    )
+    if address.startswith("tls:"):
+        hint = (
+            "set the cluster's certificates in Dask's configuration, distributed.comm.tls.ca-file, "
+            "client.cert and client.key, or pass a distributed.Client that has them"
+        )
+    raise InputError(f"no Dask scheduler answers at {address}: {hint} ({reason})")
 
 
 @contextmanager
@@ -96,14 +104,13 @@ def check_workers(client: Client) -> None:
     Raises:
         InputError: There is none, or one has other versions.
     """
-    deadline = time.monotonic() + _WORKERS
-    while not client.nthreads():
-        if time.monotonic() > deadline:
-            raise InputError(
-                f"the Dask scheduler at {_address(client)} has no workers: start some with "
-                "'dask worker ADDRESS'"
-            )
-        time.sleep(0.2)
+    try:
+        client.wait_for_workers(1, timeout=_WORKERS)
+    except TimeoutError:
+        raise InputError(
+            f"the Dask scheduler at {_address(client)} has no workers: start some with "
+            "'dask worker ADDRESS'"
+        ) from None
     here = versions()
     for address, found in client.run(versions, on_error="return").items():
         if isinstance(found, ModuleNotFoundError):
