@@ -55,6 +55,7 @@ def explore(
     share: float,
     initial_square: float,
     comm: Communicator = SINGLE_PROCESS,
+    own_rows: NDArray[np.bool_] | None = None,
 ) -> tuple[Embeddings, int]:
     """Move weights to where the summed gradient asks for them.
 
@@ -66,17 +67,22 @@ def explore(
             the sampled rows.
         initial_square: Adagrad's sum of a grown weight, whose value starts at 0.
         comm: Reaches the workers that hold the other rows.
+        own_rows: If all workers hold all rows, those whose gradients are summed here: consecutive
+            ones, in the order of the ranks.
 
     Returns:
         The new embeddings, on all workers together with exactly as many weights, and the number
         that moved. They take over the arrays of values and of Adagrad's sums, but leave the old
         positions alone.
     """
-    _forget_stored(rows.indptr, rows.dims, accumulator.slot, accumulator.sums)
+    slot, holders = accumulator.slot, comm
+    if own_rows is not None:
+        slot, holders = np.where(own_rows, slot, np.int32(-1)), SINGLE_PROCESS
+    _forget_stored(rows.indptr, rows.dims, slot, accumulator.sums)
     sums = accumulator.sums.reshape(-1).view(np.uint32)
     n = min(
-        int(share * comm.all_reduce_count(int(np.diff(rows.indptr)[accumulator.slot >= 0].sum()))),
-        comm.all_reduce_count(
+        int(share * comm.all_reduce_count(int(np.diff(rows.indptr)[slot >= 0].sum()))),
+        holders.all_reduce_count(
             rows.values.size - rows.indptr.size + 1
         ),  # all but the largest of each row
         comm.all_reduce_count(int(np.count_nonzero(accumulator.sums))),
@@ -86,9 +92,11 @@ def explore(
     bits = rows.values.view(np.uint32)
     largest = np.empty(rows.indptr.size - 1, np.int64)
     _hide_largest(rows.indptr, bits, largest, kept := np.empty(largest.size, np.uint32))
-    pruned = select(bits, n, False, comm)
+    pruned = select(bits, n, False, holders)
     bits[largest] = kept
     grown = select(sums, n, True, comm)
+    if own_rows is not None:
+        grown = comm.all_gather_concat(grown)
     indptr, dims = rows.indptr.copy(), rows.dims.copy()  # positions may be shared
     table = Embeddings(indptr, dims, rows.values, rows.squares)
     _take_out(table, pruned)

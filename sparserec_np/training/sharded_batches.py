@@ -3,12 +3,14 @@
 For some batches at a time every worker receives the histories of their users (in the embedding
 model their rows as well): they depend on nothing that these batches change. For each batch the
 workers share out the groups, choose the negatives of their own groups, send them to the others, and
-make all steps of the item rows alike. A stored interaction is sent as eight bytes an epoch: the
-item, and the negative chosen for it; no gradient is sent.
+make all steps of the item rows alike. While the negatives are on their way, the own groups are
+visited. An interaction is sent as eight bytes an epoch: the item, and the negative chosen for it;
+no gradient is sent. Gradient accumulators, which only exploration needs, are shared out by rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from sparserec_np.training.kernels.arrays import (
     Step,
     Workspace,
 )
-from sparserec_np.training.kernels.batches import choose_batch, finish_batch
+from sparserec_np.training.kernels.batches import choose_batch, finish_batch, visit_chosen
 from sparserec_np.training.parameters import Parameters
 from sparserec_np.utils.communicator import Communicator
 from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
@@ -38,16 +40,32 @@ class ShardedBatches:
         comm: Reaches all workers.
         interactions: Of the users of this worker.
         degrees: Interactions of all users, int64 array.
+        item_degrees: The same of all items.
+
+    Attributes:
+        own_rows: Item rows whose gradients this worker accumulates, bool array of shape [n_items]:
+            consecutive ones, of about as many interactions as those of every other worker.
     """
 
     def __init__(
-        self, comm: Communicator, interactions: Interactions, degrees: NDArray[np.int64]
+        self,
+        comm: Communicator,
+        interactions: Interactions,
+        degrees: NDArray[np.int64],
+        item_degrees: NDArray[np.int64],
     ) -> None:
         self._comm = comm
         self._interactions = interactions
         self._degrees = degrees
         self._bounds = np.cumsum([0, *comm.all_gather_count(interactions.n_users)])
         self._first = int(self._bounds[comm.rank])
+        before = np.cumsum(item_degrees) - item_degrees
+        owners = comm.world_size * before // max(int(item_degrees.sum()), 1)
+        self.own_rows = owners == comm.rank
+
+    def own_lines(self, accumulator: GradientAccumulator) -> GradientAccumulator:
+        """Leave only the lines of :attr:`own_rows` in an accumulator of the items."""
+        return accumulator._replace(slot=np.where(self.own_rows, accumulator.slot, np.int32(-1)))
 
     def own_part(self, accumulator: GradientAccumulator) -> GradientAccumulator:
         """Cut the lines of the users of this worker out of an accumulator for all users."""
@@ -74,7 +92,7 @@ class ShardedBatches:
             parameters: Changed; the user embeddings have the rows of the users of this worker.
             step: Scalars.
             w: Scratch memory.
-            item_sums: See there.
+            item_sums: As :meth:`own_lines` returns it.
             user_sums: For all users; only lines of those of this worker are changed. None in the
                 history model.
 
@@ -98,7 +116,9 @@ class ShardedBatches:
         for batch in range(last - first):
             data = batch, rank, size, some, histories, parameters.items, users, step, w
             run_parallel(choose_batch, *data)
-            self._exchange_negatives(batch, some.starts, histories, w)
+            receive = self._exchange_negatives(batch, some.starts, histories, w)
+            run_parallel(visit_chosen, *data, user_sums)
+            receive()
             w.turns.arrivals[0] = 0
             run_parallel(finish_batch, *data, item_sums, user_sums)
             loss += float(w.turns.total_loss[0])
@@ -138,20 +158,24 @@ class ShardedBatches:
 
     def _exchange_negatives(
         self, batch: int, starts: NDArray[np.int64], histories: Histories, w: Workspace
-    ) -> None:
-        """Send the negatives that were chosen here to the others, and receive theirs."""
+    ) -> Callable[[], None]:
+        """Send the negatives that were chosen here to the others; return what receives theirs."""
         rank, size = self._comm.rank, self._comm.world_size
         bounds = histories.indptr[starts[batch * GROUPS : (batch + 1) * GROUPS + 1]]
         lengths = np.diff(bounds)
         chosen = [w.records.negatives[g, : lengths[g]] for g in range(lengths.size)]
         own = b"".join(part.tobytes() for part in chosen[rank::size])
-        received = self._comm.all_to_all({r: own for r in range(size) if r != rank})
-        for r, data in received.items():
-            negatives = np.frombuffer(data, np.int32)
-            at = 0
-            for part in chosen[r::size]:
-                part[:] = negatives[at : at + part.size]
-                at += part.size
+        arrived = self._comm.start_all_to_all({r: own for r in range(size) if r != rank})
+
+        def receive() -> None:
+            for r, data in arrived().items():
+                negatives = np.frombuffer(data, np.int32)
+                at = 0
+                for part in chosen[r::size]:
+                    part[:] = negatives[at : at + part.size]
+                    at += part.size
+
+        return receive
 
 
 def _merged(parts: list[NDArray[Any]], owners: NDArray[np.int64]) -> NDArray[Any]:

@@ -188,7 +188,8 @@ class Trainer:
         self._item_reg = _item_reg(self._item_degrees, config)
         self._sharded = None
         if comm.world_size > 1:
-            self._sharded = ShardedBatches(comm, interactions, self._user_degrees)
+            degrees = self._user_degrees, self._item_degrees
+            self._sharded = ShardedBatches(comm, interactions, *degrees)
         n_items, dim = interactions.n_items, parameters.dim
         n_users = 0 if self._history else self._user_degrees.size
         lines = min(config.buffer_rows, config.buffer_bytes // (4 * dim))
@@ -244,6 +245,8 @@ class Trainer:
     def _pass(self, order: NDArray[np.int64], step: Step, sums: _Accumulators) -> tuple[float, int]:
         """Visit all interactions once; return the summed loss and the triples."""
         batches, w = cut_batches(order, self._user_degrees), self.make_room()
+        if self._sharded is not None:
+            sums = sums._replace(items=self._sharded.own_lines(sums.items))
         loss, triples = 0.0, 0
         for first in range(0, len(batches.turns), _SLICE):
             last = min(first + _SLICE, len(batches.turns))
@@ -279,7 +282,10 @@ class Trainer:
     def _explore(self, sums: _Accumulators, share: float) -> int:
         """Prune and grow weights of items and users; return how many moved."""
         parameters, square = self.parameters, self.config.initial_square
-        rows, moved = explore(parameters.items.rows, sums.items, share, square)
+        own_rows = None if self._sharded is None else self._sharded.own_rows
+        rows, moved = explore(
+            parameters.items.rows, sums.items, share, square, self._comm, own_rows
+        )
         parameters.items = parameters.items._replace(rows=rows)
         if sums.users is not None:
             own = sums.users if self._sharded is None else self._sharded.own_part(sums.users)

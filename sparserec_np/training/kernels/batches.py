@@ -18,7 +18,7 @@ its core's cache; then it takes what others have not begun.
 Every number is computed from the same inputs in the same order whatever the number of threads, so
 the same seed gives the same bytes. What a group chooses are a few integers, and all else follows
 from them: so several machines share out the choosing, tell each other what they chose, and do the
-rest alike (:func:`choose_batch`, :func:`finish_batch`).
+rest alike (:func:`choose_batch`, :func:`visit_chosen`, :func:`finish_batch`).
 """
 
 from __future__ import annotations
@@ -115,19 +115,36 @@ def choose_batch(seat, n_seats, batch, rank, size, batches, histories, items, us
 
 
 @kernel
+def visit_chosen(
+    seat, n_seats, batch, rank, size, batches, histories, items, users, step, w, user_sums
+):  # fmt: skip
+    """Write the records of the groups whose negatives :func:`choose_batch` has drawn here."""
+    starts = batches.starts
+    begin = batch * GROUPS
+    for g in range(_count(batch, starts)):
+        if g % size == rank and g // size % n_seats == seat:
+            group = np.arange(starts[begin + g], starts[begin + g + 1])
+            visit_group(g, group, histories, items, users, step, w, user_sums)
+
+
+@kernel
 def finish_batch(
     seat, n_seats, batch, rank, size, batches, histories, items, users, step, w, item_sums,
     user_sums,
 ):  # fmt: skip
-    """Train on one batch, whose negatives are all in ``w``; see :func:`choose_batch`."""
+    """Visit the other groups, whose negatives are in ``w`` as well, and make all steps."""
     starts = batches.starts
     begin = batch * GROUPS
     n_groups = _count(batch, starts)
-    for g in range(seat, n_groups, n_seats):
-        group = np.arange(starts[begin + g], starts[begin + g + 1])
-        if g % size != rank:  # the others were composed for the choice
+    turn = 0
+    for g in range(n_groups):
+        if g % size == rank:
+            continue
+        if turn % n_seats == seat:
+            group = np.arange(starts[begin + g], starts[begin + g + 1])
             compose_group(g, group, histories, items, users, step, w.vectors, w.pools.lanes[g, :0])
-        visit_group(g, group, histories, items, users, step, w, user_sums)
+            visit_group(g, group, histories, items, users, step, w, user_sums)
+        turn += 1
     turns = w.turns
     barrier(turns.arrivals, n_seats)
     for part in range(seat, PARTS, n_seats):
