@@ -119,12 +119,15 @@ def _code_items_together(
     ]
     last, dim = comm.world_size - 1, gram.inverse.size
     received: dict[int, bytes] = {}
+    counts = np.empty(BLOCK_ITEMS, np.int32)
+    dims, sums = np.empty((BLOCK_ITEMS, dim), np.uint16), np.empty((BLOCK_ITEMS, dim), np.float32)
     for turn in range(len(blocks) + last):
         messages: dict[int, bytes] = {}
         at = turn - comm.rank
         if 0 <= at < len(blocks):
             first, end = blocks[at]
-            parts = _unpacked(received.get(comm.rank - 1, b""), end - first, dim)
+            parts = counts[: end - first], dims[: end - first], sums[: end - first]
+            _unpack(received.get(comm.rank - 1, b""), *parts)
             run_parallel(_project_items, free_tasks(end - first), first, matrix, users, *parts)
             if comm.rank == last:
                 for r, (a, b) in enumerate(_shares(0, end - first, comm.world_size)):
@@ -134,7 +137,8 @@ def _code_items_together(
         received = comm.all_to_all(messages)
         if turn >= last:
             a, b = _shares(*blocks[turn - last], comm.world_size)[comm.rank]
-            parts = _unpacked(received[last], b - a, dim)
+            parts = counts[: b - a], dims[: b - a], sums[: b - a]
+            _unpack(received[last], *parts)
             run_parallel(_code_items, free_tasks(b - a), a, *parts, gram, items)
     coded = [
         np.concatenate([np.arange(*_shares(*block, comm.world_size)[r]) for block in blocks])
@@ -156,23 +160,43 @@ def _packed(
     counts: NDArray[np.int32], dims: NDArray[np.uint16], sums: NDArray[np.float32]
 ) -> bytes:
     """Put the ``b`` of some items in bytes, without the room behind their touched dimensions."""
-    used = np.arange(dims.shape[1]) < counts[:, None]
-    return counts.tobytes() + sums[used].tobytes() + dims[used].tobytes()
+    total = int(counts.sum())
+    used_dims, used_sums = np.empty(total, np.uint16), np.empty(total, np.float32)
+    _copy_used(counts, dims, sums, used_dims, used_sums)
+    return counts.tobytes() + used_sums.tobytes() + used_dims.tobytes()
 
 
-def _unpacked(
-    data: bytes, n: int, dim: int
-) -> tuple[NDArray[np.int32], NDArray[np.uint16], NDArray[np.float32]]:
+def _unpack(
+    data: bytes, counts: NDArray[np.int32], dims: NDArray[np.uint16], sums: NDArray[np.float32]
+) -> None:
     """Undo :func:`_packed`; no bytes at all mean that nothing is touched."""
-    counts = np.zeros(n, np.int32)
-    dims, sums = np.zeros((n, dim), np.uint16), np.zeros((n, dim), np.float32)
+    counts[:] = 0
     if data:
-        counts[:] = np.frombuffer(data, np.int32, n)
-        total = int(counts.sum())
-        used = np.arange(dim) < counts[:, None]
-        sums[used] = np.frombuffer(data, np.float32, total, 4 * n)
-        dims[used] = np.frombuffer(data, np.uint16, total, 4 * (n + total))
-    return counts, dims, sums
+        counts[:] = np.frombuffer(data, np.int32, counts.size)
+        total, at = int(counts.sum()), 4 * counts.size
+        used_sums = np.frombuffer(data, np.float32, total, at)
+        used_dims = np.frombuffer(data, np.uint16, total, at + 4 * total)
+        _copy_back(counts, used_dims, used_sums, dims, sums)
+
+
+@kernel
+def _copy_used(counts, dims, sums, used_dims, used_sums):
+    e = 0
+    for r in range(counts.size):
+        for t in range(counts[r]):
+            used_dims[e] = dims[r, t]
+            used_sums[e] = sums[r, t]
+            e += 1
+
+
+@kernel
+def _copy_back(counts, used_dims, used_sums, dims, sums):
+    e = 0
+    for r in range(counts.size):
+        for t in range(counts[r]):
+            dims[r, t] = used_dims[e]
+            sums[r, t] = used_sums[e]
+            e += 1
 
 
 @kernel
