@@ -16,13 +16,13 @@ from sparserec_np.data import (
     NothingLeftError,
     ReadReport,
     assemble,
-    drop_rare,
     list_files,
     read,
 )
 from sparserec_np.data.files.remote import is_url
+from sparserec_np.data.selection import drop_rare_of_shard
 from sparserec_np.errors import InputError, SparseRecError
-from sparserec_np.utils.communicator import Communicator
+from sparserec_np.utils.communicator import communicator
 from sparserec_np.vocabulary import Ids, IntIds, from_arrays
 
 
@@ -131,7 +131,7 @@ def part_of(interactions: Interactions, first: int, last: int) -> Interactions:
 
 
 def read_together(
-    paths: list[str], options: dict[str, Any], comm: Communicator
+    paths: list[str], options: dict[str, Any]
 ) -> tuple[Interactions, ReadReport | None]:
     """Read the files of this worker, and exchange rows so that each user is on one worker.
 
@@ -141,7 +141,6 @@ def read_together(
     Args:
         paths: The files of this worker, perhaps none.
         options: Of :func:`sparserec_np.read`.
-        comm: Reaches the workers that read the other files.
 
     Returns:
         The interactions of the users of this worker, and a report of its files.
@@ -149,6 +148,7 @@ def read_together(
     Raises:
         InputError: A file is not found here or cannot be used, or no file has a usable row.
     """
+    comm = communicator()
     rules = "min_user_interactions", "min_item_interactions"
     least_items_of_user, least_users_of_item = (options.get(rule, 1) for rule in rules)
     check_seen(paths)
@@ -164,7 +164,7 @@ def read_together(
     if comm.all_reduce_count(here.nnz) == 0:
         raise nothing or InputError("no file has a usable row")
     report = here.report
-    user_ids, item_ids = _of_all(here.user_ids, comm), _of_all(here.item_ids, comm)
+    user_ids, item_ids = _of_all(here.user_ids), _of_all(here.item_ids)
     users = here.user_ids.positions_in(user_ids)[here.user_of_entry()]
     items = here.item_ids.positions_in(item_ids)[here.items]
     timed = comm.all_reduce_count(int(here.times is not None or not here.nnz)) == comm.world_size
@@ -189,12 +189,13 @@ def read_together(
     if report is not None:
         report = replace(report, duplicates=report.duplicates + repeated)
     own = replace(own, report=report or ReadReport((), (), 0, duplicates=repeated))
-    own = drop_rare(own, least_items_of_user, least_users_of_item, comm)
+    own = drop_rare_of_shard(own, least_items_of_user, least_users_of_item, comm.all_reduce)
     return replace(own, report=None), own.report
 
 
-def _of_all(ids: Ids, comm: Communicator) -> Ids:
+def _of_all(ids: Ids) -> Ids:
     """Return the vocabulary of all workers' ids; strings, if one of them has strings."""
+    comm = communicator()
     if comm.all_reduce_count(int(ids.kind == "str")):
         ids = ids.as_strings()
     whole = ids

@@ -22,6 +22,7 @@ from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
 from sparserec_np.training.parameters import Parameters, empty_embeddings
 from sparserec_np.training.trainer import EpochResult, Trainer
 from sparserec_np.training.validation import Validator
+from sparserec_np.utils.communicator import communicating
 from sparserec_np.utils.parallel import thread_count
 from sparserec_np.vocabulary import Ids
 
@@ -77,7 +78,7 @@ class TrainingWorker:
     def call(self, name: str, *args: Any) -> Any:
         """Call a method that all workers call at once; if it fails, the others end as well."""
         try:
-            with thread_count(self._threads):
+            with thread_count(self._threads), communicating(self._comm):
                 return getattr(self, name)(*args)
         except DivergedError:  # on all workers at once
             raise
@@ -87,7 +88,7 @@ class TrainingWorker:
 
     def read(self, paths: list[str], options: dict[str, Any]) -> Facts:
         """Read files."""
-        own, report = read_together(paths, options, self._comm)
+        own, report = read_together(paths, options)
         return self._facts("whole", own, report)
 
     def take(self, interactions: Interactions) -> Facts:
@@ -121,7 +122,7 @@ class TrainingWorker:
     def initialize(self, name: str, config: Config, budget: Budget) -> Part:
         """Find the parameters to start from."""
         self._trainer = None
-        self._parameters = initialize(self._data[name], config, budget, self._comm)
+        self._parameters = initialize(self._data[name], config, budget)
         return self._part()
 
     def go_to(self, items: ItemParameters, users: Embeddings | None, dim: int) -> None:
@@ -135,7 +136,7 @@ class TrainingWorker:
     def make_trainer(self, name: str, config: Config) -> None:
         """Make a trainer of the parameters."""
         self._trainer = None
-        self._trainer = Trainer(self._parameters, self._data[name], config, self._comm)
+        self._trainer = Trainer(self._parameters, self._data[name], config)
 
     def epoch(self, epoch: int, rate: float) -> tuple[EpochResult, Part]:
         """Train for one epoch; see :meth:`sparserec_np.training.trainer.Trainer.epoch`."""
@@ -152,7 +153,7 @@ class TrainingWorker:
         """
         if held is None:
             held = self._data["held"]
-        self._validator = Validator(self._data[name], held, config, self._comm)
+        self._validator = Validator(self._data[name], held, config)
         return self._validator.chooses_recency
 
     def validate(self) -> float:

@@ -17,29 +17,27 @@ from sparserec_np.training.kernels.sparse_coding import Factor
 from sparserec_np.training.nmf import factorize
 from sparserec_np.training.parameters import Parameters, empty_embeddings
 from sparserec_np.training.random_streams import Purpose, generator, random_bits
-from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
+from sparserec_np.utils.communicator import communicator, replicated
 from sparserec_np.utils.compiled import kernel
 
 _NMF_ROOM = 1.5  # entries a row in the factors, in budgets a row: the best of them become the mask
 _NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
 
 
-def initialize(
-    interactions: Interactions, config: Config, budget: Budget, comm: Communicator = SINGLE_PROCESS
-) -> Parameters:
+def initialize(interactions: Interactions, config: Config, budget: Budget) -> Parameters:
     """Find the mask and the values that training starts from.
 
     Args:
-        interactions: Interactions to learn from.
+        interactions: Interactions to learn from, of the users of this worker.
         config: Hyperparameters.
         budget: Numbers of weights.
-        comm: Reaches the workers that hold the other users.
 
     Returns:
         The parameters, with exactly the budgeted numbers of weights; the user embeddings are those
         of the users of this worker.
     """
     history, dim = config.users == "history", config.dim
+    comm = communicator()
     n_users = comm.all_reduce_count(interactions.n_users)
     item_width = factor_width(budget.item_nnz, interactions.n_items, dim)
     user_width = item_width if history else factor_width(budget.user_nnz, n_users, dim)
@@ -50,7 +48,6 @@ def initialize(
         item_width=item_width,
         sweeps=config.sweeps,
         rng=generator(config.seed, Purpose.SEED_ITEMS),
-        comm=comm,
     )
     left = [*reversed(factors)]  # each is handed over, and gone before the next table is there
     del factors
@@ -60,8 +57,9 @@ def initialize(
     if history:
         left.pop()
     else:
-        users = starting_rows(left.pop(), dim, budget.user_nnz, norm, square, fill, comm)
-    rows = starting_rows(left.pop(), dim, budget.item_nnz, norm, square, fill)
+        users = starting_rows(left.pop(), dim, budget.user_nnz, norm, square, fill)
+    with replicated():
+        rows = starting_rows(left.pop(), dim, budget.item_nnz, norm, square, fill)
     degrees = comm.all_reduce(interactions.item_degrees())
     items = ItemParameters(
         rows,
@@ -79,7 +77,6 @@ def starting_rows(
     norm: float,
     initial_square: float,
     seed: np.uint64,
-    comm: Communicator = SINGLE_PROCESS,
 ) -> Embeddings:
     """Keep the largest entries of a factor, at least one a row, ``budget`` in all.
 
@@ -87,20 +84,19 @@ def starting_rows(
     value 0: exploration moves them to where they are of use.
 
     Args:
-        factor: One of the two factors; its values are overwritten, and its memory is freed on the
-            way if the caller keeps no reference.
+        factor: One of the two factors, the rows of this worker; its values are overwritten, and
+            its memory is freed on the way if the caller keeps no reference.
         dim: Number of dimensions.
         budget: Positions that all workers keep: at least one a row, at most ``n_rows * dim``.
         norm: Root mean square of the norms of the rows of the result.
         initial_square: Adagrad's sum of every weight.
         seed: Of the positions that fill up.
-        comm: Reaches the workers that hold the other rows of the factor.
 
     Returns:
         The embeddings, with exactly ``budget`` weights on all workers. Memory beyond them is
         ``O(n_rows)``.
     """
-    own = factor.counts.size
+    comm, own = communicator(), factor.counts.size
     n_rows, first = comm.all_reduce_count(own), comm.exclusive_scan(own)
     best = factor.values.argmax(axis=1)
     best_values = factor.values[np.arange(own), best]
@@ -110,7 +106,7 @@ def starting_rows(
     n_more = min(
         budget - n_rows, comm.all_reduce_count(int(np.maximum(factor.counts - 1, 0).sum()))
     )
-    above, ties = threshold(bits.reshape(-1), n_more, True, comm) if n_more else (NEVER, 0)
+    above, ties = threshold(bits.reshape(-1), n_more, True) if n_more else (NEVER, 0)
     _hide_rest(bits, above, ties)
     some = np.flatnonzero(factor.counts)
     factor.values[some, best[some]] = best_values[some]

@@ -19,6 +19,7 @@ the items, are added up by one worker after the other, which keeps their bits.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -43,7 +44,7 @@ from sparserec_np.training.kernels.sparse_coding import (
     scratch,
     solve,
 )
-from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
+from sparserec_np.utils.communicator import communicator, replicated
 from sparserec_np.utils.compiled import kernel
 from sparserec_np.utils.csr import blocks_of_rows, indptr_from_counts
 from sparserec_np.utils.parallel import run_parallel
@@ -105,15 +106,13 @@ def _code(matrix: Matrix, factor: Factor, gram: Gram, out: Factor) -> None:
     run_parallel(half_sweep, free_tasks(matrix.indptr.size - 1), matrix, factor, gram, out)
 
 
-def _code_items_together(
-    matrix: Matrix, users: Factor, gram: Gram, items: Factor, comm: Communicator
-) -> None:
+def _code_items_together(matrix: Matrix, users: Factor, gram: Gram, items: Factor) -> None:
     """Code all items, the ``b`` of a block of them going from worker to worker, by rank.
 
     As in a pipeline: in each turn every worker works on another block, and what the last one has
     finished is coded by all, some items each.
     """
-    n_items = matrix.row_scale.size
+    comm, n_items = communicator(), matrix.row_scale.size
     blocks = [
         (first, min(first + BLOCK_ITEMS, n_items)) for first in range(0, n_items, BLOCK_ITEMS)
     ]
@@ -230,23 +229,22 @@ def factorize(
     item_width: int,
     sweeps: int,
     rng: np.random.Generator,
-    comm: Communicator = SINGLE_PROCESS,
 ) -> tuple[Factor, Factor]:
     """Factorise the degree-normalised interactions.
 
     Args:
-        interactions: What to factorise.
+        interactions: What to factorise, of the users of this worker.
         dim: Number of dimensions, at most 65,536.
         user_width: Most entries of a user's row.
         item_width: Most entries of an item's row.
         sweeps: How often both factors are coded, the users first.
         rng: Draws the seed items.
-        comm: Reaches the workers that hold the other users.
 
     Returns:
         ``W`` of the users of this worker, and ``H``. A row that shares no dimension with the rows
         that it touches stays empty.
     """
+    comm = communicator()
     degrees = comm.all_reduce(interactions.item_degrees())
     dim_of_item = _draw_seeds(degrees, dim, rng)  # its scratch is gone before the rest is there
     most = TRANSPOSED_AT_ONCE if comm.world_size == 1 else max(interactions.nnz, 1)
@@ -262,7 +260,8 @@ def factorize(
         if sweep == 0:
             _seed_users(interactions.indptr, interactions.items, dim_of_item, item_scale, users)
         else:
-            fill_gram(gram, items)
+            with replicated():
+                fill_gram(gram, items)
             _code(
                 Matrix(interactions.indptr, interactions.items, user_scale, item_scale),
                 items,
@@ -271,21 +270,22 @@ def factorize(
             )
         del items
         items = empty_factor(interactions.n_items, -(-item_width // narrow))
-        fill_gram(gram, users, comm)
+        fill_gram(gram, users)
         for some, (indptr, of_items) in kept or transposed(interactions, most):
             by_item = Matrix(indptr, of_items, item_scale[some], user_scale)
             if comm.world_size == 1:
                 out = Factor(items.dims[some], items.values[some], items.counts[some])
                 _code(by_item, users, gram, out)
             else:  # then all items are one part
-                _code_items_together(by_item, users, gram, items, comm)
+                _code_items_together(by_item, users, gram, items)
     return users, items
 
 
-def fill_gram(gram: Gram, factor: Factor, comm: Communicator = SINGLE_PROCESS) -> None:
+def fill_gram(gram: Gram, factor: Factor) -> None:
     """Fill in the Gram matrix of a factor, whose other rows the other workers hold."""
     gram.products[:] = 0.0
-    comm.ordered_reduce(gram.products, lambda total: run_parallel(add_gram, factor, total))
+    add = partial(run_parallel, add_gram, factor)
+    communicator().ordered_reduce(gram.products, add)
     invert_diagonal(gram)
 
 

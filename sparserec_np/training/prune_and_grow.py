@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sparserec_np.training.kernels.arrays import Embeddings, GradientAccumulator
 from sparserec_np.training.kernels.selection import ABS, NEVER, select
-from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
+from sparserec_np.utils.communicator import Communicator, communicating, communicator
 from sparserec_np.utils.compiled import kernel
 
 _ONE = np.uint64(1)  # places are unsigned: so compiled code need not look whether they wrap around
@@ -54,30 +54,29 @@ def explore(
     accumulator: GradientAccumulator,
     share: float,
     initial_square: float,
-    comm: Communicator = SINGLE_PROCESS,
     own_rows: NDArray[np.bool_] | None = None,
 ) -> tuple[Embeddings, int]:
     """Move weights to where the summed gradient asks for them.
 
     Args:
-        rows: The table, without an empty row.
+        rows: The table, without an empty row; of the rows of this worker, or all rows on each.
         accumulator: Gradients summed since its rows were sampled; overwritten at stored positions.
         share: How many weights to move, as a share of those that the sampled rows store. Pruned are
             the smallest of the whole table, but never the largest of a row; grown are positions of
             the sampled rows.
         initial_square: Adagrad's sum of a grown weight, whose value starts at 0.
-        comm: Reaches the workers that hold the other rows.
-        own_rows: If all workers hold all rows, those whose gradients are summed here: consecutive
-            ones, in the order of the ranks.
+        own_rows: If there are all rows on each worker, those whose gradients are summed here:
+            consecutive ones, in the order of the ranks.
 
     Returns:
         The new embeddings, on all workers together with exactly as many weights, and the number
         that moved. They take over the arrays of values and of Adagrad's sums, but leave the old
         positions alone.
     """
-    slot, holders = accumulator.slot, comm
+    slot, comm = accumulator.slot, communicator()
+    holders = comm
     if own_rows is not None:
-        slot, holders = np.where(own_rows, slot, np.int32(-1)), SINGLE_PROCESS
+        slot, holders = np.where(own_rows, slot, np.int32(-1)), Communicator()
     _forget_stored(rows.indptr, rows.dims, slot, accumulator.sums)
     sums = accumulator.sums.reshape(-1).view(np.uint32)
     n = min(
@@ -92,9 +91,10 @@ def explore(
     bits = rows.values.view(np.uint32)
     largest = np.empty(rows.indptr.size - 1, np.int64)
     _hide_largest(rows.indptr, bits, largest, kept := np.empty(largest.size, np.uint32))
-    pruned = select(bits, n, False, holders)
+    with communicating(holders):
+        pruned = select(bits, n, False)
     bits[largest] = kept
-    grown = select(sums, n, True, comm)
+    grown = select(sums, n, True)
     if own_rows is not None:
         grown = comm.all_gather_concat(grown)
     indptr, dims = rows.indptr.copy(), rows.dims.copy()  # positions may be shared

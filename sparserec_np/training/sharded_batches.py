@@ -28,7 +28,7 @@ from sparserec_np.training.kernels.arrays import (
 )
 from sparserec_np.training.kernels.batches import choose_batch, finish_batch, visit_chosen
 from sparserec_np.training.parameters import Parameters
-from sparserec_np.utils.communicator import Communicator
+from sparserec_np.utils.communicator import communicator
 from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
 from sparserec_np.utils.parallel import run_parallel
 
@@ -37,7 +37,6 @@ class ShardedBatches:
     """A worker's part in batches over the users of all workers.
 
     Args:
-        comm: Reaches all workers.
         interactions: Of the users of this worker.
         degrees: Interactions of all users, int64 array.
         item_degrees: The same of all items.
@@ -49,12 +48,11 @@ class ShardedBatches:
 
     def __init__(
         self,
-        comm: Communicator,
         interactions: Interactions,
         degrees: NDArray[np.int64],
         item_degrees: NDArray[np.int64],
     ) -> None:
-        self._comm = comm
+        self._comm = comm = communicator()
         self._interactions = interactions
         self._degrees = degrees
         self._bounds = np.cumsum([0, *comm.all_gather_count(interactions.n_users)])

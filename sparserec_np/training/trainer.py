@@ -39,7 +39,7 @@ from sparserec_np.training.prune_and_grow import (
 from sparserec_np.training.random_streams import Purpose, generator, random_bits
 from sparserec_np.training.sharded_batches import ShardedBatches
 from sparserec_np.training.state import EpochMetrics, TrainingState
-from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
+from sparserec_np.utils.communicator import communicator
 from sparserec_np.utils.parallel import run_parallel
 
 _SLICE = 32  # batches between two looks at the loss; compiled code cannot be interrupted within
@@ -169,7 +169,6 @@ class Trainer:
         parameters: Changed.
         interactions: Interactions to learn from, of the users of this worker.
         config: Hyperparameters.
-        comm: Reaches the workers that hold the other users.
     """
 
     def __init__(
@@ -177,11 +176,10 @@ class Trainer:
         parameters: Parameters,
         interactions: Interactions,
         config: Config,
-        comm: Communicator = SINGLE_PROCESS,
     ) -> None:
         self.config = config
         self._histories = Histories(interactions.indptr, interactions.items)
-        self._comm = comm
+        self._comm = comm = communicator()
         self._history = config.users == "history"
         self._user_degrees = comm.all_gather_concat(interactions.user_degrees())
         self._item_degrees = comm.all_reduce(interactions.item_degrees())
@@ -189,7 +187,7 @@ class Trainer:
         self._sharded = None
         if comm.world_size > 1:
             degrees = self._user_degrees, self._item_degrees
-            self._sharded = ShardedBatches(comm, interactions, *degrees)
+            self._sharded = ShardedBatches(interactions, *degrees)
         n_items, dim = interactions.n_items, parameters.dim
         n_users = 0 if self._history else self._user_degrees.size
         lines = min(config.buffer_rows, config.buffer_bytes // (4 * dim))
@@ -283,15 +281,11 @@ class Trainer:
         """Prune and grow weights of items and users; return how many moved."""
         parameters, square = self.parameters, self.config.initial_square
         own_rows = None if self._sharded is None else self._sharded.own_rows
-        rows, moved = explore(
-            parameters.items.rows, sums.items, share, square, self._comm, own_rows
-        )
+        rows, moved = explore(parameters.items.rows, sums.items, share, square, own_rows)
         parameters.items = parameters.items._replace(rows=rows)
         if sums.users is not None:
             own = sums.users if self._sharded is None else self._sharded.own_part(sums.users)
-            parameters.users, moved_users = explore(
-                parameters.users, own, share, square, self._comm
-            )
+            parameters.users, moved_users = explore(parameters.users, own, share, square)
             moved += moved_users
         return moved
 

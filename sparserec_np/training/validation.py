@@ -15,7 +15,7 @@ from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.arrays import Embeddings
 from sparserec_np.training.kernels.ranking import HeldOut, HistoryShape, rank_items
 from sparserec_np.training.parameters import Parameters
-from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
+from sparserec_np.utils.communicator import communicator
 from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
 from sparserec_np.utils.parallel import run_parallel
 from sparserec_np.vocabulary import RangeIds
@@ -41,7 +41,6 @@ class Validator:
         train: Interactions to learn from: the histories, which are left out of the rankings.
         held: Interactions to predict; users and items that ``train`` lacks are left out.
         config: Hyperparameters. Its seed draws the users, if there are more than ``MAX_USERS``.
-        comm: Reaches the workers that hold the other users. All of them get the drawn users.
 
     Attributes:
         chooses_recency: Whether the recency is to be chosen.
@@ -51,13 +50,8 @@ class Validator:
             ``train`` has no times.
     """
 
-    def __init__(
-        self,
-        train: Interactions,
-        held: Interactions,
-        config: Config,
-        comm: Communicator = SINGLE_PROCESS,
-    ) -> None:
+    def __init__(self, train: Interactions, held: Interactions, config: Config) -> None:
+        comm = communicator()
         relevant = align(held, train.user_ids, train.item_ids).interactions
         users = np.flatnonzero((relevant.user_degrees() > 0) & (train.user_degrees() > 0))
         served, first = comm.all_reduce_count(users.size), comm.exclusive_scan(users.size)
@@ -73,10 +67,10 @@ class Validator:
         self._config = config
         self._comm = comm
         self._users = users
-        self._known = _of_all(select_users(train, users), comm)
-        self._relevant = _of_all(select_users(relevant, users), comm)
+        self._known = _of_all(select_users(train, users))
+        self._relevant = _of_all(select_users(relevant, users))
         history = config.users == "history"
-        self.chooses_recency = history and config.recency is None and _tell_apart(train, comm)
+        self.chooses_recency = history and config.recency is None and _tell_apart(train)
         self._recency = config.recency or 0.0
         exponent, eighths = config.history_exponent, EIGHTHS * config.history_power
         self._shape = HistoryShape(np.float32(exponent), np.int64(eighths))
@@ -104,7 +98,7 @@ class Validator:
     def _score(self, parameters: Parameters, histories: UserRows | None) -> float:
         n, rank, size = self._known.n_users, self._comm.rank, self._comm.world_size
         own = slice(n * rank // size, n * (rank + 1) // size + 1)  # of this worker
-        users = histories or _vectors_of(parameters.users, self._users, self._comm)
+        users = histories or _vectors_of(parameters.users, self._users)
         relevant, seen = self._relevant, self._known
         held = HeldOut(
             relevant.indptr[own],
@@ -136,15 +130,16 @@ class Validator:
         return float(ndcg(hits, self._relevant.user_degrees()).mean())
 
 
-def _tell_apart(interactions: Interactions, comm: Communicator) -> bool:
+def _tell_apart(interactions: Interactions) -> bool:
     """Tell whether times are known and are not all the same."""
     times = interactions.times
     ends = np.zeros(0) if times is None or not times.size else np.array([times.min(), times.max()])
-    return len(np.unique(comm.all_gather_concat(ends))) > 1
+    return len(np.unique(communicator().all_gather_concat(ends))) > 1
 
 
-def _of_all(interactions: Interactions, comm: Communicator) -> Interactions:
+def _of_all(interactions: Interactions) -> Interactions:
     """Gather the interactions of the drawn users of all workers."""
+    comm = communicator()
     degrees = comm.all_gather_concat(interactions.user_degrees())
     return Interactions(
         indptr_from_counts(degrees),
@@ -155,10 +150,10 @@ def _of_all(interactions: Interactions, comm: Communicator) -> Interactions:
     )
 
 
-def _vectors_of(rows: Embeddings, users: NDArray[np.int64], comm: Communicator) -> UserRows:
+def _vectors_of(rows: Embeddings, users: NDArray[np.int64]) -> UserRows:
     """Gather the embeddings of the drawn users of all workers."""
     lengths = np.diff(rows.indptr)[users]
-    entries = entries_of_rows(rows.indptr, users)
+    entries, comm = entries_of_rows(rows.indptr, users), communicator()
     return UserRows(
         indptr_from_counts(comm.all_gather_concat(lengths)),
         comm.all_gather_concat(rows.dims[entries]).astype(np.int32),

@@ -1,9 +1,9 @@
 """Collective operations between the workers of one training; here: those of a single process.
 
-Functions of the training take the interactions of the users that this worker holds, and a
-:class:`Communicator` for what they need of the other workers: counts, and sums whose parts are
-added in the order of the users, so that they have the same bits as on one machine. In a single
-process nothing is sent.
+Functions of the training take the interactions of the users that this worker holds. What they need
+of the other workers, counts, and sums whose parts are added in the order of the users, so that they
+have the same bits as on one machine, they ask of the :func:`communicator` of the context in which
+they are called. In a single process nothing is sent.
 
 Workers hold consecutive ranges of users: those of rank 0 come first.
 """
@@ -11,6 +11,8 @@ Workers hold consecutive ranges of users: those of rank 0 come first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -108,7 +110,28 @@ class Communicator:
                 total[...] = np.frombuffer(received[turn], total.dtype).reshape(total.shape)
 
 
-SINGLE_PROCESS = Communicator()
+_SINGLE_PROCESS = Communicator()
+_current: ContextVar[Communicator] = ContextVar("communicator", default=_SINGLE_PROCESS)
+
+
+def communicator() -> Communicator:
+    """Return the communicator of the current context; unless set, that of a single process."""
+    return _current.get()
+
+
+@contextmanager
+def communicating(comm: Communicator) -> Iterator[None]:
+    """Let functions called from this thread use a communicator, until the context ends."""
+    token = _current.set(comm)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def replicated() -> AbstractContextManager[None]:
+    """Let functions work on what all workers have, alike and without asking each other."""
+    return communicating(_SINGLE_PROCESS)
 
 
 def as_bytes(array: NDArray[Any]) -> memoryview:

@@ -14,6 +14,7 @@ from reference import embeddings, interactions
 
 from sparserec_np import InputError
 from sparserec_np.data import drop_rare, read
+from sparserec_np.data.selection import drop_rare_of_shard
 from sparserec_np.data.splitting import hold_out, hold_out_of_shard
 from sparserec_np.distributed.communicator import ConnectionLostError, DaskCommunicator
 from sparserec_np.distributed.sharding import cuts, part_of, read_together
@@ -26,7 +27,7 @@ from sparserec_np.training.kernels.selection import threshold
 from sparserec_np.training.kernels.sparse_coding import Factor
 from sparserec_np.training.prune_and_grow import explore
 from sparserec_np.training.trainer import Trainer
-from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
+from sparserec_np.utils.communicator import Communicator, communicating, communicator
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +52,8 @@ class Together:
         def run(rank: int) -> Any:
             try:
                 comms[rank].join(rank, addresses)
-                return work(comms[rank])
+                with communicating(comms[rank]):
+                    return work(comms[rank])
             except BaseException:
                 comms[rank].close()
                 raise
@@ -161,7 +163,7 @@ def test_a_threshold_among_all_values_and_ties_to_the_lower_ranks(rng, largest):
     key, ties = threshold(bits, 120, largest)
 
     def work(comm: Communicator) -> Any:
-        return threshold(np.array_split(bits, 4)[comm.rank], 120, largest, comm)
+        return threshold(np.array_split(bits, 4)[comm.rank], 120, largest)
 
     found = together(4, work)
     assert {one for one, _ in found} == {key}
@@ -191,7 +193,7 @@ def test_user_embeddings_explore_as_a_whole(rng):
         )
         mine = np.isin(np.arange(14), slot[first:last])[:, None]
         accumulator = GradientAccumulator(slot[first:last], np.where(mine, sums, np.float32(0.0)))
-        return explore(own, accumulator, 0.6, 0.01, comm)
+        return explore(own, accumulator, 0.6, 0.01)
 
     found = together(3, work)
     assert moved > 5
@@ -212,7 +214,7 @@ def test_starting_rows_are_those_of_the_whole(rng):
 
     def work(comm: Communicator) -> Embeddings:
         some = slice(bounds[comm.rank], bounds[comm.rank + 1])
-        return starting_rows(Factor(*(array[some].copy() for array in factor)), *how, comm)
+        return starting_rows(Factor(*(array[some].copy() for array in factor)), *how)
 
     check_same(joined(together(2, work)), expected)
 
@@ -250,7 +252,7 @@ def test_factors_are_those_of_one_worker(data, monkeypatch, size):
 
     def work(comm: Communicator) -> tuple[Factor, Factor]:
         own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
-        return nmf.factorize(own, 8, rng=np.random.default_rng(1), comm=comm, **how)
+        return nmf.factorize(own, 8, rng=np.random.default_rng(1), **how)
 
     found = together(size, work)
     users = Factor(*map(np.concatenate, zip(*(users for users, _ in found), strict=True)))
@@ -274,10 +276,10 @@ def test_epochs_are_those_of_one_worker(users, candidates):
         if comm.world_size > 1:
             own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
         budget = Budget(320, 0 if users == "history" else 1200)
-        trainer = Trainer(initialize(own, config, budget, comm), own, config, comm)
+        trainer = Trainer(initialize(own, config, budget), own, config)
         return [trainer.epoch(epoch, 1.0) for epoch in range(2)], trainer.parameters
 
-    results, expected = work(SINGLE_PROCESS)
+    results, expected = work(communicator())
     assert all(result.moved > 10 for result in results)
     found = together(3, work)
     for own_results, own in found:
@@ -295,7 +297,7 @@ def test_rare_users_and_items_are_dropped_as_on_one_machine(data):
 
     def work(comm: Communicator) -> Any:
         own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
-        return drop_rare(own, 3, 3, comm)
+        return drop_rare_of_shard(own, 3, 3, comm.all_reduce)
 
     found = together(3, work)
     assert expected.n_users < data.n_users
@@ -316,7 +318,7 @@ def test_files_read_by_several_are_those_read_by_one(tmp_path: Path, users: str)
 
     def work(comm: Communicator) -> Any:
         paths = [str(path) for path in files[comm.rank :: 4]]
-        return read_together(paths, {"min_user_interactions": 2}, comm)
+        return read_together(paths, {"min_user_interactions": 2})
 
     found = together(4, work)  # one of them has no file
     np.testing.assert_array_equal(np.concatenate([own.items for own, _ in found]), expected.items)
@@ -335,7 +337,7 @@ def test_files_with_nothing_and_files_that_are_not_there(tmp_path):
 
     def work(least: float, *names: str) -> Callable[[Communicator], Any]:
         paths = [[str(tmp_path / name)] for name in names]
-        return lambda comm: read_together(paths[comm.rank], {"min_rating": least}, comm)
+        return lambda comm: read_together(paths[comm.rank], {"min_rating": least})
 
     found = together(2, work(3, "low.csv", "high.csv"))
     assert sum(own.nnz for own, _ in found) == 2
@@ -349,7 +351,8 @@ def test_files_with_nothing_and_files_that_are_not_there(tmp_path):
 
 def test_a_single_process_has_everything():
     counts = np.array([1, 2])
-    assert SINGLE_PROCESS.all_reduce(counts) is counts
-    assert SINGLE_PROCESS.all_gather_concat(counts) is counts
-    assert SINGLE_PROCESS.exclusive_scan(7) == 0
-    assert SINGLE_PROCESS.all_reduce_count(7) == 7
+    comm = communicator()
+    assert comm.all_reduce(counts) is counts
+    assert comm.all_gather_concat(counts) is counts
+    assert comm.exclusive_scan(7) == 0
+    assert comm.all_reduce_count(7) == 7

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sparserec_np.utils.communicator import SINGLE_PROCESS, Communicator
+from sparserec_np.utils.communicator import communicator
 from sparserec_np.utils.compiled import inline, kernel
 
 ABS = np.uint32(0x7FFFFFFF)
@@ -19,21 +19,18 @@ NEVER = np.uint32(0xFFFFFFFF)
 """Bits that are never selected."""
 
 
-def threshold(
-    bits: NDArray[np.uint32], n: int, largest: bool, comm: Communicator = SINGLE_PROCESS
-) -> tuple[np.uint32, int]:
+def threshold(bits: NDArray[np.uint32], n: int, largest: bool) -> tuple[np.uint32, int]:
     """Find the n-th smallest or largest magnitude.
 
     Args:
         bits: float32 values of this worker as uint32, of any sign, or ``NEVER``.
         n: Number of values to select: at least 1, at most those of all workers not ``NEVER``.
         largest: Whether the largest are selected.
-        comm: Reaches the workers that hold the other values.
 
     Returns:
         The n-th magnitude as uint32, and how many of this worker's values equal to it are selected.
     """
-    prefix = np.uint32(0)
+    comm, prefix = communicator(), np.uint32(0)
     for level in range(2):
         counts = np.zeros(65_536, np.int64)
         _count_keys(bits, level, prefix, counts)
@@ -48,15 +45,13 @@ def threshold(
     return prefix, int(n)
 
 
-def select(
-    bits: NDArray[np.uint32], n: int, largest: bool, comm: Communicator = SINGLE_PROCESS
-) -> NDArray[np.int64]:
+def select(bits: NDArray[np.uint32], n: int, largest: bool) -> NDArray[np.int64]:
     """Find the n smallest or largest magnitudes; see :func:`threshold`.
 
     Returns:
         The positions of this worker's values among them, int64 array, ascending.
     """
-    key, ties = threshold(bits, n, largest, comm)
+    key, ties = threshold(bits, n, largest)
     places = np.empty(min(n, bits.size), np.int64)
     return places[: _places(bits, key, ties, largest, places)]
 
