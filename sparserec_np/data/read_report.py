@@ -80,6 +80,30 @@ class ReadReport:
         return f"{source}: {columns}; {', '.join(parts)}"
 
 
+def merged_report(reports: list[ReadReport], order: list[int]) -> ReadReport:
+    """Add up the reports of several readings of the same data.
+
+    Args:
+        reports: Of files each; all of them dropped the same items.
+        order: Numbers of the files that the reports name, in their order.
+    """
+    files = [file for report in reports for file in report.files]
+    columns = [column for report in reports for column in report.columns]
+    ranked = sorted(range(len(files)), key=lambda place: order[place])
+    return ReadReport(
+        files=tuple(files[place] for place in ranked),
+        columns=tuple(columns[place] for place in ranked),
+        rows=sum(report.rows for report in reports),
+        bad_rows=sum(report.bad_rows for report in reports),
+        bad_examples=tuple(row for report in reports for row in report.bad_examples)[:EXAMPLES],
+        below_min_rating=sum(report.below_min_rating for report in reports),
+        duplicates=sum(report.duplicates for report in reports),
+        dropped_users=sum(report.dropped_users for report in reports),
+        dropped_items=reports[0].dropped_items,
+        notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
+    )
+
+
 class NothingLeftError(InputError):
     """No row of the files is an interaction.
 

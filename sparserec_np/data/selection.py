@@ -34,6 +34,19 @@ def select_users(interactions: Interactions, users: NDArray[np.int64]) -> Intera
     )
 
 
+def slice_users(interactions: Interactions, first: int, last: int) -> Interactions:
+    """Return the interactions of the users ``first`` to ``last - 1``, without a copy."""
+    indptr = interactions.indptr[first : last + 1]
+    entries = slice(indptr[0], indptr[-1])
+    return Interactions(
+        indptr - indptr[0],
+        interactions.items[entries],
+        interactions.user_ids.slice(first, last),
+        interactions.item_ids,
+        None if interactions.times is None else interactions.times[entries],
+    )
+
+
 def drop_rare(
     interactions: Interactions, min_user_interactions: int, min_item_interactions: int
 ) -> Interactions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from asyncio import TimeoutError as AsyncTimeoutError
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -76,26 +77,21 @@ def _exclusive(client: Client) -> Iterator[None]:
         ClusterError: The scheduler is lost.
     """
     lock = Lock("sparserec-np", scheduler_rpc=client.scheduler, loop=client.loop)
-    told = False
-    while not _acquired(client, lock):
-        if not told:
-            _log.warning(
-                "another fit or batch is going on at %s: waiting for its end", _address(client)
-            )
-            told = True
+    try:
+        acquired = lock.acquire(timeout=_LOOK)
+        if not acquired:
+            where = _address(client)
+            _log.warning("another fit or batch is going on at %s: waiting for its end", where)
+        while not acquired:
+            acquired = lock.acquire(timeout=_LOOK)
+    except Exception as error:  # of many kinds, by the moment at which the connection breaks
+        raise lost_scheduler(client) from error
     try:
         yield
     finally:
         if client.status == "running":
             with suppress(Exception):  # of a connection that breaks; Dask then frees it by itself
                 lock.release()
-
-
-def _acquired(client: Client, lock: Lock) -> bool:
-    try:
-        return bool(lock.acquire(timeout=_LOOK))
-    except Exception as error:  # of many kinds, by the moment at which the connection breaks
-        raise lost_scheduler(client) from error
 
 
 def check_workers(client: Client) -> None:
@@ -106,7 +102,7 @@ def check_workers(client: Client) -> None:
     """
     try:
         client.wait_for_workers(1, timeout=_WORKERS)
-    except TimeoutError:
+    except (TimeoutError, AsyncTimeoutError):  # one and the same since Python 3.11
         raise InputError(
             f"the Dask scheduler at {_address(client)} has no workers: start some with "
             "'dask worker ADDRESS'"

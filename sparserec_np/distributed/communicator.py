@@ -72,7 +72,10 @@ class DaskCommunicator(Communicator):
 
     def start_all_to_all(self, messages: Messages) -> Callable[[], dict[int, bytes]]:
         """Send bytes; see :meth:`Communicator.start_all_to_all`."""
-        self._finish_sending()
+        try:
+            self._sending.result()  # the messages before, so that none overtakes them
+        except OSError as error:
+            raise self._lost() from error
         copies = {rank: bytes(message) for rank, message in messages.items()}
         self._sending = self._start(self._send(copies))
 
@@ -122,13 +125,6 @@ class DaskCommunicator(Communicator):
     async def _close(self) -> None:
         for comm in self._to.values():
             await comm.close()
-
-    def _finish_sending(self) -> None:
-        """Wait until the messages before are on their way, so that none overtakes them."""
-        try:
-            self._sending.result()
-        except OSError as error:
-            raise self._lost() from error
 
     def _next_from(self, other: int) -> Any:
         joined = other in self._to

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from socket import gethostname
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.data import (
-    EXAMPLES,
     Interactions,
     NothingLeftError,
     ReadReport,
@@ -19,11 +16,12 @@ from sparserec_np.data import (
     list_files,
     read,
 )
-from sparserec_np.data.files.remote import is_url
+from sparserec_np.data.files.paths import check_seen
 from sparserec_np.data.selection import drop_rare_of_shard
-from sparserec_np.errors import InputError, SparseRecError
+from sparserec_np.errors import InputError
 from sparserec_np.utils.communicator import communicator
-from sparserec_np.vocabulary import Ids, IntIds, from_arrays
+from sparserec_np.utils.csr import indptr_from_counts
+from sparserec_np.vocabulary import Ids, IntIds, concatenated, from_arrays
 
 
 class Files:
@@ -55,31 +53,9 @@ class Files:
         return [sorted(share) for share in shares]
 
 
-def check_seen(paths: list[str]) -> None:
-    """Check that files are there, on the machine where this runs.
-
-    Raises:
-        InputError: One is not, or what reads it is not installed.
-    """
-    for path in paths:
-        if is_url(path):
-            try:
-                list_files(path)
-            except SparseRecError as error:
-                raise InputError(f"{error} (seen from {gethostname()})") from error
-        elif not Path(path).exists():
-            raise InputError(
-                f"{path}: is not to be found on {gethostname()}: put the files where every worker "
-                "finds them under the same name"
-            )
-
-
 @dataclass(frozen=True, eq=False)
 class ShardedInteractions(Interactions):
-    """Interactions that workers hold: what the client knows of them.
-
-    ``indptr`` and the ids are those of the whole; ``items`` is empty.
-    """
+    """Interactions that workers hold, without the items: what the client knows of them."""
 
     name: str = "whole"
     """Name of the interactions on the workers."""
@@ -110,6 +86,42 @@ class ShardedInteractions(Interactions):
         return self.prints
 
 
+def known_of(name: str, own: Interactions) -> ShardedInteractions:
+    """Return what the client is to know of the interactions of this worker.
+
+    The ids and degrees of the items are reported by worker 0 alone, those of the users once.
+    """
+    comm = communicator()
+    before, degrees = comm.exclusive_scan(own.n_users), comm.all_reduce(own.item_degrees())
+    return ShardedInteractions(
+        own.indptr,
+        own.items[:0],
+        own.user_ids if name == "whole" else own.user_ids.slice(0, 0),
+        own.item_ids if comm.rank == 0 else own.item_ids.slice(0, 0),
+        report=own.report,
+        name=name,
+        degrees=degrees if comm.rank == 0 else None,
+        timed=own.has_times,
+        prints=own.fingerprint(before),
+    )
+
+
+def joined(
+    parts: list[ShardedInteractions], whole: Interactions | None = None
+) -> ShardedInteractions:
+    """Join what the workers report of their interactions, by rank, but for the reports of files.
+
+    The user ids are those of ``whole``, if that is given.
+    """
+    return replace(
+        parts[0],
+        indptr=indptr_from_counts(np.concatenate([part.user_degrees() for part in parts])),
+        user_ids=whole.user_ids if whole else concatenated([part.user_ids for part in parts]),
+        prints=sum(part.prints for part in parts) & ((1 << 64) - 1),
+        report=None,
+    )
+
+
 def cuts(user_degrees: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Cut the users into consecutive ranges of about as many interactions; int64[size + 1]."""
     ends = np.cumsum(user_degrees)
@@ -118,21 +130,7 @@ def cuts(user_degrees: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return np.concatenate(([0], inner, [ends.size])).astype(np.int64)
 
 
-def part_of(interactions: Interactions, first: int, last: int) -> Interactions:
-    """Cut out a range of users."""
-    indptr = interactions.indptr[first : last + 1]
-    return Interactions(
-        indptr - indptr[0],
-        interactions.items[indptr[0] : indptr[-1]],
-        interactions.user_ids.slice(first, last),
-        interactions.item_ids,
-        None if interactions.times is None else interactions.times[indptr[0] : indptr[-1]],
-    )
-
-
-def read_together(
-    paths: list[str], options: dict[str, Any]
-) -> tuple[Interactions, ReadReport | None]:
+def read_together(paths: list[str], options: dict[str, Any]) -> Interactions:
     """Read the files of this worker, and exchange rows so that each user is on one worker.
 
     Peak memory: that of :func:`sparserec_np.read` for the files read here; then the ids of all
@@ -143,7 +141,7 @@ def read_together(
         options: Of :func:`sparserec_np.read`.
 
     Returns:
-        The interactions of the users of this worker, and a report of its files.
+        The interactions of the users of this worker, with a report of its files.
 
     Raises:
         InputError: A file is not found here or cannot be used, or no file has a usable row.
@@ -189,8 +187,7 @@ def read_together(
     if report is not None:
         report = replace(report, duplicates=report.duplicates + repeated)
     own = replace(own, report=report or ReadReport((), (), 0, duplicates=repeated))
-    own = drop_rare_of_shard(own, least_items_of_user, least_users_of_item, comm.all_reduce)
-    return replace(own, report=None), own.report
+    return drop_rare_of_shard(own, least_items_of_user, least_users_of_item, comm.all_reduce)
 
 
 def _of_all(ids: Ids) -> Ids:
@@ -202,27 +199,3 @@ def _of_all(ids: Ids) -> Ids:
     for arrays in zip(*map(comm.broadcast_in_turn, ids.arrays), strict=True):
         whole = whole.union(from_arrays(ids.kind, arrays))
     return whole
-
-
-def merged_report(reports: list[ReadReport], order: list[int]) -> ReadReport:
-    """Add up the reports of all workers.
-
-    Args:
-        reports: By rank.
-        order: Numbers of the files that the reports name, in their order.
-    """
-    files = [file for report in reports for file in report.files]
-    columns = [column for report in reports for column in report.columns]
-    ranked = sorted(range(len(files)), key=lambda place: order[place])
-    return ReadReport(
-        files=tuple(files[place] for place in ranked),
-        columns=tuple(columns[place] for place in ranked),
-        rows=sum(report.rows for report in reports),
-        bad_rows=sum(report.bad_rows for report in reports),
-        bad_examples=tuple(row for report in reports for row in report.bad_examples)[:EXAMPLES],
-        below_min_rating=sum(report.below_min_rating for report in reports),
-        duplicates=sum(report.duplicates for report in reports),
-        dropped_users=sum(report.dropped_users for report in reports),
-        dropped_items=reports[0].dropped_items,
-        notes=tuple(dict.fromkeys(note for report in reports for note in report.notes)),
-    )

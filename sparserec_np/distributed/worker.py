@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from weakref import finalize
 
 import numpy as np
 from distributed import get_worker
-from numpy.typing import NDArray
 
-from sparserec_np.data import Interactions, ReadReport
+from sparserec_np.data import Interactions
 from sparserec_np.data.splitting import hold_out_of_shard
 from sparserec_np.distributed.communicator import DaskCommunicator
-from sparserec_np.distributed.sharding import read_together
+from sparserec_np.distributed.sharding import ShardedInteractions, known_of, read_together
 from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.divergence import DivergedError
@@ -24,23 +23,6 @@ from sparserec_np.training.trainer import EpochResult, Trainer
 from sparserec_np.training.validation import Validator
 from sparserec_np.utils.communicator import communicating
 from sparserec_np.utils.parallel import thread_count
-from sparserec_np.vocabulary import Ids
-
-
-@dataclass
-class Facts:
-    """Facts that a worker reports of its interactions."""
-
-    user_degrees: NDArray[np.int64]
-    fingerprint: int
-    timed: bool
-    user_ids: Ids | None = None
-    item_degrees: NDArray[np.int64] | None = None
-    """Of all users; reported by worker 0 alone."""
-    item_ids: Ids | None = None
-    """The same."""
-    report: ReadReport | None = None
-
 
 Part = tuple["ItemParameters | None", "Embeddings | None"]
 """A worker's part of the parameters: those of the items, from worker 0 alone; the embeddings of its
@@ -67,10 +49,6 @@ class TrainingWorker:
     def __reduce__(self) -> Any:
         raise TypeError("a worker of a training stays where it is")
 
-    def is_ready(self) -> bool:
-        """Tell that the others may join."""
-        return True
-
     def join(self, rank: int, addresses: list[str]) -> None:
         """Connect with the other workers, all of which are made."""
         self._comm.join(rank, addresses)
@@ -86,12 +64,11 @@ class TrainingWorker:
             self._comm.close()
             raise
 
-    def read(self, paths: list[str], options: dict[str, Any]) -> Facts:
+    def read(self, paths: list[str], options: dict[str, Any]) -> ShardedInteractions:
         """Read files."""
-        own, report = read_together(paths, options)
-        return self._facts("whole", own, report)
+        return self._keep("whole", read_together(paths, options))
 
-    def take(self, interactions: Interactions) -> Facts:
+    def take(self, interactions: Interactions) -> ShardedInteractions:
         """Copy interactions of consecutive users, which came in a message."""
         own = replace(
             interactions,
@@ -99,12 +76,12 @@ class TrainingWorker:
             items=np.array(interactions.items),
             times=None if interactions.times is None else np.array(interactions.times),
         )
-        return self._facts("whole", own, None)
+        return self._keep("whole", own)
 
-    def hold_out(self, fraction: float, seed: int) -> tuple[Facts, Facts]:
+    def hold_out(self, fraction: float, seed: int) -> list[ShardedInteractions]:
         """Hold out a part of each user's interactions."""
         whole = self._data["whole"]
-        learned, held = hold_out_of_shard(
+        parts = hold_out_of_shard(
             whole,
             fraction=fraction,
             seed=seed,
@@ -112,7 +89,7 @@ class TrainingWorker:
             users_before=self._comm.exclusive_scan(whole.n_users),
             interactions_before=self._comm.exclusive_scan(whole.nnz),
         )
-        return self._facts("learned", learned, None), self._facts("held", held, None)
+        return [self._keep(*named) for named in zip(("learned", "held"), parts, strict=True)]
 
     def forget(self) -> None:
         """Free what choosing the epoch has needed."""
@@ -156,32 +133,18 @@ class TrainingWorker:
         self._validator = Validator(self._data[name], held, config)
         return self._validator.chooses_recency
 
-    def validate(self) -> float:
-        """Score the parameters."""
-        assert self._validator is not None
-        return self._validator(self._parameters)
-
-    def choose_recency(self) -> tuple[float, float]:
-        """Find the recency that suits the parameters best, and the score with it."""
-        assert self._validator is not None
-        return self._validator.choose_recency(self._parameters)
+    def validate(self, method: str) -> Any:
+        """Call a method of the validator for the parameters."""
+        return getattr(self._validator, method)(self._parameters)
 
     def _part(self) -> Part:
         parameters = self._parameters.copy()  # a client in this process would see them change
         rows = parameters.users if parameters.users.values.size else None
         return (parameters.items if self._comm.rank == 0 else None), rows
 
-    def _facts(self, name: str, own: Interactions, report: ReadReport | None) -> Facts:
+    def _keep(self, name: str, own: Interactions) -> ShardedInteractions:
         self._data[name] = own
-        before = self._comm.exclusive_scan(own.n_users)
-        item_degrees = self._comm.all_reduce(own.item_degrees())
-        degrees, prints = own.user_degrees(), own.fingerprint(before)
-        facts = Facts(degrees, prints, own.has_times, report=report)
-        if name == "whole":
-            facts.user_ids = own.user_ids
-        if self._comm.rank == 0:
-            facts.item_degrees, facts.item_ids = item_degrees, own.item_ids
-        return facts
+        return known_of(name, own)
 
 
 def _own_rows(rows: Embeddings) -> Embeddings:

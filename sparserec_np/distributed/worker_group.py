@@ -34,10 +34,6 @@ Args = Callable[[int, int], tuple[Any, ...]]
 """Makes the arguments of a call from a worker's rank and the number of workers."""
 
 
-class WorkersLostError(Exception):
-    """Some workers of the group are gone."""
-
-
 class WorkerGroup:
     """The training workers on a cluster, one on each Dask worker.
 
@@ -78,7 +74,7 @@ class WorkerGroup:
                     for key, (method, its_args) in self.steps.items():
                         self.latest[key] = self._call(method, its_args)
                 done = self._call(name, args)
-            except WorkersLostError as error:
+            except ConnectionLostError as error:
                 _log.warning("%s: going on from the last epoch with those who are there", error)
                 self.disband()
                 continue
@@ -101,7 +97,7 @@ class WorkerGroup:
         group = uuid4().hex
         members = self._submit(lambda rank: (TrainingWorker, self._threads, group))
         # The next ones wait for each other, so all have to be there.
-        self._results(self._submit(lambda rank: (TrainingWorker.is_ready, members[rank])))
+        self._results(self._submit(lambda rank: (bool, members[rank])))
         join = TrainingWorker.join
         self._results(self._submit(lambda rank: (join, members[rank], rank, self._addresses)))
         self._members = members
@@ -121,10 +117,10 @@ class WorkerGroup:
             time.sleep(0.2)
         try:
             check_workers(self._client)
-        except SparseRecError:
-            raise
-        except Exception as error:  # one died while it was asked
-            raise self._lost(error) from error
+        except Exception as error:
+            if isinstance(error, SparseRecError):
+                raise
+            raise self._lost(error) from error  # one died while it was asked
         self._wanted = max(self._wanted, len(there))
         return there
 
@@ -164,7 +160,7 @@ class WorkerGroup:
         """Wait for the results of all tasks.
 
         Raises:
-            WorkersLostError: A worker is gone.
+            ConnectionLostError: A worker is gone.
             ClusterError: The scheduler is.
             Exception: What a task raised.
         """
@@ -179,9 +175,9 @@ class WorkerGroup:
                     break
                 except (TimeoutError, FuturesTimeoutError):  # one and the same since 3.11
                     self._check(None)
-        except (WorkersLostError, ClusterError):
-            raise
         except Exception as error:  # not that of a task: these are skipped
+            if isinstance(error, (ConnectionLostError, ClusterError)):
+                raise
             raise self._lost(error) from error
         finally:
             gathering.cancel()
@@ -193,10 +189,10 @@ class WorkerGroup:
             raise self._lost(errors[0] if errors else None)
         return found
 
-    def _lost(self, error: BaseException | None) -> WorkersLostError:
+    def _lost(self, error: BaseException | None) -> ConnectionLostError:
         """Build the error for a worker that is gone; that of a lost scheduler is raised."""
         self._check(error)
-        return WorkersLostError("a Dask worker is lost")
+        return ConnectionLostError("a Dask worker is lost")
 
     def _check(self, error: BaseException | None) -> None:
         """Check that the scheduler and all workers are there."""
@@ -204,4 +200,4 @@ class WorkerGroup:
             raise lost_scheduler(self._client) from error
         missing = set(self._addresses) - set(workers(self._client))
         if missing:
-            raise WorkersLostError(f"the Dask worker at {min(missing)} is lost") from error
+            raise ConnectionLostError(f"the Dask worker at {min(missing)} is lost") from error

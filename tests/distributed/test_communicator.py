@@ -14,10 +14,10 @@ from reference import embeddings, interactions
 
 from sparserec_np import InputError
 from sparserec_np.data import drop_rare, read
-from sparserec_np.data.selection import drop_rare_of_shard
+from sparserec_np.data.selection import drop_rare_of_shard, slice_users
 from sparserec_np.data.splitting import hold_out, hold_out_of_shard
 from sparserec_np.distributed.communicator import ConnectionLostError, DaskCommunicator
-from sparserec_np.distributed.sharding import cuts, part_of, read_together
+from sparserec_np.distributed.sharding import cuts, read_together
 from sparserec_np.training import nmf
 from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
@@ -224,7 +224,7 @@ def test_the_same_interactions_are_held_out(data):
     bounds = cuts(data.user_degrees(), 3)
 
     def work(comm: Communicator) -> Any:
-        own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
+        own = slice_users(data, bounds[comm.rank], bounds[comm.rank + 1])
         return hold_out_of_shard(
             own,
             fraction=0.3,
@@ -251,7 +251,7 @@ def test_factors_are_those_of_one_worker(data, monkeypatch, size):
     bounds = cuts(data.user_degrees(), size)
 
     def work(comm: Communicator) -> tuple[Factor, Factor]:
-        own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
+        own = slice_users(data, bounds[comm.rank], bounds[comm.rank + 1])
         return nmf.factorize(own, 8, rng=np.random.default_rng(1), **how)
 
     found = together(size, work)
@@ -274,7 +274,7 @@ def test_epochs_are_those_of_one_worker(users, candidates):
     def work(comm: Communicator) -> Any:
         own = data
         if comm.world_size > 1:
-            own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
+            own = slice_users(data, bounds[comm.rank], bounds[comm.rank + 1])
         budget = Budget(320, 0 if users == "history" else 1200)
         trainer = Trainer(initialize(own, config, budget), own, config)
         return [trainer.epoch(epoch, 1.0) for epoch in range(2)], trainer.parameters
@@ -296,7 +296,7 @@ def test_rare_users_and_items_are_dropped_as_on_one_machine(data):
     bounds = cuts(data.user_degrees(), 3)
 
     def work(comm: Communicator) -> Any:
-        own = part_of(data, bounds[comm.rank], bounds[comm.rank + 1])
+        own = slice_users(data, bounds[comm.rank], bounds[comm.rank + 1])
         return drop_rare_of_shard(own, 3, 3, comm.all_reduce)
 
     found = together(3, work)
@@ -321,14 +321,14 @@ def test_files_read_by_several_are_those_read_by_one(tmp_path: Path, users: str)
         return read_together(paths, {"min_user_interactions": 2})
 
     found = together(4, work)  # one of them has no file
-    np.testing.assert_array_equal(np.concatenate([own.items for own, _ in found]), expected.items)
-    ids = [id_ for own, _ in found for id_ in own.user_ids.take(np.arange(own.n_users))]
+    np.testing.assert_array_equal(np.concatenate([own.items for own in found]), expected.items)
+    ids = [id_ for own in found for id_ in own.user_ids.take(np.arange(own.n_users))]
     assert ids == expected.user_ids.take(np.arange(expected.n_users))
-    assert found[0][0].item_ids.take(np.arange(expected.n_items)) == expected.item_ids.take(
+    assert found[0].item_ids.take(np.arange(expected.n_items)) == expected.item_ids.take(
         np.arange(expected.n_items)
     )
-    assert sum(report.duplicates for _, report in found) == expected.report.duplicates
-    assert sum(report.dropped_users for _, report in found) == expected.report.dropped_users > 0
+    assert sum(own.report.duplicates for own in found) == expected.report.duplicates
+    assert sum(own.report.dropped_users for own in found) == expected.report.dropped_users > 0
 
 
 def test_files_with_nothing_and_files_that_are_not_there(tmp_path):
@@ -340,8 +340,8 @@ def test_files_with_nothing_and_files_that_are_not_there(tmp_path):
         return lambda comm: read_together(paths[comm.rank], {"min_rating": least})
 
     found = together(2, work(3, "low.csv", "high.csv"))
-    assert sum(own.nnz for own, _ in found) == 2
-    assert [report.below_min_rating for _, report in found] == [2, 0]
+    assert sum(own.nnz for own in found) == 2
+    assert [own.report.below_min_rating for own in found] == [2, 0]
     with pytest.raises(InputError, match="all 2 ratings are below 6"):
         together(2, work(6, "low.csv", "high.csv"))
     with pytest.raises((InputError, ConnectionLostError)) as caught:

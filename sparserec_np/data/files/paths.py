@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path
+from socket import gethostname
 from typing import BinaryIO
 
 from sparserec_np.data.files.inspection import InputFile, inspect_file
 from sparserec_np.data.files.remote import duckdb_path, expand_url, is_url, open_url
-from sparserec_np.errors import InputError
+from sparserec_np.errors import InputError, SparseRecError
 
 
 def find_files(paths: Sequence[str | Path] | str | Path, scratch: Path) -> list[InputFile]:
@@ -74,6 +75,25 @@ def list_files(paths: Sequence[str | Path] | str | Path) -> list[tuple[str, int]
                 raise InputError(f"{name} can be read only once, and here alone: give files")
             files.append((str(Path(match).resolve()), os.path.getsize(match)))
     return files
+
+
+def check_seen(paths: list[str]) -> None:
+    """Check that files are there, on the machine where this runs.
+
+    Raises:
+        InputError: One is not, or what reads it is not installed.
+    """
+    for path in paths:
+        if is_url(path):
+            try:
+                list_files(path)
+            except SparseRecError as error:
+                raise InputError(f"{error} (seen from {gethostname()})") from error
+        elif not Path(path).exists():
+            raise InputError(
+                f"{path}: is not to be found on {gethostname()}: put the files where every worker "
+                "finds them under the same name"
+            )
 
 
 def _listed(paths: Sequence[str | Path] | str | Path) -> list[str]:
