@@ -18,6 +18,7 @@ import json
 import math
 import mmap
 import os
+import stat
 import sys
 import zlib
 from array import array
@@ -29,6 +30,7 @@ from typing import Any
 
 MAX_HEADER = 1 << 20
 MAX_VALUE = 1e6
+ROWS_A_BYTE = 2  # items for each byte of the file, at most
 _GROUPS = 4096  # groups of 8 packed values that are spread at a time
 
 
@@ -45,28 +47,31 @@ def load(path: str | os.PathLike[str], *, verify: bool = False) -> Model:
 
     Args:
         path: Path of the file.
-        verify: Compare the checksum of all data, too.
+        verify: Compare the checksum of all data, and check every part, too.
 
     Raises:
         ModelFileError: The file is missing or unusable; says what is wrong.
     """
     name = os.fspath(path)
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size < 8:
-                raise ModelFileError(f"{name}: {size} bytes, too short for a header")
+        with open(path, "rb", opener=_without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise ModelFileError(f"{name}: is no regular file")
+            if found.st_size < 8:
+                raise ModelFileError(f"{name}: {found.st_size} bytes, too short for a header")
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise ModelFileError(f"{name}: cannot be opened ({error.strerror or error})") from error
-    try:
-        return Model(_File(data, name, verify))
-    except ModelFileError:
-        raise
-    except RecursionError:
-        raise ModelFileError(f"{name}: the header is nested too deeply") from None
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"{name}: the header is not valid ({error!r})") from error
+    model = Model(_File(data, name))
+    if verify:
+        model.verify()
+    return model
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; of a FIFO, too, at once."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class Model:
@@ -81,24 +86,24 @@ class Model:
 
     def __init__(self, file: _File) -> None:
         model = file.model
-        if model["users"] != "history":
+        if model.get("users") != "history":
             raise ModelFileError(
-                f"{file.name}: an {model['users']!r} model; this reader serves history models, "
-                "use sparserec_np.load"
+                f"{file.name}: a model of users {model.get('users')!r}; this reader serves history "
+                "models, use sparserec_np.load"
             )
         self._file = file
-        self._n = _integer(model, "n_items", 1, 2**31 - 1)
+        self._n = _integer(model, "n_items", 1, min(2**31 - 1, ROWS_A_BYTE * file.size))
         self._dim = _integer(model, "dim", 1, 65_535)
-        self._exponent = model["exponent"]
+        self._exponent = model.get("exponent")
         if type(self._exponent) not in (int, float) or not 0 <= self._exponent <= 2:
             raise ModelFileError(f"{file.name}: the exponent is no number from 0 to 2")
         self._eighths = _integer({"eighths": 8} | model, "eighths", 1, 8)
         self._recency = _integer({"recency": 0} | model, "recency", 0, 8)
-        self.item_ids = _read_ids(file, model["item_ids"], self._n)
+        self.item_ids = _read_ids(file, model.get("item_ids"), self._n)
         self._bias = file.values("bias", self._n, _integer(model, "bias_bits", 1, 8))
         bits = _integer(model, "history_bits", 0, 8)
         self._weights = file.values("history", self._n, bits) if bits else None
-        if self._weights is not None and min(self._weights) <= 0:
+        if bits and file.levels("history", bits)[0] <= 0:
             raise ModelFileError(f"{file.name}: a history weight is not above 0")
         self._table: tuple[array[int], bytes, list[int], array[float]] | None = None
 
@@ -126,20 +131,31 @@ class Model:
         scores = self._scores(latest_first)
         for item in left_out:
             scores[item] = -float("inf")
-        best = heapq.nlargest(max(k, 0), range(self._n), key=scores.__getitem__)
+        best = heapq.nlargest(min(max(k, 0), self._n), range(self._n), key=scores.__getitem__)
         best = [item for item in best if scores[item] > -float("inf")]
         return [self.item_ids[item] for item in best], [scores[item] for item in best]
 
     def labels(self) -> list[str] | None:
         """Texts of all items, in the order of ``item_ids``; None if the model has none."""
-        fields = self._file.model.get("labels")
-        return None if fields is None else _read_texts(self._file, fields, self._n, "labels")
+        if "labels" not in self._file.model:
+            return None
+        return _read_texts(self._file, self._file.model["labels"], self._n, "labels")
+
+    def verify(self) -> None:
+        """Compare the checksum of all data, and decode every part once.
+
+        Raises:
+            ModelFileError: The file is damaged.
+        """
+        self._file.verify()
+        self.labels()
+        self._table = self._table or self._decode()
 
     def _located(self, ids: Iterable[Any]) -> list[int]:
         places = (_place(self.item_ids, item) for item in ids)
         return [place for place in places if place >= 0]
 
-    def _scores(self, latest_first: list[int]) -> list[float]:
+    def _scores(self, latest_first: list[int]) -> array[float]:
         """Score all items; sums in the order that the format prescribes."""
         weights = [1.0] * len(latest_first)
         if self._recency:
@@ -156,7 +172,7 @@ class Model:
             if self._weights is not None:
                 weight = self._weights[items[place]] * weight
             vector[dim] += levels[codes[place]] * weight
-        dots = [0.0] * self._n
+        dots = array("d", bytes(8 * self._n))
         for dim, total in enumerate(vector):
             if total:
                 value = _signed_power(total, self._eighths)
@@ -165,70 +181,105 @@ class Model:
                 for item, code in zip(items[begin:end], codes[begin:end], strict=True):
                     dots[item] += products[code]
         scale = length**-self._exponent
-        return [dot * scale + bias for dot, bias in zip(dots, self._bias, strict=True)]
+        for item, bias in enumerate(self._bias):
+            dots[item] = dots[item] * scale + bias
+        return dots
 
     def _decode(self) -> tuple[array[int], bytes, list[int], array[float]]:
         """Item table by dimension: items, codes, bounds of the dimensions, levels."""
         file, n, dim = self._file, self._n, self._dim
         fields = file.model.get("items")
-        weights = _integer(fields, "weights", 0, n * dim)
+        weights = _integer(fields, "weights", 0, min(n * dim, 2**32 - 1))
         bits = _integer(fields, "value_bits", 1, 8)
         keys = _monotone(file, "items", weights, n * dim, _integer(fields, "low_bits", 0, 56))
         bounds = [bisect_left(keys, d * n) for d in range(dim + 1)]
         sizes = map(sub, bounds[1:], bounds)
         starts = chain.from_iterable(map(repeat, range(0, n * dim, n), sizes))
         items = array("H" if n <= 1 << 16 else "I", map(sub, keys, starts))
-        codes = _unpack(file.tensor("items.codes", (weights * bits + 7) // 8), bits, weights)
+        codes = _unpack(file.tensor("items.codes", "U8", (weights * bits + 7) // 8), bits, weights)
         return items, codes.tobytes(), bounds, file.levels("items", bits)
 
 
 class _File:
     """A mapped file whose header has been checked."""
 
-    def __init__(self, data: mmap.mmap, name: str, verify: bool) -> None:
+    def __init__(self, data: mmap.mmap, name: str) -> None:
         self.name = name
+        self.size = len(data)
         length = int.from_bytes(data[:8], "little")
-        if not 2 <= length <= min(len(data) - 8, MAX_HEADER):
+        if not 2 <= length <= min(self.size - 8, MAX_HEADER):
             raise ModelFileError(f"{name}: the length of the header, {length}, is not possible")
         raw = data[: 8 + length]
-        header = _parse(raw[8:].decode("utf-8"))
-        metadata = header["__metadata__"]
-        if metadata.get("format") != "sparserec-np":
+        header = self._parse(raw[8:], "the header")
+        self._metadata = header.pop("__metadata__", None)
+        if not isinstance(self._metadata, dict) or not all(
+            isinstance(text, str) for text in self._metadata.values()
+        ):
+            raise ModelFileError(f"{name}: the header has no '__metadata__' of texts")
+        if self._metadata.get("format") != "sparserec-np":
             raise ModelFileError(f"{name}: no model of sparserec-np")
-        version = metadata.get("version")
-        if str(version).partition(".")[0] not in ("1", "2", "3"):
+        version = self._metadata.get("version", "")
+        major, _, minor = version.partition(".")
+        if major not in ("1", "2", "3") or not (minor.isascii() and minor.isdigit()):
             raise ModelFileError(f"{name}: format version {version!r}, none of 1.x to 3.x")
         place = raw.find(b'"header_crc32":"') + 16
         blank = raw[:place] + b"00000000" + raw[place + 8 :]
-        if raw[place : place + 8] != b"%08x" % zlib.crc32(blank):
+        if place < 16 or raw[place : place + 8] != b"%08x" % zlib.crc32(blank):
             raise ModelFileError(f"{name}: the checksum of the header is wrong")
         self._data = data
         self._start = 8 + length
-        self._tensors = header
+        self._tensors = {key: self._tensor(key, entry) for key, entry in header.items()}
         self._check_cover()
-        self.model = _parse(metadata["model"])
-        if verify and metadata["data_crc32"] != f"{zlib.crc32(data[self._start :]):08x}":
-            raise ModelFileError(f"{name}: the checksum of the data is wrong")
+        self.model, *_ = (
+            self._parse(self._metadata.get(key, "").encode(), f"the header's text {key!r}")
+            for key in ("model", "config", "facts")
+        )
+
+    def _parse(self, text: bytes, what: str) -> dict[str, Any]:
+        try:
+            return _strict_json(text.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ModelFileError(f"{self.name}: {what} is no valid JSON ({error})") from None
+
+    def _tensor(self, key: str, entry: Any) -> tuple[str, list[int], int, int]:
+        """Check an entry of the directory: dtype, shape, and where its bytes begin and end."""
+        if isinstance(entry, dict) and entry.keys() == {"dtype", "shape", "data_offsets"}:
+            dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+            if isinstance(dtype, str) and isinstance(shape, list) and isinstance(offsets, list):
+                numbers = [_whole(number) for number in shape + offsets]
+                counts = [n for n in numbers if n is not None and 0 <= n < 2**53]
+                if len(offsets) == 2 and len(counts) == len(numbers) <= 34:
+                    *sizes, begin, end = counts
+                    width = {"U8": 1, "U32": 4, "F32": 4}.get(dtype)
+                    if width is None or math.prod(sizes) * width == end - begin:
+                        return dtype, sizes, begin, end
+        raise ModelFileError(f"{self.name}: the header's entry for {key!r} is not valid")
 
     def _check_cover(self) -> None:
         """Check that the tensors lie one after the other and are all of the data."""
-        end = 0
-        entries = [entry for key, entry in self._tensors.items() if key != "__metadata__"]
-        for begin, stop in sorted(entry["data_offsets"] for entry in entries):
-            if type(begin) is not int or type(stop) is not int or begin != end or stop < end:
+        position = 0
+        for begin, end in sorted((begin, end) for _, _, begin, end in self._tensors.values()):
+            if begin != position or end < position:
                 raise ModelFileError(f"{self.name}: the tensors do not lie one after the other")
-            end = stop
-        if self._start + end != len(self._data):
+            position = end
+        if self._start + position != self.size:
             raise ModelFileError(f"{self.name}: the tensors do not end where the file ends")
 
-    def tensor(self, name: str, size: int) -> bytes:
-        begin, end = self._tensors.get(name, {}).get("data_offsets", (0, -1))
-        if end - begin != size:
-            raise ModelFileError(f"{self.name}: there is no tensor {name!r} of {size} bytes")
+    def verify(self) -> None:
+        crc = 0
+        for begin in range(self._start, self.size, 1 << 18):
+            crc = zlib.crc32(self._data[begin : begin + (1 << 18)], crc)
+        if self._metadata.get("data_crc32") != f"{crc:08x}":
+            raise ModelFileError(f"{self.name}: the checksum of the data is wrong")
+
+    def tensor(self, name: str, dtype: str, length: int) -> bytes:
+        found, shape, begin, end = self._tensors.get(name, ("", [], 0, 0))
+        if found != dtype or shape != [length]:
+            raise ModelFileError(f"{self.name}: there is no tensor {name!r}, {dtype}, of {length}")
         return self._data[self._start + begin : self._start + end]
 
     def levels(self, prefix: str, bits: int) -> array[float]:
-        levels = array("f", self.tensor(f"{prefix}.levels", 4 << bits))
+        levels = array("f", self.tensor(f"{prefix}.levels", "F32", 1 << bits))
         if sys.byteorder == "big":
             levels.byteswap()
         falls = any(a > b for a, b in pairwise(levels))
@@ -236,10 +287,10 @@ class _File:
             raise ModelFileError(f"{self.name}: '{prefix}.levels' is not ascending and finite")
         return levels
 
-    def values(self, prefix: str, n: int, bits: int) -> list[float]:
+    def values(self, prefix: str, n: int, bits: int) -> array[float]:
         levels = self.levels(prefix, bits)
-        codes = _unpack(self.tensor(f"{prefix}.codes", (n * bits + 7) // 8), bits, n)
-        return list(map(levels.__getitem__, codes))
+        codes = _unpack(self.tensor(f"{prefix}.codes", "U8", (n * bits + 7) // 8), bits, n)
+        return array("f", map(levels.__getitem__, codes))
 
 
 def _signed_power(value: float, eighths: int) -> float:
@@ -262,29 +313,64 @@ def _place(known: Sequence[Any], item: Any) -> int:
     return place if place < len(known) and known[place] == item else -1
 
 
-def _parse(text: str) -> dict[str, Any]:
+def _strict_json(text: str) -> dict[str, Any]:
+    """Read a JSON object; raise ValueError for all that FORMAT.md forbids in section 6."""
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) < len(pairs):
             raise ValueError("a key occurs twice")
         return result
 
-    def short(digits: str) -> int:
-        if len(digits) > 20:
-            raise ValueError("an integer of too many digits")
-        return int(digits)
+    def number(text: str) -> Any:
+        value = float(text) if set(text) & set(".eENI") else int(text) if len(text) <= 20 else None
+        if value is None or not math.isfinite(value):
+            raise ValueError(f"{text[:40]} is no number that it may have")
+        return value
 
-    value = json.loads(text, object_pairs_hook=unique, parse_int=short)
+    def check(value: Any, depth: int) -> None:
+        if isinstance(value, str):
+            value.encode()  # a ValueError for a lone surrogate
+        elif isinstance(value, (dict, list)):
+            if depth > 32:
+                raise ValueError("nested too deeply")
+            for item in [*value, *(value.values() if isinstance(value, dict) else ())]:
+                check(item, depth + 1)
+
+    value = json.loads(
+        text,
+        object_pairs_hook=unique,
+        parse_int=number,
+        parse_float=number,
+        parse_constant=number,
+    )
+    check(value, 1)
     if not isinstance(value, dict):
         raise ValueError("no JSON object")
     return value
 
 
+def _whole(value: object) -> int | None:
+    """Return a number as an integer if its value is one, however it is written."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
+
+
 def _integer(fields: object, key: str, least: int, most: int) -> int:
-    value = fields.get(key) if isinstance(fields, dict) else None
-    if type(value) is not int or not least <= value <= most:
+    value = _whole(fields.get(key)) if isinstance(fields, dict) else None
+    if value is None or not least <= value <= most:
         raise ModelFileError(f"the header's field {key!r} is no integer from {least} to {most}")
     return value
+
+
+def _decimal(fields: dict[str, Any], key: str, least: int, most: int) -> int:
+    """Read an integer that is written as text."""
+    text = fields.get(key)
+    digits = text.removeprefix("-") if isinstance(text, str) else ""
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 20):
+        raise ModelFileError(f"the header's field {key!r} is no integer in text")
+    return _integer({key: int(text)}, key, least, most)
 
 
 def _unpack(packed: bytes, bits: int, n: int) -> array[int]:
@@ -329,12 +415,14 @@ def _unpack(packed: bytes, bits: int, n: int) -> array[int]:
 
 def _monotone(file: _File, prefix: str, n: int, universe: int, low_bits: int) -> Sequence[int]:
     """Decode a strictly ascending sequence of ``n`` keys below ``universe``."""
-    high = file.tensor(f"{prefix}.high", (n + (universe >> low_bits) + 7) // 8)
-    low = file.tensor(f"{prefix}.low", (n * low_bits + 7) // 8)
+    high = file.tensor(f"{prefix}.high", "U8", (n + (universe >> low_bits) + 7) // 8)
+    low = file.tensor(f"{prefix}.low", "U8", (n * low_bits + 7) // 8)
     digits = f"{int.from_bytes(high, 'little'):b}"[::-1] if high else ""
     zeros = digits.split("1")[: digits.count("1")]  # before each 1: what its high part grows by
     if len(zeros) != n:
         raise ModelFileError(f"{file.name}: '{prefix}.high' has {len(zeros)} keys, not {n}")
+    if sum(map(len, zeros)) << low_bits >> 64:
+        raise ModelFileError(f"{file.name}: '{prefix}.high' has a key of more than 64 bits")
     highs: Iterator[int] = accumulate(map(len, zeros))
     lows = _unpack(low, low_bits, n)
     keys = array("Q", map(add, map(lshift, highs, repeat(low_bits)), lows))
@@ -345,15 +433,17 @@ def _monotone(file: _File, prefix: str, n: int, universe: int, low_bits: int) ->
     return keys
 
 
-def _read_ids(file: _File, fields: dict[str, Any], n: int) -> Sequence[Any]:
-    if fields["kind"] == "str":
+def _read_ids(file: _File, fields: Any, n: int) -> Sequence[Any]:
+    kind = fields.get("kind") if isinstance(fields, dict) else None
+    if kind == "str":
         texts = _read_texts(file, fields, n, "item_ids")
         if any(map(ge, texts, islice(texts, 1, None))):
             raise ModelFileError(f"{file.name}: the item ids do not rise")
         return texts
-    start, span = int(fields["start"]), int(fields["span"])
-    if fields["kind"] != "int" or not -(2**63) <= start <= start + span - 1 < 2**63 or span < n:
-        raise ModelFileError(f"{file.name}: the kind or range of the item ids is not valid")
+    if kind != "int":
+        raise ModelFileError(f"{file.name}: the kind of the item ids is neither 'int' nor 'str'")
+    start = _decimal(fields, "start", -(2**63), 2**63 - 1)
+    span = _decimal(fields, "span", n, 2**63 - start)
     if span == n:
         return range(start, start + n)
     steps = _monotone(file, "item_ids", n, span, _integer(fields, "low_bits", 0, 56))
@@ -362,16 +452,25 @@ def _read_ids(file: _File, fields: dict[str, Any], n: int) -> Sequence[Any]:
 
 def _read_texts(file: _File, fields: Any, n: int, prefix: str) -> list[str]:
     """Inflate texts and join what each shares with the one before it and the rest of it."""
-    stored, width = _integer(fields, "stored", 0, 2**53), _integer(fields, "width", 1, 4)
+    stored, width = _integer(fields, "stored", 0, 2**53 - 1), _integer(fields, "width", 1, 4)
     lengths, most = 2 * n * width, 64 * stored + (1 << 24)
-    total = lengths + _integer(fields, "bytes", 0, most)
-    raw = file.tensor(f"{prefix}.texts", stored)
+    total = lengths + _integer(fields, "bytes", 0, 2**53 - 1)
+    deflated = fields.get("deflated")
+    if width == 3 or not isinstance(deflated, bool):
+        raise ModelFileError(f"{file.name}: the fields of '{prefix}.texts' are not valid")
+    raw = file.tensor(f"{prefix}.texts", "U8", stored)
+    if total > most or (total != stored and not deflated):
+        raise ModelFileError(f"{file.name}: '{prefix}.texts' cannot be {total} bytes")
     texts, text, begin = [], b"", lengths
     try:
-        if fields.get("deflated"):
-            raw = zlib.decompressobj().decompress(raw, min(total, most) + 1)
-        sizes = [int.from_bytes(raw[i : i + width], "little") for i in range(0, lengths, width)]
-        if len(raw) != total or sum(sizes[n:]) != total - lengths or sum(sizes) > most:
+        if deflated:
+            inflater = zlib.decompressobj()
+            raw = inflater.decompress(raw, total + 1)
+            if len(raw) != total or not inflater.eof or inflater.unused_data:
+                raise ModelFileError(f"{file.name}: '{prefix}.texts' is not {total} bytes")
+        numbers = (int.from_bytes(raw[i : i + width], "little") for i in range(0, lengths, width))
+        sizes = array("I", numbers)
+        if sum(sizes[n:]) != total - lengths or sum(sizes) > most:
             raise ModelFileError(f"{file.name}: '{prefix}.texts' is not {total} bytes")
         for shared, size in zip(sizes[:n], sizes[n:], strict=True):
             if shared > len(text):

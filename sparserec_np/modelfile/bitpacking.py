@@ -208,6 +208,8 @@ def decode_monotone(
         ones -= np.arange(len(ones))
         ones += 8 * begin - e
         keys = ones.view(np.uint64)  # all in place: fresh memory costs more than the arithmetic
+        if int(keys[-1]) << low_bits >> 64:
+            raise ValueError("a key of more than 64 bits")
         keys <<= np.uint64(low_bits)
         keys |= unpack_bits(low, low_bits, e, e + len(ones))
         if keys[0] < previous or (keys[1:] < keys[:-1]).any():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,11 @@ class ByteSource:
         return np.frombuffer(self._data, np.uint8, end - begin, begin)
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; of a FIFO, too, at once."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 class MappedFile(ByteSource):
     """A file, open for reading and mapped read-only.
 
@@ -60,10 +66,13 @@ class MappedFile(ByteSource):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=_without_waiting) as file:
                 self._handle = os.dup(file.fileno())  # open as long as this object lives
             weakref.finalize(self, os.close, self._handle)
-            self.size = os.fstat(self._handle).st_size
+            found = os.fstat(self._handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise ModelFileError(f"{self.name}: is no regular file; copy the model to one")
+            self.size = found.st_size
             self._data = b""  # an empty file cannot be mapped; it is refused as too short
             if self.size:
                 self._data = mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ)

@@ -39,7 +39,11 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "U32": np.dtype("<u4"),
     "F32": np.dtype("<f4"),
 }
+MAX_COUNT = 2**53 - 1
+"""Largest whole number in a header: JSON readers of other languages have no larger ones."""
+
 _MAX_DIMENSIONS = 32
+_MAX_DEPTH = 32  # of objects and arrays in each other
 _VERIFY_PIECE = 1 << 18
 _NO_SUM = "00000000"
 # Within a JSON text quotes are escaped, so these bytes begin this field and nothing else.
@@ -262,13 +266,10 @@ def _tensor(key: str, entry: object, name: str) -> Tensor:
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     numbers = shape if isinstance(shape, list) else [None]
     numbers = numbers + (offsets if isinstance(offsets, list) and len(offsets) == 2 else [None])
-    if (
-        not isinstance(dtype, str)
-        or len(numbers) > _MAX_DIMENSIONS + 2
-        or not all(type(n) is int and n >= 0 for n in numbers)
-    ):
+    counts = [n for n in map(whole_number, numbers) if n is not None and 0 <= n <= MAX_COUNT]
+    if not isinstance(dtype, str) or not len(numbers) == len(counts) <= _MAX_DIMENSIONS + 2:
         raise damaged(name, f"{where} has a shape or offsets that are no counts")
-    begin, end = offsets
+    *shape, begin, end = counts
     known = _DTYPES.get(dtype)
     if known is not None and math.prod(shape) * known.itemsize != end - begin:
         raise damaged(name, f"{where} has shape {shape}, which is not {end - begin} bytes")
@@ -291,7 +292,7 @@ def _check_cover(tensors: Mapping[str, Tensor], size: int, name: str) -> None:
 
 
 def parse_json(text: bytes, name: str, what: str) -> dict[str, Any]:
-    """Read a JSON object strictly: UTF-8, no duplicate keys, no NaN, no huge integers.
+    """Read a JSON object of a file; see :func:`strict_json`.
 
     Args:
         text: The JSON text.
@@ -299,22 +300,43 @@ def parse_json(text: bytes, name: str, what: str) -> dict[str, Any]:
         what: What the text is, for messages.
 
     Raises:
-        ModelFileError: It is anything else.
+        ModelFileError: It is no such object.
+    """
+    try:
+        return strict_json(text.decode("utf-8"))
+    except ValueError as error:
+        raise damaged(name, f"{what} is no valid JSON ({error})") from None
+
+
+def strict_json(text: str) -> dict[str, Any]:
+    """Read a JSON object as ``FORMAT.md`` has it in section 6.
+
+    Raises:
+        ValueError: It is no JSON or no object; a key occurs twice; a number is not finite or an
+            integer of more than 20 characters; a text holds a lone surrogate; or objects and arrays
+            are nested too deeply.
     """
     try:
         value = json.loads(
-            text.decode("utf-8"),
+            text,
             object_pairs_hook=_unique_keys,
             parse_constant=_no_constant,
+            parse_float=_finite,
             parse_int=_short_int,
         )
+        _check_values(value, 1)
     except RecursionError:
-        raise damaged(name, f"{what} is JSON nested too deeply") from None
-    except ValueError as error:  # of JSON, of UTF-8, and of the hooks
-        raise damaged(name, f"{what} is no valid JSON ({error})") from None
+        raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
-        raise damaged(name, f"{what} is no JSON object")
+        raise ValueError("no JSON object")
     return value
+
+
+def whole_number(value: object) -> int | None:
+    """Return a number of JSON as an integer if its value is one, however it is written."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
 
 
 def _unique_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -326,8 +348,27 @@ def _unique_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def _check_values(value: object, depth: int) -> None:
+    if isinstance(value, str):
+        value.encode()  # an error for a lone surrogate
+    elif isinstance(value, (dict, list)):
+        if depth > _MAX_DEPTH:
+            raise RecursionError
+        for item in value:
+            _check_values(item, depth + 1)
+        for item in value.values() if isinstance(value, dict) else ():
+            _check_values(item, depth + 1)
+
+
 def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:40]} is beyond all numbers")
+    return value
 
 
 def _short_int(text: str) -> int:

@@ -16,7 +16,7 @@ from sparserec_np.modelfile.bitpacking import (
     packed_bytes,
     unary_bytes,
 )
-from sparserec_np.modelfile.container import damaged
+from sparserec_np.modelfile.container import MAX_COUNT, damaged, whole_number
 from sparserec_np.vocabulary import INT64_MAX, INT64_MIN
 
 MAX_DIM = 65_535
@@ -27,6 +27,8 @@ MAX_VALUE = 1e6
 MAX_EXPONENT = 2.0
 EIGHTHS = 8
 """Power and recency of a history are stored as whole numbers of 1 / ``EIGHTHS``."""
+ROWS_A_BYTE = 2
+"""Most items and users for each byte of a file: a reader's memory is in proportion to the file."""
 ROWS_A_BLOCK = 256
 """Rows of a row-major table between two entries of its directory."""
 
@@ -168,6 +170,12 @@ class Layout(NamedTuple):
             return "1.0"
         return "3.0" if side.recency > 0 else "2.0" if side.power < 1 else "1.0"
 
+    @property
+    def n_rows(self) -> int:
+        """Rows of both tables."""
+        side = self.user_side
+        return self.items.n_rows + (side.table.n_rows if isinstance(side, UsersLayout) else 0)
+
     def tensors(self) -> TensorSpecs:
         """All tensors, in the order of their data: four-byte types first, so all are aligned."""
         specs = self.items.tensors("items") | self.bias.tensors("bias")
@@ -259,8 +267,8 @@ class _Fields:
         return self._value[key]
 
     def integer(self, key: str, least: int, most: int) -> int:
-        value = self._get(key)
-        if type(value) is not int or not least <= value <= most:
+        value = whole_number(self._get(key))
+        if value is None or not least <= value <= most:
             raise self.wrong(key, f"is no integer from {least} to {most}")
         return value
 
@@ -346,9 +354,9 @@ def _texts_from_json(fields: _Fields, count: int) -> TextsLayout:
     width = fields.integer("width", 1, 4)
     if width == 3:
         raise fields.wrong("width", "is none of 1, 2 and 4")
-    stored = fields.integer("stored", 0, 2**53)
+    stored = fields.integer("stored", 0, MAX_COUNT)
     deflated = fields.boolean("deflated")
-    texts = TextsLayout(count, fields.integer("bytes", 0, 2**53), width, stored, deflated)
+    texts = TextsLayout(count, fields.integer("bytes", 0, MAX_COUNT), width, stored, deflated)
     if not deflated and texts.raw_bytes != stored:
         raise fields.wrong("stored", f"is {stored}, but lengths and texts take {texts.raw_bytes}")
     if texts.raw_bytes > texts.most_bytes:

@@ -19,6 +19,7 @@ from sparserec_np.modelfile.container import Container, damaged, parse, parse_js
 from sparserec_np.modelfile.layout import (
     MAX_VALUE,
     ROWS_A_BLOCK,
+    ROWS_A_BYTE,
     CodesLayout,
     IdsLayout,
     IntIdsLayout,
@@ -61,7 +62,7 @@ def open_model(source: str | os.PathLike[str] | bytes, *, verify: bool = False) 
 
     Args:
         source: Path of the file, or its bytes.
-        verify: Read all of the data and compare its checksum, too.
+        verify: Read all of the data, compare its checksum, and check every part, too.
 
     Raises:
         ModelFileError: There is no such file, or it is no valid model; says what and where.
@@ -94,6 +95,12 @@ class ModelFile:
         self.name = container.name
         self.size = container.source.size
         self.layout = Layout.from_json(self._json("model"), self.name)
+        if self.layout.n_rows > ROWS_A_BYTE * self.size:
+            raise damaged(
+                self.name,
+                f"the header tells of {self.layout.n_rows} items and users, but the file has only "
+                f"{self.size} bytes",
+            )
         self.config = self._json("config")
         self.facts = self._json("facts")
         container.check_tensors(self.layout.tensors())
@@ -109,12 +116,22 @@ class ModelFile:
         return {"header": self._container.data_start, **sizes}
 
     def verify(self) -> None:
-        """Compare the checksum of the data, reading all of it.
+        """Compare the checksum of the data, and decode every part once.
 
         Raises:
-            ModelFileError: It differs.
+            ModelFileError: The checksum differs, or a part is not as the format says.
         """
         self._container.verify()
+        for _ in self.item_weights():
+            pass
+        self.item_levels()
+        self.item_bias()
+        self.history_codes()
+        self.item_ids()
+        self.labels()
+        if isinstance(self.layout.user_side, UsersLayout):
+            self.user_ids()
+            self.user_table()
 
     def item_weights(self) -> Iterator[ItemWeights]:
         """Decode the weights of the item table, some thousand at a time, keeping none.

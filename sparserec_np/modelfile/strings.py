@@ -9,6 +9,7 @@ separators allow any text. zlib is imported where there are texts to inflate, no
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     IntArray = npt.NDArray[np.int64]
 
 _WORTH_SHARING = 0.9
+_PIECE = 1 << 16  # bytes of text that are checked at a time
 
 
 def encode_texts(texts: StrIds) -> tuple[TextsLayout, UInt8Array]:
@@ -109,8 +111,11 @@ def _join(shared: IntArray, sizes: IntArray, suffixes: UInt8Array) -> list[bytes
 
 
 def _check_unicode(texts: StrIds, name: str, what: str) -> None:
+    decoder = getincrementaldecoder("utf-8")()  # all at once may take four times the memory
     try:
-        str(texts.blob.data, "utf-8")
+        for begin in range(0, len(texts.blob), _PIECE):
+            decoder.decode(texts.blob[begin : begin + _PIECE].data)
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise damaged(name, f"{what} is no UTF-8 ({error.reason})") from None
     starts = texts.offsets[:-1][texts.offsets[:-1] < len(texts.blob)]

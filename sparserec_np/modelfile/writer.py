@@ -18,6 +18,7 @@ from sparserec_np.modelfile import bitpacking, container
 from sparserec_np.modelfile.arrays import ModelArrays, Table, check
 from sparserec_np.modelfile.layout import (
     ROWS_A_BLOCK,
+    ROWS_A_BYTE,
     CodesLayout,
     HistoryLayout,
     IdsLayout,
@@ -85,9 +86,15 @@ def encode(
         layout, json_text(arrays.config, "config"), json_text(arrays.facts, "facts")
     )
     try:
-        return container.build(metadata, {name: tensors[name] for name in layout.tensors()})
+        data = container.build(metadata, {name: tensors[name] for name in layout.tensors()})
     except ValueError as error:
         raise InputError(f"the model's config and facts are too long to store: {error}") from None
+    if layout.n_rows > ROWS_A_BYTE * len(data):
+        raise InputError(
+            f"{layout.n_rows:,} items and users in {len(data):,} bytes, which no reader takes: "
+            "store more weights or more bits"
+        )
+    return data
 
 
 def metadata_of(layout: Layout, config: str, facts: str) -> dict[str, str]:
@@ -99,7 +106,9 @@ def metadata_of(layout: Layout, config: str, facts: str) -> dict[str, str]:
 def json_text(value: Mapping[str, Any], what: str) -> str:
     """Write ``config`` or ``facts`` as JSON; ``what`` names it in the error."""
     try:
-        return json.dumps(dict(value), separators=(",", ":"), allow_nan=False)
+        text = json.dumps(dict(value), separators=(",", ":"), allow_nan=False)
+        container.strict_json(text)
+        return text
     except (TypeError, ValueError) as error:
         raise InputError(f"the model's {what} cannot be stored as JSON: {error}") from error
 

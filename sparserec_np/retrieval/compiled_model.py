@@ -41,7 +41,7 @@ def load_compiled(source: str | os.PathLike[str] | bytes, *, verify: bool = Fals
 
     Args:
         source: Path of a model file, or its bytes.
-        verify: Read the whole file and compare its checksum, too.
+        verify: Read the whole file, compare its checksum, and check every part, too.
 
     Returns:
         The model, as from :func:`sparserec_np.load`, with a faster ``recommend``.

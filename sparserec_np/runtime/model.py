@@ -53,7 +53,7 @@ def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> Mod
 
     Args:
         source: Path of a model file, or its bytes.
-        verify: Read the whole file and compare its checksum, too.
+        verify: Read the whole file, compare its checksum, and check every part, too.
 
     Returns:
         The model.

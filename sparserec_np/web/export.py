@@ -18,6 +18,7 @@ from sparserec_np.modelfile.reader import open_model
 from sparserec_np.utils.atomic_write import write
 
 _COPIED = ("sparserec.js", "app.js", "style.css")
+_MOST = 256 << 20  # bytes of a model: browsers have no texts of much more than 500 MB
 
 
 def export_web(
@@ -47,6 +48,11 @@ def export_web(
         raise InputError(
             f"{os.fspath(model)}: is an embedding model and can serve only the users of its "
             "training; a page needs a model trained with users='history'"
+        )
+    if opened.size > _MOST:
+        raise InputError(
+            f"{os.fspath(model)}: has {opened.size:,} bytes, more than a browser opens as a page "
+            f"({_MOST:,}): fit with --max-size"
         )
     target = Path(folder)
     try:

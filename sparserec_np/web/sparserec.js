@@ -19,34 +19,120 @@ const sparserec = (() => {
     return ((crc ^ -1) >>> 0).toString(16).padStart(8, "0");
   }
 
+  /* The object of a JSON text, refused where FORMAT.md, section 6, says so. */
+  function parse(text) {
+    const value = JSON.parse(text), open = [];
+    const tokens = /("(?:[^"\\]|\\.)*")\s*(:?)|[{}[\]]|[^\s{}[\],:"]+/gs;
+    for (const [token, string, colon] of text.matchAll(tokens)) {
+      if (string) {
+        const plain = JSON.parse(string);
+        if (/\p{Surrogate}/u.test(plain)) fail("a lone surrogate");
+        if (colon && open.at(-1).has(plain)) fail("a key twice");
+        if (colon) open.at(-1).add(plain);
+      } else if (/[{[]/.test(token)) {
+        if (open.push(new Set()) > 32) fail("nested too deeply");
+      } else if (/[}\]]/.test(token)) open.pop();
+      else if (/^-?\d+$/.test(token) ? token.length > 20 : /\d/.test(token) && !isFinite(token)) fail("a huge number");
+    }
+    if (!text.trimStart().startsWith("{")) fail("no JSON object");
+    return value;
+  }
+
+  function integer(fields, key, least, most) {
+    const value = fields?.[key];
+    if (!Number.isInteger(value) || value < least || value > most) fail(`${key} is no integer from ${least} to ${most}`);
+    return value;
+  }
+
+  /* An integer that is written as text. */
+  function decimal(fields, key, least, most) {
+    const value = typeof fields[key] === "string" && /^-?\d{1,20}$/.test(fields[key]) ? BigInt(fields[key]) : null;
+    if (value === null || value < least || value > most) fail(`${key} is no integer from ${least} to ${most} in text`);
+    return value;
+  }
+
+  function adler32(bytes) {
+    let a = 1, b = 0;
+    for (const byte of bytes) b = (b + (a = (a + byte) % 65521)) % 65521;
+    return b * 65536 + a;
+  }
+
+  async function inflate(bytes, size) {
+    const whole = new Uint8Array(size);
+    const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate")).getReader();
+    for (let have = 0; ;) {
+      const { done, value } = await reader.read();
+      if (done ? have !== size : have + value.length > size) {
+        reader.cancel().catch(() => {});
+        fail(`a part does not inflate to ${size} bytes`);
+      }
+      if (done && adler32(whole) !== new DataView(bytes.slice(-4).buffer).getUint32(0)) fail("bytes after a zlib stream");
+      if (done) return whole;
+      whole.set(value, have);
+      have += value.length;
+    }
+  }
+
+  /* Whether bytes come after others, which agree with them in the first `same` ones. */
+  function rises(before, after, same) {
+    while (same < before.length && before[same] === after[same]) same++;
+    return same < after.length && (same === before.length || before[same] < after[same]);
+  }
+
+  const WIDTHS = new Map([["U8", 1], ["U32", 4], ["F32", 4]]);
+
   class Container {
     constructor(buffer) {
       if (buffer.byteLength < 8) fail("too short");
       const length = Number(new DataView(buffer).getBigUint64(0, true));
       if (length < 2 || length > Math.min(buffer.byteLength - 8, 1 << 20)) fail("header length");
       const raw = new Uint8Array(buffer.slice(0, 8 + length));
-      const text = new TextDecoder("utf-8", { fatal: true }).decode(raw.subarray(8));
-      this.entries = JSON.parse(text);
-      const metadata = this.entries.__metadata__ ?? {};
+      const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(raw.subarray(8));
+      const { __metadata__: metadata, ...entries } = parse(text);
+      const texts = metadata && !Array.isArray(metadata) && Object.values(metadata);
+      if (!texts || !texts.every((value) => typeof value === "string")) fail("no metadata of texts");
       if (metadata.format !== "sparserec-np") fail("of another format");
       if (!/^[123]\.\d+$/.test(metadata.version)) fail(`format version ${metadata.version}, not 1.x to 3.x`);
       const mark = text.indexOf('"header_crc32":"');
       const place = 8 + new TextEncoder().encode(text.slice(0, mark)).length + 16;
-      const blank = raw.slice().fill(48, place, place + 8);
-      if (mark < 0 || metadata.header_crc32 !== crc32(blank)) fail("checksum of the header");
+      const found = String.fromCharCode(...raw.subarray(place, place + 8));
+      if (mark < 0 || found !== crc32(raw.slice().fill(48, place, place + 8))) fail("checksum of the header");
+      this.size = buffer.byteLength;
       this.data = buffer.slice(8 + length);
       if (metadata.data_crc32 !== crc32(new Uint8Array(this.data))) fail("checksum of the data");
-      this.model = JSON.parse(metadata.model);
+      this.entries = new Map(Object.entries(entries));
+      this.checkCover();
+      [this.model] = ["model", "config", "facts"].map((key) => parse(metadata[key] ?? ""));
     }
 
-    bytes(name, length) {
-      const [begin, end] = this.entries[name]?.data_offsets ?? [0, -1];
-      if (end - begin !== length || begin < 0 || end > this.data.byteLength) fail(`tensor ${name}`);
-      return new Uint8Array(this.data, begin, length);
+    /* The tensors lie one after the other and are all of the data. */
+    checkCover() {
+      const count = (x) => Number.isSafeInteger(x) && x >= 0;
+      for (const [name, entry] of this.entries) {
+        const { dtype, shape, data_offsets: offsets } = entry ?? {};
+        if (Object.keys(entry ?? {}).length !== 3 || typeof dtype !== "string" || !Array.isArray(shape)
+          || !Array.isArray(offsets) || offsets.length !== 2 || shape.length > 32
+          || ![...shape, ...offsets].every(count)) fail(`the entry of ${name}`);
+        const size = shape.includes(0) ? 0 : shape.reduce((a, b) => a * b, WIDTHS.get(dtype));
+        if (WIDTHS.has(dtype) && size !== offsets[1] - offsets[0]) fail(`the size of ${name}`);
+      }
+      const extents = [...this.entries.values()].map((entry) => entry.data_offsets);
+      let position = 0;
+      for (const [begin, end] of extents.sort((a, b) => a[0] - b[0] || a[1] - b[1])) {
+        if (begin !== position || end < position) fail("the tensors do not lie one after the other");
+        position = end;
+      }
+      if (position !== this.data.byteLength) fail("the tensors do not end where the file ends");
+    }
+
+    tensor(name, dtype, length) {
+      const entry = this.entries.get(name);
+      if (entry?.dtype !== dtype || entry.shape.length !== 1 || entry.shape[0] !== length) fail(`tensor ${name}`);
+      return new Uint8Array(this.data, entry.data_offsets[0], length * WIDTHS.get(dtype));
     }
 
     levels(prefix, bits) {
-      const view = new DataView(this.bytes(`${prefix}.levels`, 4 << bits).slice().buffer);
+      const view = new DataView(this.tensor(`${prefix}.levels`, "F32", 1 << bits).slice().buffer);
       const levels = Float64Array.from({ length: 1 << bits }, (_, i) => view.getFloat32(4 * i, true));
       if (!levels.every((x, i) => Math.abs(x) <= 1e6 && !(x < levels[i - 1]))) fail(`${prefix}.levels`);
       return levels;
@@ -54,55 +140,65 @@ const sparserec = (() => {
 
     values(prefix, n, bits) {
       const levels = this.levels(prefix, bits);
-      const packed = this.bytes(`${prefix}.codes`, Math.ceil((n * bits) / 8));
+      const packed = this.tensor(`${prefix}.codes`, "U8", Math.ceil((n * bits) / 8));
       return Float64Array.from(unpack(packed, bits, n), (code) => levels[code]);
     }
 
     /* Strictly ascending keys below `universe`, a BigInt; BigInts themselves where they are wide. */
     monotone(prefix, n, universe, bits) {
       const span = Number(universe >> BigInt(bits));
-      const high = this.bytes(`${prefix}.high`, Math.ceil((n + span) / 8));
-      const low = unpack(this.bytes(`${prefix}.low`, Math.ceil((n * bits) / 8)), bits, n);
-      const wide = universe > 2n ** 53n, step = 2 ** bits;
+      const high = this.tensor(`${prefix}.high`, "U8", Math.ceil((n + span) / 8));
+      const low = unpack(this.tensor(`${prefix}.low`, "U8", Math.ceil((n * bits) / 8)), bits, n);
+      const big = universe > 2n ** 53n, wide = big || bits > 45, step = 2 ** bits;
       const keys = wide ? new BigUint64Array(n) : new Float64Array(n);
       let e = 0;
       for (let byte = 0; byte < high.length; byte++) {
         for (let rest = high[byte]; rest; rest &= rest - 1) {
           if (e === n) fail(`${prefix}.high has too many keys`);
           const upper = 8 * byte + 31 - Math.clz32(rest & -rest) - e;
-          keys[e] = wide ? (BigInt(upper) << BigInt(bits)) + BigInt(low[e]) : upper * step + low[e];
+          const key = wide ? (BigInt(upper) << BigInt(bits)) + BigInt(low[e]) : upper * step + low[e];
+          if (key >= universe) fail(`${prefix}.high has a key that is too large`);
+          keys[e] = key;
           if (e && keys[e] <= keys[e - 1]) fail(`${prefix}.high does not rise`);
           e++;
         }
       }
-      if (e !== n || (n && keys[n - 1] >= universe)) fail(`${prefix}.high has wrong keys`);
-      return keys;
+      if (e !== n) fail(`${prefix}.high has too few keys`);
+      return wide && !big ? Float64Array.from(keys, Number) : keys;
     }
 
-    async texts(prefix, { width, stored, bytes, deflated }, n) {
-      let raw = this.bytes(`${prefix}.texts`, stored);
-      if (deflated) {
-        const stream = new Blob([raw]).stream().pipeThrough(new DecompressionStream("deflate"));
-        raw = new Uint8Array(await new Response(stream).arrayBuffer());
-      }
-      if (raw.length !== 2 * n * width + bytes) fail(`${prefix}.texts has another length`);
+    async texts(prefix, fields, n, ascending) {
+      const width = integer(fields, "width", 1, 4), stored = integer(fields, "stored", 0, 2 ** 53 - 1);
+      const start = 2 * n * width, size = start + integer(fields, "bytes", 0, 2 ** 53 - 1);
+      const { deflated } = fields, most = 64 * stored + 2 ** 24;
+      if (width === 3 || typeof deflated !== "boolean" || size > most || (!deflated && size !== stored))
+        fail(`the fields of ${prefix}.texts`);
+      const packed = this.tensor(`${prefix}.texts`, "U8", stored), raw = deflated ? await inflate(packed, size) : packed;
       const number = (i) => raw.subarray(i * width, i * width + width).reduceRight((a, b) => a * 256 + b, 0);
       const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-      let text = new Uint8Array(0), place = 2 * n * width;
-      return Array.from({ length: n }, (_, i) => {
-        const shared = number(i), rest = number(n + i);
-        if (shared > text.length || place + rest > raw.length) fail(`${prefix}.texts`);
-        text = Uint8Array.from([...text.subarray(0, shared), ...raw.subarray(place, (place += rest))]);
+      let text = new Uint8Array(0), place = start, joined = 0;
+      const texts = Array.from({ length: n }, (_, i) => {
+        const shared = number(i), rest = number(n + i), before = text;
+        joined += shared + rest;
+        if (shared > before.length || place + rest > size || joined > most) fail(`${prefix}.texts`);
+        text = new Uint8Array(shared + rest);
+        text.set(before.subarray(0, shared));
+        text.set(raw.subarray(place, (place += rest)), shared);
+        if (ascending && i && !rises(before, text, shared)) fail(`${prefix}.texts does not rise`);
         return decoder.decode(text);
       });
+      if (place !== size) fail(`${prefix}.texts has another length`);
+      return texts;
     }
 
     async ids(fields, n) {
-      if (fields.kind === "str") return this.texts("item_ids", fields, n);
-      const start = BigInt(fields.start), span = BigInt(fields.span);
+      if (fields?.kind === "str") return this.texts("item_ids", fields, n, true);
+      if (fields?.kind !== "int") fail("the kind of the ids");
+      const start = decimal(fields, "start", -(2n ** 63n), 2n ** 63n - 1n);
+      const span = decimal(fields, "span", BigInt(n), 2n ** 63n - start);
       const narrow = (id) => (Number.isSafeInteger(Number(id)) ? Number(id) : id);
       if (span === BigInt(n)) return Array.from({ length: n }, (_, i) => narrow(start + BigInt(i)));
-      const keys = this.monotone("item_ids", n, span, fields.low_bits);
+      const keys = this.monotone("item_ids", n, span, integer(fields, "low_bits", 0, 56));
       return Array.from(keys, (key) => narrow(start + BigInt(key)));
     }
   }
@@ -130,21 +226,25 @@ const sparserec = (() => {
     static async open(buffer) {
       const file = new Container(buffer), layout = file.model, self = new Model();
       if (layout.users !== "history") fail("an embedding model; only history models work here");
-      const { n_items: n, dim, exponent, history_bits: bits, items: table } = layout;
-      const { eighths = 8, recency = 0 } = layout;
-      for (const [x, least] of [[eighths, 1], [recency, 0]])
-        if (!Number.isInteger(x) || x < least || x > 8) fail(`${x} is no number of eighths`);
+      const n = integer(layout, "n_items", 1, Math.min(2 ** 31 - 1, 2 * file.size));
+      const dim = integer(layout, "dim", 1, 65535), { exponent, items: table } = layout;
+      if (typeof exponent !== "number" || !(exponent >= 0 && exponent <= 2)) fail("exponent is no number from 0 to 2");
+      const eighths = "eighths" in layout ? integer(layout, "eighths", 1, 8) : 8;
+      const recency = "recency" in layout ? integer(layout, "recency", 0, 8) : 0;
       Object.assign(self, { size: n, dim, exponent, eighths, recency, bounds: new Uint32Array(dim + 1) });
       self.ids = await file.ids(layout.item_ids, n);
-      const labels = layout.labels ? await file.texts("labels", layout.labels, n) : [];
+      const labels = "labels" in layout ? await file.texts("labels", layout.labels, n) : [];
       self.labels = self.ids.map((id, i) => labels[i] || String(id));
-      self.bias = file.values("bias", n, layout.bias_bits);
+      self.bias = file.values("bias", n, integer(layout, "bias_bits", 1, 8));
+      const bits = integer(layout, "history_bits", 0, 8);
+      if (bits && !(file.levels("history", bits)[0] > 0)) fail("a history weight is not above 0");
       self.weights = bits ? file.values("history", n, bits) : new Float64Array(n).fill(1);
-      const keys = file.monotone("items", table.weights, BigInt(n) * BigInt(dim), table.low_bits);
+      const weights = integer(table, "weights", 0, Math.min(n * dim, 2 ** 32 - 1));
+      const keys = file.monotone("items", weights, BigInt(n) * BigInt(dim), integer(table, "low_bits", 0, 56));
       self.items = Uint32Array.from(keys, (key) => key % n);
       for (const key of keys) self.bounds[Math.floor(key / n) + 1]++;
       for (let d = 0; d < dim; d++) self.bounds[d + 1] += self.bounds[d];
-      self.values = file.values("items", table.weights, table.value_bits);
+      self.values = file.values("items", weights, integer(table, "value_bits", 1, 8));
       return self;
     }
 
@@ -168,6 +268,7 @@ const sparserec = (() => {
 
     recommend(history, k = 10, exclude = history) {
       const { sums, scale, known } = this.compose(history), left = new Set(exclude), best = [];
+      k = Math.min(k, this.size);
       if (!known.size) throw new Error("the history is empty");
       const dots = new Float64Array(this.size);
       sums.map((y) => bend(y, this.eighths)).forEach((z, d) => {
