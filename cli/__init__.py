@@ -29,9 +29,11 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"error: {missing_extra('click', 'train', 'the command line')}", file=sys.stderr)
         return 2
     from .app import run
+    from .terminal import open_standard_streams
 
     if args is not None:
         return run(list(args))
+    open_standard_streams()
     code = run(sys.argv[1:])
     if code == 130:  # a further Ctrl-C while Python shuts down prints no traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)

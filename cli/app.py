@@ -22,6 +22,7 @@ from .info import info
 from .recommend import recommend
 from .report import report
 from .similar import similar
+from .terminal import OutputError, echo
 from .tune import tune
 
 
@@ -71,15 +72,29 @@ def run(args: list[str]) -> int:
             raise
         extra = "dask" if error.name in ("dask", "distributed") else "train"
         return _fail(str(missing_extra(error.name, extra, "this command")), 2, debug)
+    except OutputError as error:
+        if isinstance(error.__cause__, BrokenPipeError):  # as of "| head": no reason for a word
+            return 1
+        return _fail(f"standard output cannot be written ({error})", 1, debug)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", 130, debug)
     except MemoryError as error:
         detail = f" ({error})" if str(error) else ""
         message = f"out of memory{detail}: free some, or try a smaller --dim or --max-size"
         return _fail(message, 1, debug)
+    except OSError as error:
+        if error.filename is None:
+            return _fail_unexpectedly(error, debug)
+        return _fail(f"{error.filename}: {error.strerror}", 2, debug)
     except Exception as error:
-        hint = "" if debug else "; run it again with --debug to see where"
-        return _fail(f"unexpected {type(error).__name__}: {error}{hint}", 1, debug)
+        if any(cls.__module__ in ("duckdb", "_duckdb") for cls in type(error).__mro__):
+            return _fail(str(error).partition("\n")[0], 2, debug)  # such as that the disk is full
+        return _fail_unexpectedly(error, debug)
+
+
+def _fail_unexpectedly(error: Exception, debug: bool) -> int:
+    hint = "" if debug else "; run it again with --debug to see where"
+    return _fail(f"unexpected {type(error).__name__}: {error}{hint}", 1, debug)
 
 
 def _with_help(error: click.ClickException) -> str:
@@ -91,5 +106,5 @@ def _with_help(error: click.ClickException) -> str:
 def _fail(message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    click.echo(f"error: {message}", err=True)
+    echo(f"error: {message}", err=True)
     return code

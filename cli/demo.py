@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import LOCAL_FILE, common_options, json_option
+from .options import OUTPUT_FILE, common_options, json_option
 from .output import format_size, print_json
 from .progress import show_epochs
+from .terminal import echo, escape
 
 if TYPE_CHECKING:
     from sparserec_np.data import Interactions
@@ -28,7 +29,7 @@ _N_SHOWN = 8  # films watched and films recommended
 @click.option(
     "-o",
     "--output",
-    type=LOCAL_FILE,
+    type=OUTPUT_FILE,
     default="demo.srec",
     show_default=True,
     help="The model file to write.",
@@ -44,9 +45,6 @@ def demo(output: Path, seed: int, threads: int | None, as_json: bool) -> None:
     writes the model file, scores the file against a popularity ranking, and recommends to two of
     the fans.
     """
-    from sparserec_np.utils.atomic_write import check_writable
-
-    check_writable(output)
     with show_epochs() as on_epoch:
         outcome = run_demo(output, seed=seed, threads=threads, on_epoch=on_epoch)
     if as_json:
@@ -194,7 +192,8 @@ def _print_lines(outcome: dict[str, Any]) -> None:
             for film in example["recommended"]
         ]
     lines.append(f"Next: {_next_command(outcome)}")
-    click.echo("\n".join(lines))
+    for line in lines:
+        echo(*line.split("\t"))
 
 
 def _print_tables(outcome: dict[str, Any]) -> None:
@@ -204,12 +203,12 @@ def _print_tables(outcome: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print()
     console.print(_data_line(outcome), style="dim")
-    console.print(_file_line(outcome), style="bold green")
+    console.print(escape(_file_line(outcome)), style="bold green", markup=False)
     console.print(_metrics_table(outcome))
     for example in outcome["examples"]:
         console.print(_example_table(example))
     console.print("[green]✓[/] held out: the model did not see it, and the user did watch it")
-    console.print(f"Next: [bold]{_next_command(outcome)}[/]")
+    console.print(escape(f"Next: {_next_command(outcome)}"), style="bold", markup=False)
 
 
 def _metrics_table(outcome: dict[str, Any]) -> Any:

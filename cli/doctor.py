@@ -8,6 +8,7 @@ import click
 
 from .options import common_options, json_option
 from .output import format_size, print_facts, print_json
+from .terminal import echo
 
 
 @click.command(short_help="Show versions, extras, threads, caches and problems.")
@@ -26,7 +27,7 @@ def doctor(as_json: bool) -> int:
     else:
         print_facts(_facts(found), title=f"sparserec-np {found['version']}")
         for problem in found["problems"]:
-            click.echo(f"problem: {problem}", err=True)
+            echo(f"problem: {problem}", err=True)
     return 1 if found["problems"] else 0
 
 

@@ -8,6 +8,7 @@ import click
 
 from .options import LOCAL_FILE, common_options, json_option
 from .output import format_size, print_json
+from .terminal import echo
 
 
 @click.command("export-web", no_args_is_help=True, short_help="Write a page around a model file.")
@@ -39,4 +40,4 @@ def export_web(model: Path, output: Path, title: str, as_json: bool) -> None:
     if as_json:
         print_json({"files": [str(path) for path in files], "bytes": n_bytes})
     else:
-        click.echo(f"{files[0]}: open it in a browser; {format_size(n_bytes)} with all it needs")
+        echo(f"{files[0]}: open it in a browser; {format_size(n_bytes)} with all it needs")

@@ -13,7 +13,9 @@ from .labels import read_labels
 from .log import silence_dask
 from .options import (
     DATA_FILE,
+    LABELS_FILE,
     LOCAL_FILE,
+    OUTPUT_FILE,
     common_options,
     dask_option,
     hyperparameter_options,
@@ -29,11 +31,12 @@ from .reading import (
     reading_options,
     split_options,
 )
+from .terminal import echo
 
 
 @click.command(no_args_is_help=True, short_help="Learn from ratings and write a model file.")
 @click.argument("files", nargs=-1, required=True, type=DATA_FILE, metavar="FILE...")
-@click.option("-o", "--output", type=LOCAL_FILE, required=True, help="The model file to write.")
+@click.option("-o", "--output", type=OUTPUT_FILE, required=True, help="The model file to write.")
 @click.option(
     "--config",
     type=LOCAL_FILE,
@@ -78,10 +81,13 @@ from .reading import (
 @reading_options
 @filter_options
 @click.option(
-    "--labels", metavar="FILE:ID,TITLE", help="Titles to store, as in movies.csv:movieId,title."
+    "--labels",
+    type=LABELS_FILE,
+    metavar="FILE:ID,TITLE",
+    help="Titles to store, as in movies.csv:movieId,title.",
 )
 @click.option(
-    "--log", type=LOCAL_FILE, metavar="FILE", help="Write how each epoch went, for report --log."
+    "--log", type=OUTPUT_FILE, metavar="FILE", help="Write how each epoch went, for report --log."
 )
 @dask_option("Train")
 @json_option
@@ -113,13 +119,10 @@ def fit(
     from sparserec_np.training.config import Config
     from sparserec_np.training.epoch_log import write_log
     from sparserec_np.training.fit import fit as fit_model
-    from sparserec_np.utils.atomic_write import check_writable, write
+    from sparserec_np.utils.atomic_write import write
 
     started = time.perf_counter()
     reading, given = split_options(options)
-    for path in (output, log):
-        if path is not None:
-            check_writable(path)
     if config is not None:
         given = merge(read_config(config), given)
     limit = SizeLimit.parse(
@@ -172,7 +175,7 @@ def fit(
     if as_json:
         print_json(summary)
     else:
-        click.echo(_closing_line(summary))
+        echo(_closing_line(summary))
 
 
 def _read_by_workers(files: tuple[str, ...], reading: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-import click
+from .terminal import echo
 
 log = logging.getLogger("sparserec_np.cli")
 
@@ -16,7 +16,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        click.echo(prefix + self.format(record), err=True)
+        echo(prefix + self.format(record), err=True)
 
 
 def log_to_stderr(level: int) -> None:

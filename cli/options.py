@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable
+from glob import glob
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,9 +34,62 @@ class LocalPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class OutputPath(LocalPath):
+    """A path that is to be written: :func:`check_files` checks it."""
+
+
+class OutputPlace(OutputPath):
+    """A path, or a URL; what has no ending is a folder, which must be new or empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take anything, as text."""
+        return str(value)
+
+
+class LabelsFile(click.ParamType):
+    """A file and two of its columns, ``FILE:ID,TITLE``."""
+
+    name = "text"
+
+
 LOCAL_FILE = LocalPath()
+OUTPUT_FILE = OutputPath()
+OUTPUT_PLACE = OutputPlace()
+LABELS_FILE = LabelsFile()
 DATA_FILE = click.Path()
 """A file of interactions; the reader understands ``-``, URLs, and patterns like ``*.csv``."""
+
+
+def check_files(*more: Path) -> None:
+    """Check the outputs of the command that runs, before anything is read.
+
+    Args:
+        more: Outputs beside those that are options.
+
+    Raises:
+        InputError: One cannot be written, or is also an input or another output.
+    """
+    from sparserec_np.data.files.remote import is_url
+    from sparserec_np.utils.atomic_write import check_outputs
+
+    context = click.get_current_context()
+    inputs: list[str] = []
+    outputs = list(map(str, more))
+    for param in context.command.params:
+        given = context.params.get(param.name or "")
+        for value in map(str, given if isinstance(given, tuple) else (given,) if given else ()):
+            if is_url(value):
+                continue
+            if isinstance(param.type, OutputPlace):
+                outputs += [value] if Path(value).suffix else []
+            elif isinstance(param.type, OutputPath):
+                outputs.append(value)
+            elif isinstance(param.type, LabelsFile):
+                inputs.append(value.rpartition(":")[0])
+            elif isinstance(param.type, click.Path):
+                inputs += [value] if os.path.exists(value) else glob(value, recursive=True)
+                inputs += ["-"] if value == "-" else []
+    check_outputs(outputs, inputs)
 
 
 class FilesOption(click.Option):
@@ -113,7 +168,7 @@ def json_option(command: Command) -> Command:
 
 
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``-q``, ``-v`` and ``--debug``, which every command has, and show the log."""
+    """Add ``-q``, ``-v`` and ``--debug``, show the log, and check the files of the command."""
 
     @click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but warnings and errors.")
     @click.option("-v", "--verbose", is_flag=True, help="More of what goes on, on stderr.")
@@ -121,6 +176,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(*args: Any, quiet: bool, verbose: bool, debug: bool, **options: Any) -> Any:
         log_to_stderr(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+        check_files()
         return command(*args, **options)
 
     return wrapped

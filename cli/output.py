@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
+from .terminal import echo, echo_styled, escape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on one line."""
-    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def print_table(
@@ -38,7 +38,7 @@ def print_table(
     cells = [[f"{c:.4f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
     if not sys.stdout.isatty():
         for line in (columns, *cells):
-            click.echo("\t".join(line))
+            echo(*line)
         return
     from rich import box
     from rich.console import Console
@@ -46,13 +46,17 @@ def print_table(
     from rich.text import Text
 
     table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+        title=None if title is None else Text(escape(title)),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
     for column, values in zip(columns, zip(*rows, strict=True) if rows else (), strict=False):
         numeric = all(isinstance(value, (int, float)) for value in values)
         table.add_column(column, justify="right" if numeric else "left")
     for line in cells:
-        table.add_row(*map(Text, line))
+        table.add_row(*(Text(escape(cell)) for cell in line))
     Console().print(table)
 
 
@@ -99,9 +103,9 @@ def print_facts(facts: Sequence[tuple[str, object]], *, title: str | None = None
     """Print names and values, one pair a line, in two columns."""
     width = max(len(name) for name, _ in facts)
     if title:
-        click.secho(title, bold=True)
+        echo_styled(title, bold=True)
     for name, value in facts:
-        click.echo(f"{click.style(name.ljust(width), dim=True)}  {value}")
+        echo_styled(name.ljust(width), f"  {value}", dim=True)
 
 
 def format_size(n_bytes: int) -> str:

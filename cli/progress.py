@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
-
 from .log import is_quiet
+from .terminal import echo
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -34,7 +33,7 @@ def show_epochs() -> Iterator[OnEpoch]:
             yield epochs
             epochs.close()
     else:
-        yield lambda metrics: click.echo(_line(metrics), err=True)
+        yield lambda metrics: echo(_line(metrics), err=True)
 
 
 @contextmanager
@@ -57,7 +56,7 @@ def show_trials(title: str, trials: int) -> Iterator[tuple[OnEpoch, OnTrial]]:
     else:
         yield (
             lambda metrics: None,
-            lambda trial: click.echo(seen.add(trial), err=True),
+            lambda trial: echo(seen.add(trial), err=True),
         )
 
 

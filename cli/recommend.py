@@ -12,8 +12,8 @@ from sparserec_np.errors import InputError, UnknownIdError
 
 from .log import log, silence_dask
 from .options import (
-    DATA_FILE,
     LOCAL_FILE,
+    OUTPUT_PLACE,
     FilesCommand,
     FilesOption,
     common_options,
@@ -22,6 +22,7 @@ from .options import (
 )
 from .output import print_items, print_json
 from .reading import read_histories, reading_options
+from .terminal import echo
 
 if TYPE_CHECKING:
     from sparserec_np.evaluation.batch_recommend import Written
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=DATA_FILE,
+    type=OUTPUT_PLACE,
     help="The Parquet file to write, with --all-users; or a folder or URL for one of each input.",
 )
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
@@ -156,9 +157,7 @@ def _to_one_file(
     reading: dict[str, Any],
 ) -> Written:
     from sparserec_np.evaluation.batch_recommend import write_recommendations
-    from sparserec_np.utils.atomic_write import check_writable
 
-    check_writable(output)
     interactions = read_histories(model, files, reading)
     return write_recommendations(model, interactions, output, k=k, threads=threads)
 
@@ -191,4 +190,4 @@ def _tell(output: str, written: Written, as_json: bool) -> None:
     if as_json:
         print_json({**summary, "skipped_users": written.skipped})
     else:
-        click.echo(f"{output}: {written.rows:,} recommendations for {written.users:,} users")
+        echo(f"{output}: {written.rows:,} recommendations for {written.users:,} users")

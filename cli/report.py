@@ -9,6 +9,7 @@ import click
 
 from .options import (
     LOCAL_FILE,
+    OUTPUT_FILE,
     FilesCommand,
     FilesOption,
     common_options,
@@ -16,6 +17,7 @@ from .options import (
 )
 from .output import format_size, print_json
 from .reading import read_files, read_histories, reading_options
+from .terminal import echo
 
 
 @click.command(
@@ -26,7 +28,7 @@ from .reading import read_files, read_histories, reading_options
     "--train", cls=FilesOption, required=True, help="Interactions that the model learned from."
 )
 @click.option("--test", required=True, metavar="FILE", help="Interactions to predict.")
-@click.option("-o", "--output", type=LOCAL_FILE, required=True, help="The HTML file to write.")
+@click.option("-o", "--output", type=OUTPUT_FILE, required=True, help="The HTML file to write.")
 @click.option(
     "--log", type=LOCAL_FILE, metavar="FILE", help="Learning curves, as fit --log writes them."
 )
@@ -63,10 +65,9 @@ def report(
     from sparserec_np.report import check_installed, figures, render
     from sparserec_np.runtime.model import load
     from sparserec_np.training.epoch_log import read_log
-    from sparserec_np.utils.atomic_write import check_writable, write
+    from sparserec_np.utils.atomic_write import write
 
     check_installed()
-    check_writable(output)
     records = None if log is None else read_log(log)
     loaded = load(model)
     known = read_histories(loaded, train, reading)
@@ -77,4 +78,4 @@ def report(
     if as_json:
         print_json({"report": str(output), "bytes": len(page), **found["metrics"]})
     else:
-        click.echo(f"{output}: open it in a browser; {format_size(len(page))} with all it needs")
+        echo(f"{output}: open it in a browser; {format_size(len(page))} with all it needs")

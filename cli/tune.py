@@ -16,7 +16,14 @@ from .charts import check_chart, draw_chart
 from .configs import write_config
 from .labels import read_labels
 from .log import log
-from .options import DATA_FILE, LOCAL_FILE, common_options, json_option
+from .options import (
+    DATA_FILE,
+    LABELS_FILE,
+    OUTPUT_FILE,
+    check_files,
+    common_options,
+    json_option,
+)
 from .output import format_size, print_json, print_table
 from .progress import show_trials
 from .reading import (
@@ -27,6 +34,7 @@ from .reading import (
     reading_options,
     split_options,
 )
+from .terminal import echo
 
 if TYPE_CHECKING:
     from sparserec_np.data import Interactions
@@ -56,16 +64,16 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=LOCAL_FILE,
+    type=OUTPUT_FILE,
     metavar="FILE",
     help="Write the best config as JSON, for fit --config; with --sizes one for each.",
 )
 @click.option(
-    "--plot", type=LOCAL_FILE, metavar="FILE", help="Draw NDCG against bytes, as PNG or SVG."
+    "--plot", type=OUTPUT_FILE, metavar="FILE", help="Draw NDCG against bytes, as PNG or SVG."
 )
 @click.option(
     "--storage",
-    type=LOCAL_FILE,
+    type=OUTPUT_FILE,
     metavar="FILE",
     help="Keep the trials in this SQLite file, and go on from those in it.",
 )
@@ -80,7 +88,12 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Number of threads.")
 @reading_options
 @filter_options
-@click.option("--labels", metavar="FILE:ID,TITLE", help="Titles that the model file is to hold.")
+@click.option(
+    "--labels",
+    type=LABELS_FILE,
+    metavar="FILE:ID,TITLE",
+    help="Titles that the model file is to hold.",
+)
 @json_option
 @common_options
 def tune(
@@ -136,7 +149,7 @@ def tune(
     else:
         (_show_sizes if sizes else _show_best)(found)
         if outputs:
-            click.echo("Next: " + _next(files, valid, labels, reading, outputs[len(found) - 1]))
+            echo("Next: " + _next(files, valid, labels, reading, outputs[len(found) - 1]))
     if stopped:
         log.warning("interrupted: this was found by then")
     return 130 if stopped else 0
@@ -207,13 +220,12 @@ def _check(
     """
     from sparserec_np.training.budget import SizeLimit
     from sparserec_np.tuning.trials import check_storage
-    from sparserec_np.utils.atomic_write import check_writable
 
     Config(seed=seed)
     for size in max_sizes:
         SizeLimit.parse(max_size=size)
-    for path in outputs:
-        check_writable(path)
+    if len(outputs) > 1:
+        check_files(*outputs)
     if plot is not None:
         check_chart(plot)
     if storage is not None:
@@ -226,7 +238,7 @@ def _show_best(found: Sequence[Tuned]) -> None:
     rows = [(name, f"{default.params[name]:g}", f"{best.params[name]:g}") for name in best.params]
     print_table(("hyperparameter", "default", "best"), rows)
     pruned = sum(trial.state != "complete" for trial in tuned.trials)
-    click.echo(
+    echo(
         f"NDCG@20 {best.ndcg:.4f} in {format_size(best.bytes or 0)}, "
         f"by defaults {default.ndcg:.4f}: trial {best.number + 1} of {len(tuned.trials)}, "
         f"of which {pruned} were given up"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from sparserec_np.utils.temporary import folder_beside
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -70,7 +72,7 @@ def write_recommendations(
     step = max(1, BLOCK // k)
     n_users = n_rows = 0
     with (
-        tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch,
+        folder_beside(output) as scratch,
         duckdb.connect(f"{scratch}/rows.duckdb") as connection,
     ):
         connection.execute(
@@ -83,7 +85,7 @@ def write_recommendations(
             _append(connection, known.user_ids, block, model.item_ids, items, scores)
             n_users += int((items[:, 0] >= 0).sum())
             n_rows += int((items >= 0).sum())
-        _copy(connection, "recommendations", Path(scratch), output)
+        _copy(connection, "recommendations", scratch, output)
     all_users = int(np.count_nonzero(interactions.user_degrees()))
     return Written(users=n_users, rows=n_rows, skipped=all_users - n_users)
 
@@ -104,11 +106,11 @@ def write_table(path: Path, interactions: Interactions) -> None:
     if interactions.times is not None:
         columns["time"] = interactions.times
     with (
-        tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch,
+        folder_beside(path) as scratch,
         duckdb.connect(":memory:") as connection,
     ):
         connection.register("interactions", columns)
-        _copy(connection, "interactions", Path(scratch), path)
+        _copy(connection, "interactions", scratch, path)
 
 
 def _append(
@@ -136,4 +138,4 @@ def _copy(connection: Any, table: str, scratch: Path, path: Path) -> None:
     whole = scratch / "whole.parquet"
     quoted = str(whole).replace("'", "''")
     connection.execute(f"COPY {table} TO '{quoted}' (FORMAT parquet)")
-    whole.replace(path)
+    os.replace(whole, os.path.realpath(path))  # of a link its target

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from sparserec_np.data.files.remote import is_url, store_of, translate_store_errors
 from sparserec_np.errors import InputError
+from sparserec_np.utils.temporary import temporary_folder
 
 Result = TypeVar("Result")
 
@@ -91,8 +91,8 @@ class StoreFolder(Folder):
 
     def put(self, name: str, write: Callable[[Path], Result]) -> Result:
         """Write a file here, then put it there; see the base class."""
-        with tempfile.TemporaryDirectory(prefix="sparserec-put-") as scratch:
-            file = Path(scratch) / "file.parquet"
+        with temporary_folder("sparserec-put-") as scratch:
+            file = scratch / "file.parquet"
             written = write(file)
             with translate_store_errors(f"{self._url}/{name}", "written"):
                 store, path = store_of(f"{self._url}/{name}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from sparserec_np.errors import InputError
+from sparserec_np.utils.temporary import keep, new_name_beside
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
@@ -28,16 +30,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     The bytes go to a new file beside ``path``, reach the disk, and take the name in one step: a
     reader, or a crash at any moment, finds the old file or the new one, and a process that has the
-    old one mapped keeps it.
+    old one mapped keeps it. A link stays one: what it leads to is replaced.
 
     Raises:
         InputError: The file cannot be written; nothing is left behind.
     """
-    target = Path(path)
-    check_writable(target)
-    temporary = target.parent / f".{target.name[:100]}.{os.urandom(6).hex()}"
+    check_writable(path)
+    target = Path(os.path.realpath(path))
+    temporary = new_name_beside(target)
     try:
         with open(temporary, "xb") as file:
+            keep(file.fileno())
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -53,15 +56,66 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """Check that a file can be written, before the work whose result it will hold.
 
     Raises:
-        InputError: The folder does not exist or cannot be written to, or ``path`` is a folder.
+        InputError: The folder does not exist or cannot be written to, or ``path`` is a folder or
+            anything else than a regular file, or no name of one.
     """
     target = Path(path)
-    if target.is_dir():
+    try:
+        final = Path(os.path.realpath(path))
+        mode = _mode(final)
+        folder_exists = final.parent.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(_failure(target, error)) from error
+    if stat.S_ISDIR(mode):
         raise InputError(f"{target}: is a folder; give the name of a file")
-    if not target.parent.is_dir():
-        raise InputError(f"{target}: the folder {target.parent} does not exist; make it first")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise InputError(f"{target}: no permission to write in the folder {target.parent}")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{target}: is a device or a pipe; give the name of a file")
+    if not folder_exists:
+        raise InputError(f"{target}: the folder {final.parent} does not exist; make it first")
+    if not os.access(final.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{target}: no permission to write in the folder {final.parent}")
+
+
+def check_outputs(
+    outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Check that outputs can be written, and that none is an input or another output.
+
+    Files are the same if they are so by other names, too, through links of both kinds.
+
+    Args:
+        outputs: Files to be written.
+        inputs: Files to be read, or ``"-"`` for standard input.
+
+    Raises:
+        InputError: An output cannot be written, or would replace what is still needed.
+    """
+    taken = {_identity(path): f"the input {os.fspath(path)}" for path in inputs}
+    for path in outputs:
+        check_writable(path)
+        identity = _identity(path)
+        if identity in taken:
+            raise InputError(
+                f"{os.fspath(path)}: is the same file as {taken[identity]}, which it would "
+                "replace; give another name"
+            )
+        taken[identity] = f"the output {os.fspath(path)}"
+
+
+def _mode(path: Path) -> int:
+    """Return the mode of a file, or that of a regular one if there is none yet."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return stat.S_IFREG
+
+
+def _identity(path: str | os.PathLike[str]) -> object:
+    try:
+        found = os.stat(0 if path == "-" else path)
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
 
 
 def _failure(target: Path, error: OSError) -> str:

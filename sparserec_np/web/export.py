@@ -15,7 +15,8 @@ from pathlib import Path
 
 from sparserec_np.errors import InputError
 from sparserec_np.modelfile.reader import open_model
-from sparserec_np.utils.atomic_write import write
+from sparserec_np.utils.atomic_write import check_outputs, write
+from sparserec_np.utils.temporary import folder_beside
 
 _COPIED = ("sparserec.js", "app.js", "style.css")
 _MOST = 256 << 20  # bytes of a model: browsers have no texts of much more than 500 MB
@@ -31,8 +32,8 @@ def export_web(
 
     Args:
         model: Path of a history model; its labels are the titles, its ids where it has none.
-        folder: Folder to write to; made if it does not exist. Files of the same names are
-            replaced.
+        folder: Folder to write to; made if it does not exist, whole or not at all. Files of the
+            same names are replaced, ``index.html`` last.
         title: Heading of the page.
 
     Returns:
@@ -54,11 +55,6 @@ def export_web(
             f"{os.fspath(model)}: has {opened.size:,} bytes, more than a browser opens as a page "
             f"({_MOST:,}): fit with --max-size"
         )
-    target = Path(folder)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be made ({error.strerror or error})") from error
     page = resources.files("sparserec_np") / "web"
     index = (page / "index.html").read_text("utf-8").replace("{{title}}", html.escape(title))
     encoded = base64.b64encode(Path(model).read_bytes()).decode("ascii")
@@ -67,6 +63,27 @@ def export_web(
         "model.js": f'"use strict";\nconst SPARSEREC_MODEL = "{encoded}";\n'.encode(),
         **{name: (page / name).read_bytes() for name in _COPIED},
     }
-    for name, content in files.items():
-        write(target / name, content)
-    return [target / name for name in files]
+    target = Path(os.path.realpath(folder))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            check_outputs([target / name for name in files], [model])
+        with folder_beside(target) as whole:
+            for name, content in files.items():
+                write(whole / name, content)
+            if not target.exists():
+                whole.chmod(0o777 & ~_umask())
+                whole.rename(target)
+            else:  # the page itself last: until then it is the old one, or there is none
+                for name in reversed(files):
+                    os.replace(whole / name, target / name)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    return [Path(folder) / name for name in files]
+
+
+def _umask() -> int:
+    """Return the bits that new files of this process do not get."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -198,5 +198,5 @@ def test_what_cannot_be_exported_is_refused(random_model: Make, tmp_path: Path) 
         export_web(path, tmp_path / "site")
     assert not (tmp_path / "site").exists()
     write(path, encode(random_model(1)))
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be written"):
         export_web(path, path / "site")

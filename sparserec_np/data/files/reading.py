@@ -6,7 +6,6 @@ ids by rank, *pair* the numbers in a table of their own, *fetch* the pairs in bl
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +35,7 @@ from sparserec_np.data.files.staging import StagedFile, create_table, find_bad_r
 from sparserec_np.data.interactions import Interactions
 from sparserec_np.data.read_report import EXAMPLES, BadRow, ReadReport
 from sparserec_np.data.selection import drop_rare
+from sparserec_np.utils.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -99,11 +99,11 @@ def read(
     rules = RowRules(min_rating, with_times, on_bad_rows)
     options = ColumnOptions(user_col, item_col, rating_col, time_col)
     limits = (memory_limit,) if memory_limit else MEMORY_LIMITS
-    with tempfile.TemporaryDirectory(prefix="sparserec-read-") as scratch:
-        files = find_files(paths, Path(scratch))
+    with temporary_folder("sparserec-read-") as scratch:
+        files = find_files(paths, scratch)
         for limit in limits:
             try:
-                with open_database(scratch, limit, threads) as db:
+                with open_database(str(scratch), limit, threads) as db:
                     if any(is_url(file.name) for file in files):
                         register(db)
                     interactions = _read(db, files, options, rules, memory_limit or _FETCH_LIMIT)
