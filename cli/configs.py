@@ -25,15 +25,18 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file is no JSON object, a name is unknown, or a value is out of range.
     """
+    from sparserec_np.modelfile.container import strict_json
     from sparserec_np.training.budget import SizeLimit
+    from sparserec_np.utils.text_file import read_text
 
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read as JSON ({reason})") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path}: is no JSON object of hyperparameters, as tune writes it")
+        config = strict_json(read_text(path))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(
+            f"{path}: is no JSON object of hyperparameters, as tune writes it ({error})"
+        ) from error
     known = [*HYPERPARAMETERS, *_LIMITS]
     for name in config:
         if name not in known:

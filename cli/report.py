@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .options import (
+    DATA_FILE,
     LOCAL_FILE,
     OUTPUT_FILE,
     FilesCommand,
@@ -27,7 +28,9 @@ from .terminal import echo
 @click.option(
     "--train", cls=FilesOption, required=True, help="Interactions that the model learned from."
 )
-@click.option("--test", required=True, metavar="FILE", help="Interactions to predict.")
+@click.option(
+    "--test", type=DATA_FILE, required=True, metavar="FILE", help="Interactions to predict."
+)
 @click.option("-o", "--output", type=OUTPUT_FILE, required=True, help="The HTML file to write.")
 @click.option(
     "--log", type=LOCAL_FILE, metavar="FILE", help="Learning curves, as fit --log writes them."

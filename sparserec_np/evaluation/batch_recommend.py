@@ -69,6 +69,7 @@ def write_recommendations(
     known = aligned.interactions
     users = np.flatnonzero(known.user_degrees() + aligned.unknown_items)
     user_kind = user_kind or known.user_ids.kind
+    k = min(k, len(model.item_ids))
     step = max(1, BLOCK // k)
     n_users = n_rows = 0
     with (

@@ -53,14 +53,15 @@ def evaluate(
         InputError: No user has a test item, or ``k`` is below 1.
     """
     ranking = rank_for_test(model, train, test, k=k, threads=threads)
-    return {**ranking.metrics(), "model_bytes": model.info()["bytes"]}
+    return {**ranking.metrics(), "k": k, "model_bytes": model.info()["bytes"]}
 
 
 class Ranking(NamedTuple):
     """Rankings for users with test items; items are numbered as in the model.
 
     Attributes:
-        ranked: Item numbers, best first, -1 where there is none; int32 array of shape [n_users, k].
+        ranked: Item numbers, best first, -1 where there is none; int32 array of shape
+            [n_users, min(k, n_items)].
         known: Training items of the same users, left out of their rankings.
         relevant: The test items that the model knows.
         n_relevant: Number of test items of each user, unknown ones included; int64 array of shape
@@ -93,6 +94,7 @@ def rank_for_test(
     """Rank all items for each user with test items; arguments and errors as :func:`evaluate`."""
     if k < 1:
         raise InputError(f"k must be at least 1, not {k}")
+    k = min(k, len(model.item_ids))
     wanted = align(test, model.user_ids, model.item_ids)
     relevant = wanted.interactions
     known = align(train, relevant.user_ids, model.item_ids).interactions

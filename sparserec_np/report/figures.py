@@ -70,6 +70,7 @@ def figures(
         ModelFileError: The file is damaged.
     """
     info = model.info()
+    k = min(k, info["n_items"])
     learned = align(train, None, model.item_ids).interactions
     popularity = learned.item_degrees()
     ranking = rank_for_test(model, train, test, k=k, threads=threads)

@@ -238,7 +238,7 @@ class Model:
         cosines = np.divide(dots, products, out=np.zeros_like(dots), where=products > 0)
         cosines[cosines <= 0] = -np.inf
         cosines[index] = -np.inf
-        best = top_k(cosines, k)
+        best = top_k(cosines, min(k, len(cosines)))
         return self.item_ids.take(best), cosines[best].astype(np.float32)
 
     def explain(

@@ -180,7 +180,7 @@ def _check(one: Field[Any], value: Any) -> None:
     low, high = one.metadata["range"]
     if not low <= value <= high:
         limits = f"{low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
-        raise InputError(f"{one.name} must be {limits}, not {value:g}")
+        raise InputError(f"{one.name} must be {limits}, not {str(value)[:40]}")
     if one.metadata.get("eighths") and value * 8 % 1:
         raise InputError(f"{one.name} must be a multiple of 1/8, not {value:g}")
 

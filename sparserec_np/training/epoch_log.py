@@ -10,12 +10,13 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from sparserec_np.errors import InputError
+from sparserec_np.modelfile.container import strict_json
 from sparserec_np.training.state import EpochMetrics
 from sparserec_np.utils import atomic_write
+from sparserec_np.utils.text_file import read_text
 
 _TYPES: dict[str, Any] = {"stage": str, "ndcg": (int, float, type(None))}
 _NUMBER = (int, float)
@@ -47,18 +48,15 @@ def read_log(path: str | os.PathLike[str]) -> list[EpochMetrics]:
     Raises:
         InputError: The file cannot be read, or a line is no record; the message names it.
     """
-    try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the log cannot be read ({error})") from error
-    return [_record(path, number, line) for number, line in enumerate(text.splitlines(), start=1)]
+    lines = read_text(path).splitlines()
+    return [_record(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
 def _record(path: str | os.PathLike[str], number: int, line: str) -> EpochMetrics:
     try:
-        known = json.loads(line)
+        known = strict_json(line)
         fields = {field.name: known[field.name] for field in dataclasses.fields(EpochMetrics)}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, KeyError):
         fields = {}
     if fields and all(isinstance(v, _TYPES.get(name, _NUMBER)) for name, v in fields.items()):
         return EpochMetrics(**fields)

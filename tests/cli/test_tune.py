@@ -72,8 +72,8 @@ def test_options_on_the_command_line_win(ratings, best, tmp_path):
         ('{"max_size": []}', "config.json: [] is not a size"),
         ('{"max_size": "1KB", "sparsity": 0.5}', "give either sparsity or max_size"),
         ("[1]", "config.json: is no JSON object"),
-        ("{", "config.json: cannot be read as JSON"),
-        (None, "config.json: cannot be read as JSON (No such file"),
+        ("{", "config.json: is no JSON object of hyperparameters"),
+        (None, "config.json: cannot be read (No such file"),
     ],
 )
 def test_a_bad_config_is_refused(ratings, tmp_path, text, message):

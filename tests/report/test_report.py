@@ -348,7 +348,7 @@ def test_without_a_log_the_page_says_how_to_get_one(folder, tmp_path):
     [
         ("--train", "none.csv", "none.csv"),
         ("--test", "none.csv", "none.csv"),
-        ("--log", "none.jsonl", "the log cannot be read"),
+        ("--log", "none.jsonl", "none.jsonl: cannot be read"),
         ("--log", "train.csv", "train.csv, line 1: is no record of an epoch"),
         ("-o", "nowhere/page.html", "does not exist"),
         ("-o", ".", "is a folder"),
