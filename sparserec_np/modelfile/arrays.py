@@ -104,14 +104,14 @@ def check(arrays: ModelArrays) -> None:
         raise InputError(f"a model has 1 to {MAX_ROWS:,} items, not {n_items:,}")
     if not 1 <= arrays.value_bits <= MAX_CODE_BITS:
         raise InputError(f"value_bits must be 1 to {MAX_CODE_BITS}, but is {arrays.value_bits}")
-    _check_table(arrays.items, arrays.dim, n_items, "item")
+    check_table(arrays.items, arrays.dim, n_items, "item")
     _check_values(arrays.item_bias, n_items, "item bias")
     if arrays.labels is not None and len(arrays.labels) != n_items:
         raise InputError(f"{len(arrays.labels):,} labels for {n_items:,} items")
     if arrays.users == "embedding":
         if arrays.user_ids is None or arrays.user_rows is None or not len(arrays.user_ids):
             raise InputError("an embedding model needs user ids and user rows")
-        _check_table(arrays.user_rows, arrays.dim, len(arrays.user_ids), "user")
+        check_table(arrays.user_rows, arrays.dim, len(arrays.user_ids), "user")
     elif arrays.user_ids is not None or arrays.user_rows is not None:
         raise InputError("a history model has no user ids and no user rows")
     elif not 0 <= arrays.history_exponent <= MAX_EXPONENT:
@@ -133,7 +133,13 @@ def check(arrays: ModelArrays) -> None:
             raise InputError("history weights must be above 0")
 
 
-def _check_table(table: Table, dim: int, rows: int, what: str) -> None:
+def check_table(table: Table, dim: int, rows: int, what: str) -> None:
+    """Refuse a table that is not one of ``rows`` rows and ``dim`` columns; ``what`` names it.
+
+    Raises:
+        InputError: Its size differs, rows or dims are out of range or order, or a value is not
+            finite.
+    """
     if table.dim != dim or len(table) != rows:
         raise InputError(
             f"the {what} table is {len(table):,} x {table.dim}, but the model {rows:,} x {dim}"

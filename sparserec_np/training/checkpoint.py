@@ -22,6 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.errors import InputError
+from sparserec_np.modelfile.arrays import Table, check_table
+from sparserec_np.modelfile.container import strict_json
+from sparserec_np.training.epoch_log import metrics_of
 from sparserec_np.training.fingerprint import Fingerprint, differences
 from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
 from sparserec_np.training.parameters import Parameters
@@ -167,12 +170,14 @@ class Checkpoints:
         for path in reversed(paths):
             try:
                 stored = _read(path)
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                meta = strict_json(stored["meta"].tobytes().decode())
+                self._check(path, meta)
+                progress = _progress(meta, stored)
+            except _OtherFit as error:
+                raise InputError(str(error)) from None
+            except (ValueError, KeyError) as error:
                 _log.warning("%s: damaged, so it is passed over (%s)", path, error)
                 continue
-            meta = json.loads(stored["meta"].tobytes())
-            self._check(path, meta)
-            progress = _progress(meta, stored)
             self._latest, self._written = progress, progress.place
             _log.info("going on after %s, from %s", progress, path)
             return progress
@@ -228,9 +233,11 @@ class Checkpoints:
 
     def _check(self, path: Path, meta: dict[str, Any]) -> None:
         if meta["format"] != _FORMAT:
-            raise InputError(f"{path}: of a format that this version does not know")
+            raise _OtherFit(f"{path}: of a format that this version does not know")
+        if not isinstance(meta["fingerprint"], dict):
+            raise ValueError("the fingerprint is no JSON object")
         if other := differences(meta["fingerprint"], self._fingerprint):
-            raise InputError(
+            raise _OtherFit(
                 f"{path}: a checkpoint of another fit: {other}. Give what was "
                 "given then, or start anew in another folder"
             )
@@ -250,7 +257,6 @@ def _arrays(progress: Progress, fingerprint: Fingerprint) -> dict[str, Any]:
         "stage": progress.stage,
         "chosen": progress.chosen,
         "metrics": [asdict(one) for one in progress.metrics],
-        "dim": state.parameters.dim,
         "epoch": state.epoch,
         "rate": state.rate,
         "keeps_best": best is not None,
@@ -279,33 +285,100 @@ def _parameter_arrays(prefix: str, parameters: Parameters) -> dict[str, NDArray[
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    """Read the arrays of a checkpoint, as they were stored: neither deflated nor encrypted.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    try:
+        with zipfile.ZipFile(path) as packed:
+            for part in packed.infolist():
+                if part.compress_type != zipfile.ZIP_STORED or part.flag_bits & 1:
+                    raise ValueError(f"the part {part.filename!r:.40} is not stored as it is")
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except Exception as error:  # zipfile and NumPy raise many kinds for bytes that are damaged
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def _progress(meta: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Progress:
-    best = _parameters("best", meta["dim"], stored) if meta["keeps_best"] else None
-    quality = meta["best_quality"]
+    """Make the progress of what a checkpoint of this fit stores, after checking all of it.
+
+    Raises:
+        ValueError: A part is of another type, shape or range than a fit has.
+        KeyError: A part is missing.
+    """
+    stage, chosen, quality = meta["stage"], meta["chosen"], meta["best_quality"]
+    keeps_best, metrics = meta["keeps_best"], meta["metrics"]
+    if stage not in ("choose", "train") or not isinstance(keeps_best, bool):
+        raise ValueError("no stage of a fit")
+    if not isinstance(metrics, list):
+        raise ValueError("no list of metrics")
+    if chosen is not None:
+        if not isinstance(chosen, list) or len(chosen) != 3:
+            raise ValueError("no choices of a fit")
+        epochs, ndcg, recency = chosen
+        ndcg = None if ndcg is None else _number(ndcg, 0, 1)
+        chosen = Chosen(_count(epochs), ndcg, _number(recency, 0, 1))
     state = TrainingState(
-        _parameters("last", meta["dim"], stored),
-        meta["epoch"],
-        meta["rate"],
-        best,
-        meta["best_epoch"],
-        -math.inf if quality is None else quality,
+        _parameters("last", meta["fingerprint"], stored),
+        _count(meta["epoch"]),
+        _number(meta["rate"], 0, 1),
+        _parameters("best", meta["fingerprint"], stored) if keeps_best else None,
+        _count(meta["best_epoch"]),
+        -math.inf if quality is None else _number(quality, 0, 1),
     )
-    chosen = meta["chosen"]
-    return Progress(
-        meta["stage"],
-        None if chosen is None else Chosen(*chosen),
-        state,
-        tuple(EpochMetrics(**one) for one in meta["metrics"]),
+    return Progress(stage, chosen, state, tuple(map(metrics_of, metrics)))
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= 10_000:
+        raise ValueError(f"{value!r:.40} is no number of epochs")
+    return value
+
+
+def _number(value: object, least: float, most: float) -> float:
+    if type(value) not in (int, float) or not least <= value <= most:  # type: ignore[operator]
+        raise ValueError(f"{value!r:.40} is no number from {least} to {most}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _parameters(prefix: str, fit: Fingerprint, stored: dict[str, NDArray[Any]]) -> Parameters:
+    """Take parameters, checked as a model file is: compiled code trusts their indices."""
+    dim = fit["dim"]
+
+    def array(name: str, dtype: type, size: int | None = None) -> NDArray[Any]:
+        found = stored[f"{prefix}.{name}"]
+        if found.dtype != dtype or found.ndim != 1 or size not in (None, found.size):
+            raise ValueError(f"the array {prefix}.{name} is {found.dtype} of shape {found.shape}")
+        if dtype is np.float32 and not np.isfinite(found).all():
+            raise ValueError(f"the array {prefix}.{name} holds numbers that are not finite")
+        return found
+
+    def squares(name: str, size: int) -> NDArray[np.float32]:
+        found = array(name, np.float32, size if prefix == "last" else 0)
+        if not (found >= 0).all():
+            raise ValueError(f"the array {prefix}.{name} holds negative sums of squares")
+        return found
+
+    def embeddings(name: str, n_rows: int, most: int) -> Embeddings:
+        indptr = array(f"{name}.indptr", np.int64, n_rows + 1)
+        dims = array(f"{name}.dims", np.uint16)
+        if dims.size > most:
+            raise ValueError(f"{dims.size} weights, more than the {most} of the fit")
+        values = array(f"{name}.values", np.float32, dims.size)
+        check_table(Table(indptr, dims, values, dim), dim, n_rows, name)
+        return Embeddings(indptr, dims, values, squares(f"{name}.squares", dims.size))
+
+    n_items = fit["train_items"]
+    items = ItemParameters(
+        embeddings("rows", n_items, fit["item_nnz"]),
+        array("bias", np.float32, n_items),
+        squares("bias_squares", n_items),
+        array("weight", np.float32, n_items),
     )
+    return Parameters(items, embeddings("users", fit["train_users"], fit["user_nnz"]), dim)
 
 
-def _parameters(prefix: str, dim: int, stored: dict[str, NDArray[Any]]) -> Parameters:
-    def rows(what: str) -> Embeddings:
-        return Embeddings(*(stored[f"{prefix}.{what}.{name}"] for name in Embeddings._fields))
-
-    rest = {name: stored[f"{prefix}.{name}"] for name in ItemParameters._fields if name != "rows"}
-    return Parameters(ItemParameters(rows=rows("rows"), **rest), rows("users"), dim)
+class _OtherFit(Exception):
+    """A checkpoint that is whole, but not of this fit."""

@@ -54,13 +54,24 @@ def read_log(path: str | os.PathLike[str]) -> list[EpochMetrics]:
 
 def _record(path: str | os.PathLike[str], number: int, line: str) -> EpochMetrics:
     try:
-        known = strict_json(line)
-        fields = {field.name: known[field.name] for field in dataclasses.fields(EpochMetrics)}
-    except (ValueError, KeyError):
-        fields = {}
-    if fields and all(isinstance(v, _TYPES.get(name, _NUMBER)) for name, v in fields.items()):
-        return EpochMetrics(**fields)
-    raise InputError(
-        f"{path}, line {number}: is no record of an epoch; give the file that sparserec-np fit "
-        "--log wrote"
-    )
+        return metrics_of(strict_json(line))
+    except ValueError as error:
+        raise InputError(
+            f"{path}, line {number}: is no record of an epoch; give the file that sparserec-np fit "
+            "--log wrote"
+        ) from error
+
+
+def metrics_of(record: Any) -> EpochMetrics:
+    """Return the metrics that a JSON object holds; fields that are not known are ignored.
+
+    Raises:
+        ValueError: A field is missing or of another type.
+    """
+    fields = {}
+    for field in dataclasses.fields(EpochMetrics):
+        value = record.get(field.name) if isinstance(record, dict) else None
+        if not isinstance(value, _TYPES.get(field.name, _NUMBER)):
+            raise ValueError(f"no metrics of an epoch: {field.name} is {value!r:.40}")
+        fields[field.name] = value
+    return EpochMetrics(**fields)
