@@ -122,7 +122,7 @@ def with_header(data: bytes, change: Callable[[dict[str, Any]], str | None]) -> 
     return seal(len(raw).to_bytes(8, "little") + raw + data[8 + length :])
 
 
-def _lie(value: Any, draw: random.Random, key: str = "") -> Any:
+def lie(value: Any, draw: random.Random, key: str = "") -> Any:
     """Replace one scalar somewhere in a JSON value, going into texts that hold JSON."""
     if isinstance(value, dict) and value:
         key = draw.choice(sorted(value))
@@ -132,14 +132,14 @@ def _lie(value: Any, draw: random.Random, key: str = "") -> Any:
         elif action < 0.1:
             value[draw.choice(["x", "items", "weights", *value])] = draw.choice(NASTY)
         else:
-            value[key] = _lie(value[key], draw, key)
+            value[key] = lie(value[key], draw, key)
         return value
     if isinstance(value, list) and value:
         place = draw.randrange(len(value))
-        value[place] = _lie(value[place], draw)
+        value[place] = lie(value[place], draw)
         return value
     if key in {"model", "config", "facts"} and isinstance(value, str) and draw.random() < 0.95:
-        return json.dumps(_lie(json.loads(value), draw), separators=(",", ":"))
+        return json.dumps(lie(json.loads(value), draw), separators=(",", ":"))
     if type(value) is int and draw.random() < 0.5:
         return value + draw.choice([-8, -1, 1, 8])
     return draw.choice(NASTY)
@@ -195,7 +195,7 @@ def mutate(data: bytes, seed: int) -> tuple[str, bytes, bool]:
         for _ in range(1 if kind == "lie" else 3):
 
             def change(header: dict[str, Any]) -> None:
-                _lie(header, draw)
+                lie(header, draw)
 
             try:
                 sealed = with_header(sealed, change)

@@ -314,6 +314,8 @@ def _progress(meta: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Progress
         raise ValueError("no stage of a fit")
     if not isinstance(metrics, list):
         raise ValueError("no list of metrics")
+    if (quality is None) != (meta["best_epoch"] == 0) or (quality is None and keeps_best):
+        raise ValueError("a best epoch without its quality, or the other way round")
     if chosen is not None:
         if not isinstance(chosen, list) or len(chosen) != 3:
             raise ValueError("no choices of a fit")
