@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 _OPTIONS = (
     click.option("--user-col", metavar="NAME", help="Column of the user ids: name or number."),
     click.option("--item-col", metavar="NAME", help="Column of the item ids: name or number."),
-    click.option("--rating-col", metavar="NAME", help="Column of the ratings: name or number."),
-    click.option("--time-col", metavar="NAME", help="Column of the times: name or number."),
+    click.option(
+        "--rating-col", metavar="NAME", help="Column of the ratings: name or number, or none."
+    ),
+    click.option("--time-col", metavar="NAME", help="Column of the times, likewise."),
     click.option(
         "--min-rating", type=float, metavar="X", help="Rows with a lower rating do not count."
     ),
@@ -29,10 +31,22 @@ _OPTIONS = (
         show_default=True,
         help="What to do with rows that cannot be read.",
     ),
+    click.option("--delimiter", metavar="TEXT", help="Text between columns; also tab, blank."),
+    click.option(
+        "--header/--no-header", default=None, help="The first line names the columns, or is a row."
+    ),
+    click.option("--encoding", metavar="NAME", help="Encoding of text, like latin-1."),
+    click.option(
+        "--format", type=click.Choice(["lists"]), help="Lines of a user and all items of that user."
+    ),
+    click.option(
+        "--missing-ids", metavar="TEXT,TEXT", help="Texts that mean no id, for NULL, nan and so on."
+    ),
 )
+_DIALECT = ("delimiter", "header", "encoding", "format", "missing_ids")
 _NO_FILTERS = dict.fromkeys(("min_user_interactions", "min_item_interactions"), 1)
 _DEFAULTS: dict[str, Any] = {
-    **dict.fromkeys(("user_col", "item_col", "rating_col", "time_col", "min_rating")),
+    **dict.fromkeys(("user_col", "item_col", "rating_col", "time_col", "min_rating", *_DIALECT)),
     "on_bad_rows": "stop",
     **_NO_FILTERS,
 }

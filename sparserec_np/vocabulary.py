@@ -9,6 +9,7 @@ in.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,10 +27,24 @@ IdSequence: TypeAlias = "Sequence[Any] | npt.NDArray[Any]"
 
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
+EXACT_FLOATS = 2.0**53
+"""Above this, not every integer has a float64 of its own."""
+
+BLANKS = " \t\r\n\v\f\u00a0\ufeff"
+"""Characters around an id that are no part of it."""
+
+_INTEGRAL_FLOAT = re.compile(r"(-?[1-9][0-9]*|0)\.0+")
 
 # Above this share of the vocabulary a call of ``StrIds.locate`` builds a dict for its own duration
 # instead of searching id by id: a binary search costs about as much as 20 dict insertions.
 _SEARCHES_WORTH_A_DICT = 1 / 20
+
+
+def canonical(text: str) -> str:
+    """Return an id as vocabularies have it: without blanks around it, ``7.0`` as ``7``."""
+    bare = text.strip(BLANKS)
+    integral = _INTEGRAL_FLOAT.fullmatch(bare)
+    return bare if integral is None else integral[1]
 
 
 class Ids(ABC):
@@ -54,7 +69,8 @@ class Ids(ABC):
         Returns:
             int64 array of shape [len(ids)]: positions, -1 where an id is unknown. A value of
             another type than the vocabulary's is unknown; so is a ``bool``; a float with an
-            integral value counts as that integer.
+            integral value counts as that integer. Text that is unknown is looked up once more as
+            :func:`canonical` writes it.
         """
 
     @abstractmethod
@@ -138,7 +154,7 @@ class _Integers(Ids):
 
     def parse(self, text: str) -> int:
         """Read an integer; see :meth:`Ids.parse`."""
-        literal = text.strip()
+        literal = canonical(text)
         digits = literal[1:] if literal[:1] in {"+", "-"} else literal
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 40):
             raise InputError(f"the ids are integers, but {text[:40]!r} is not one")
@@ -274,6 +290,9 @@ class StrIds(Ids):
             found = [position_of.get(id_, -1) if isinstance(id_, str) else -1 for id_ in wanted]
         else:
             found = [self._search(id_) for id_ in wanted]
+        for place, (id_, position) in enumerate(zip(wanted, found, strict=True)):
+            if position < 0 and isinstance(id_, str) and (other := canonical(id_)) != id_:
+                found[place] = self._search(other)
         return np.array(found, dtype=np.int64)
 
     def _search(self, id_: object) -> int:
@@ -297,7 +316,7 @@ class StrIds(Ids):
 
     def parse(self, text: str) -> str:
         """Return the text: any is an id; see :meth:`Ids.parse`."""
-        return text
+        return text if self._search(text) >= 0 else canonical(text)
 
     def column(self, positions: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
         """Return the ids at some positions as ``str`` objects; see :meth:`Ids.column`."""
@@ -359,15 +378,16 @@ def from_values(values: Iterable[Any]) -> Ids:
     """Build the vocabulary of some ids: sorted, each once.
 
     Args:
-        values: Integers (Python's or numpy's, in the range of int64), or strings. None at all
-            give an empty integer vocabulary.
+        values: Integers (Python's or numpy's, in the range of int64, or floats of integral value),
+            or strings. None at all give an empty integer vocabulary.
 
     Returns:
         :class:`IntIds` or :class:`StrIds`.
 
     Raises:
         InputError: The ids are of mixed or other types, an integer is out of the range of int64,
-            or a string holds a lone surrogate, which no file can store.
+            a float is no integer or above 2^53, or a string holds a lone surrogate, which no file
+            can store.
     """
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
         return IntIds(np.unique(_int64_or_error(values)))
@@ -380,14 +400,29 @@ def from_values(values: Iterable[Any]) -> Ids:
     types = {type(value) for value in unique}
     if all(issubclass(t, str) for t in types) and types:
         return _from_strings(unique)
-    if all(issubclass(t, (int, np.integer)) and t is not bool for t in types):
-        integers = sorted(int(value) for value in unique)
+    if all(issubclass(t, (int, float, np.integer, np.floating)) and t is not bool for t in types):
+        integers = sorted({_integer(value) for value in unique})
         if integers and not (integers[0] >= INT64_MIN and integers[-1] <= INT64_MAX):
             out = integers[-1] if integers[-1] > INT64_MAX else integers[0]
             raise InputError(f"integer ids must fit in 64 bits with a sign, but one is {out}")
         return IntIds(np.array(integers, dtype=np.int64))
     names = ", ".join(sorted(t.__name__ for t in types))
     raise InputError(f"ids must be all integers or all strings, but their types are: {names}")
+
+
+def _integer(value: Any) -> int:
+    """Return the integer that a number is."""
+    if isinstance(value, (float, np.floating)):
+        if not np.isfinite(value):
+            raise InputError("some ids are missing (NaN) or infinite")
+        if not float(value).is_integer():
+            raise InputError(f"ids must be integers or text, not fractions such as {value}")
+        if abs(value) > EXACT_FLOATS:
+            raise InputError(
+                f"the id {value:.0f} is a float above 2^53, which may have lost digits: give "
+                "integers or text"
+            )
+    return int(value)
 
 
 def _from_strings(unique: set[str]) -> StrIds:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from math import isfinite
 from typing import Literal
 
 from sparserec_np.data.read_report import Columns, NothingLeftError, ReadReport
+from sparserec_np.data.values import MISSING_IDS, time_problem
 from sparserec_np.errors import InputError
 
 _SHOWN = 80
@@ -27,6 +30,8 @@ class Verdict(IntEnum):
     TIME = 8
     ENCODING = 9
     TOO_LONG = 10
+    NEGATIVE = 11
+    NESTED = 12
 
 
 FIRST_BAD = Verdict.QUOTE
@@ -48,6 +53,8 @@ class RowRules:
     """True: a row must have a time. None: times are kept if all rows have one. False: not read."""
     on_bad_rows: Literal["stop", "skip"] = "stop"
     """``"stop"`` at the first bad row, or ``"skip"`` all of them."""
+    missing_ids: tuple[str, ...] = MISSING_IDS
+    """Texts, in lower case, that mean that there is no id."""
 
     def __post_init__(self) -> None:
         if self.on_bad_rows not in ("stop", "skip"):
@@ -98,7 +105,7 @@ class RowRules:
 
 
 def reason(
-    verdict: Verdict, columns: Columns, line: str | None, rating: str | None, time: str | None
+    verdict: Verdict, columns: Columns, line: str | None, values: Sequence[str | None]
 ) -> str:
     """Return what is wrong with a row, and show it.
 
@@ -106,27 +113,48 @@ def reason(
         verdict: Verdict on the row.
         columns: Names of the columns.
         line: Text of the row, if it is known.
-        rating: Text of its rating.
-        time: Text of its time.
+        values: Texts of its user, item, rating and time.
     """
+    user, item, rating, time = values
     problem = {
         Verdict.QUOTE: "a quote is not closed",
         Verdict.WIDTH: "too few or too many columns",
         Verdict.JSON: "not valid JSON",
-        Verdict.NO_USER: f"no user id in column {columns.user!r}",
-        Verdict.NO_ITEM: f"no item id in column {columns.item!r}",
+        Verdict.NO_USER: f"no user id in column {columns.user!r}{_written(user)}",
+        Verdict.NO_ITEM: f"no item id in column {columns.item!r}{_written(item)}",
         Verdict.RATING: f"{_shown('rating', rating)} in column {columns.rating!r} "
-        "is no finite number",
+        f"is no finite number{_two_numbers(rating)}",
         Verdict.TIME: f"{_shown('time', time)} in column {columns.time!r} "
         "is neither seconds nor a date",
-        Verdict.ENCODING: "not valid UTF-8",
+        Verdict.ENCODING: "not valid UTF-8: name the encoding with --encoding, such as latin-1 "
+        "(encoding= in Python)",
         Verdict.TOO_LONG: "longer than 2 MB",
+        Verdict.NEGATIVE: f"{_shown('rating', rating)} in column {columns.rating!r} is a dislike, "
+        "but without --min-rating every row counts as liked: give --min-rating, or --rating-col "
+        "none (min_rating=, rating_col= in Python)",
+        Verdict.NESTED: "ids must be integers or text, not lists, objects or booleans",
     }[verdict]
+    if verdict is Verdict.TIME and time:
+        problem = f"{_shown('time', time)} in column {columns.time!r}: {time_problem(time)}"
     return problem if line is None else f"{problem}: {shorten(line)}"
 
 
 def _shown(role: str, value: str | None) -> str:
     return f"the {role} {value!r}" if value else f"the missing {role}"
+
+
+def _written(value: str | None) -> str:
+    """Show a text that means that there is no id."""
+    if not value or not value.strip():
+        return ""
+    return f", where {value!r} means none (keep it with --missing-ids '', missing_ids=() in Python)"
+
+
+def _two_numbers(value: str | None) -> str:
+    """Say that a number may be two."""
+    if value and re.fullmatch(r"\s*[+-]?\d{1,3}[.,]\d{3}\s*", value):
+        return " that is clear: a thousand or a fraction?"
+    return ""
 
 
 def shorten(line: str) -> str:

@@ -40,19 +40,34 @@ USUAL_NAMES = {
     ),
 }
 
+# Parts of a name that say no more than that it is one of an id.
+_ID_WORDS = set(_words("id ids idx index key code no nr num number name hash fk sk uuid guid"))
+# Ends of the edges of a graph, as Neo4j names them.
+_GRAPH = {"startid": "user", "endid": "item"}
+
 # In a column without a name, numbers from here on (in seconds: March 1973) are times; ratings,
 # scores and play counts stay below.
 _EARLIEST_SECONDS = 1e8
+# Rows that tell a column of few values from one that happens to have few.
+_ENOUGH = 20
 
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """Columns that the caller asks for: a name, a position counted from 1, or None."""
+    """Columns that the caller asks for: a name, a position counted from 1, or None.
+
+    Ratings and times may be ``"none"``: there is no such column.
+    """
 
     user: str | None = None
     item: str | None = None
     rating: str | None = None
     time: str | None = None
+
+    def names(self) -> list[str]:
+        """Return the names among them."""
+        asked = (self.user, self.item, self.rating, self.time)
+        return [name for name in asked if name and not name.isdecimal() and name != "none"]
 
 
 @dataclass(frozen=True)
@@ -76,8 +91,21 @@ class ColumnIndices:
 
 def usual_role(name: str) -> str | None:
     """Return the role that a column of this name usually has, or None."""
-    plain = _plain(name)
-    return next((role for role, names in USUAL_NAMES.items() if plain in names), None)
+    for form in (_plain(name), _core(name)):
+        for role, names in USUAL_NAMES.items():
+            if form in names:
+                return role
+    return _GRAPH.get(_core(name, ids=True))
+
+
+def same_name(one: str, other: str) -> bool:
+    """Return True if two names of columns are the same but for case and punctuation."""
+    return _plain(one) == _plain(other)
+
+
+def names_roles(names: Sequence[str]) -> bool:
+    """Return True if some names are those of users and of items."""
+    return {"user", "item"} <= {usual_role(name) for name in names}
 
 
 def choose_columns(
@@ -100,8 +128,8 @@ def choose_columns(
         The positions.
 
     Raises:
-        InputError: A column that was asked for is not there, user or item cannot be told, or both
-            are one.
+        InputError: A column that was asked for is not there, user or item cannot be told, both are
+            one, or the values deny what the position says.
     """
     if width < 2:
         only = f" ({names[0]!r})" if names else ""
@@ -112,13 +140,15 @@ def choose_columns(
     chosen: dict[str, int] = {}
     for role in USUAL_NAMES:
         asked = getattr(options, role)
-        if asked is not None:
+        if asked is not None and not _is_none(role, asked):
             chosen[role] = _asked_column(source, names, width, asked, role)
     for role in USUAL_NAMES:
-        found = _usual_column(names or (), role)
-        if role not in chosen and found is not None and found not in chosen.values():
+        if role in chosen or _is_none(role, getattr(options, role)):
+            continue
+        found = _usual_column(source, names or (), role, set(chosen.values()))
+        if found is not None:
             chosen[role] = found
-    _fill_by_position(names, width, sample, chosen)
+    by_position = _fill_by_position(names, width, sample, chosen, options)
     for role in ("user", "item"):
         if role not in chosen:
             raise InputError(
@@ -127,11 +157,32 @@ def choose_columns(
             )
     if chosen["user"] == chosen["item"]:
         raise InputError(f"{source}: the same column was asked for as user and as item")
+    for role in by_position:
+        _check_ids(source, role, chosen[role], sample)
     return ColumnIndices(**chosen)
 
 
+def _is_none(role: str, asked: str | None) -> bool:
+    return role in ("rating", "time") and asked is not None and asked.casefold() == "none"
+
+
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_\-.]+", "", name).casefold()
+    return re.sub(r"[\s_\-.\"'#\ufeff]+", "", name).casefold()
+
+
+def _core(name: str, *, ids: bool = False) -> str:
+    """Return the noun in a decorated name: ``user`` of ``t.user_id:token``, ``:ID(User)``...
+
+    Args:
+        name: The name.
+        ids: Keep the words that say no more than that it is an id.
+    """
+    name = re.sub(r"\(.*\)", "", name).strip(" \"'#\ufeff").strip(":")
+    name = name.split(":")[0].rsplit(".", 1)[-1]
+    words = [w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W_A-Za-z]+", name)]
+    if not ids:
+        words = [word for word in words if word not in _ID_WORDS]
+    return "".join(words)
 
 
 def _listing(names: Sequence[str] | None, width: int) -> str:
@@ -155,9 +206,22 @@ def _asked_column(
     )
 
 
-def _usual_column(names: Sequence[str], role: str) -> int | None:
-    plain = [_plain(name) for name in names]
-    return next((plain.index(usual) for usual in USUAL_NAMES[role] if usual in plain), None)
+def _usual_column(source: str, names: Sequence[str], role: str, taken: set[int]) -> int | None:
+    """Find the column of a role by its exact name, else by the noun in its name."""
+    forms = [(_plain(name), _core(name)) for name in names]
+    for column in (0, 1):
+        for usual in USUAL_NAMES[role]:
+            hits = [i for i, form in enumerate(forms) if form[column] == usual and i not in taken]
+            if len(hits) > 1 and role in ("user", "item"):
+                raise InputError(
+                    f"{source}: several columns may hold the {role}s: "
+                    f"{', '.join(names[hit] for hit in hits)}. Say which by its number: "
+                    f"--{role}-col {hits[0] + 1} ({role}_col= in Python)"
+                )
+            if hits:
+                return hits[0]
+    graph = [i for i, name in enumerate(names) if _GRAPH.get(_core(name, ids=True)) == role]
+    return graph[0] if len(graph) == 1 else None
 
 
 def _fill_by_position(
@@ -165,24 +229,71 @@ def _fill_by_position(
     width: int,
     sample: Sequence[Sequence[str]],
     chosen: dict[str, int],
-) -> None:
-    """Fill open roles from the left: user, item, then rating and time by their values."""
+    options: ColumnOptions,
+) -> list[str]:
+    """Fill open roles from the left: user, item, then rating and time by their values.
+
+    With names, only where there is no other column that user or item could be.
+
+    Returns:
+        Those of user and item that were filled.
+    """
+    if names and all(name.isdecimal() for name in names):
+        names = None  # a frame's numbers
     left = [
         index
         for index in range(width)
-        if index not in chosen.values() and not (names and usual_role(names[index]))
+        if index not in chosen.values()
+        and not (names and (usual_role(names[index]) or not _plain(names[index])))
     ]
     open_roles = [role for role in ("user", "item") if role not in chosen]
-    if width > 4 or (len(open_roles) == 1 and len(left) != 1 and names):
-        return
-    for role in open_roles:
-        if left:
-            chosen[role] = left.pop(0)
+    if width > 4 or (names and len(left) != len(open_roles)):
+        return []
+    filled = [role for role, _ in zip(open_roles, left, strict=False)]
+    for role in filled:
+        chosen[role] = left.pop(0)
     if open_roles:
         for index in left:
             seen = _role_of_values([row[index] for row in sample if index < len(row)])
-            if seen is not None and seen not in chosen:
+            if seen and seen not in chosen and not _is_none(seen, getattr(options, seen)):
                 chosen[seen] = index
+    return filled
+
+
+def _check_ids(source: str, role: str, index: int, sample: Sequence[Sequence[str]]) -> None:
+    """Check that a column, chosen by its position, does not look like times or ratings.
+
+    Raises:
+        InputError: It does.
+    """
+    values = [row[index].strip() for row in sample if index < len(row)]
+    others = range(max(map(len, sample), default=0))
+    distinct = [len({row[i] for row in sample if i < len(row)}) for i in others]
+    few = (
+        role == "item"
+        and len(values) >= _ENOUGH
+        and all(re.fullmatch(r"10|[0-9]", value) for value in values)
+        and any(n > 2 * distinct[index] for n in distinct[index + 1 :])
+    )
+    looks = None
+    if sum(map(_is_moment, values)) * 2 > len(values):
+        looks = "times"
+    elif few or any(re.fullmatch(r"\d+[.,]0*[1-9]\d*", value) for value in values):
+        looks = "ratings"
+    if looks:
+        raise InputError(
+            f"{source}: column {index + 1}, where {role}s are expected, looks like {looks} (such "
+            f"as {values[0]!r}). Name the columns with --user-col and --item-col (user_col=, "
+            "item_col= in Python)"
+        )
+
+
+def _is_moment(value: str) -> bool:
+    """Return True for a date, or for seconds or milliseconds of 1990 to 2040."""
+    if re.fullmatch(r"\d{9,10}(\.0+)?|\d{12,13}", value):
+        number = float(value)
+        return 6.3e8 <= (number / 1000 if number > 1e11 else number) <= 2.21e9
+    return re.match(r"\d{4}-\d\d?-\d\d?|\d\d?[./-]\d\d?[./-]\d{4}", value) is not None
 
 
 def _role_of_values(values: Sequence[str]) -> str | None:
@@ -201,7 +312,7 @@ def _role_of_value(value: str) -> str | None:
         try:
             datetime.fromisoformat(value.strip())
         except ValueError:
-            return None
+            return "time" if _is_moment(value.strip()) else None
         return "time"
     if not isfinite(number):
         return None

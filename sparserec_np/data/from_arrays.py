@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparserec_np.data.assembly import assemble
 from sparserec_np.data.interactions import Interactions
+from sparserec_np.data.values import MISSING_IDS, is_missing
 from sparserec_np.errors import InputError
-from sparserec_np.vocabulary import Ids, RangeIds, from_values
+from sparserec_np.vocabulary import EXACT_FLOATS, Ids, RangeIds, canonical, from_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# Above this, not every integer has a float64 of its own.
-_EXACT_FLOATS = 2.0**53
 
 
 def from_pairs(users: Any, items: Any, times: Any = None) -> Interactions:
@@ -41,8 +40,8 @@ def from_pairs(users: Any, items: Any, times: Any = None) -> Interactions:
             "an interaction needs one of each"
         )
     seconds = None if times is None else _times(times, len(user_column))
-    user_ids, user_codes = encode(user_column, "users")
-    item_ids, item_codes = encode(item_column, "items")
+    user_ids, user_codes = encode(user_column, "users", MISSING_IDS)
+    item_ids, item_codes = encode(item_column, "items", MISSING_IDS)
     return assemble(user_codes, item_codes, user_ids, item_ids, seconds)[0]
 
 
@@ -69,7 +68,8 @@ def from_matrix(matrix: Any) -> Interactions:
             f"a {type(matrix).__name__} is no two-dimensional scipy sparse matrix: "
             "make one, scipy.sparse.csr_array(X)"
         )
-    entries = matrix.tocsr().tocoo()  # by way of CSR, repeated entries are summed
+    # Repeated entries are not summed: in few bits, or of both signs, they would vanish.
+    entries = matrix.tocoo()
     if entries.data.dtype.kind not in "biuf":
         raise InputError(f"Complex data not supported: the matrix is of {entries.data.dtype}")
     if not np.all(np.isfinite(entries.data)):
@@ -89,12 +89,15 @@ def from_matrix(matrix: Any) -> Interactions:
     )[0]
 
 
-def encode(column: NDArray[Any], name: str) -> tuple[Ids, NDArray[np.int64]]:
+def encode(
+    column: NDArray[Any], name: str, missing: Sequence[str] = ()
+) -> tuple[Ids, NDArray[np.int64]]:
     """Return the vocabulary of one column, and the number of each of its ids.
 
     Args:
         column: Ids, shape [n].
         name: Name of the column, for messages.
+        missing: Texts, in lower case, that mean that there is no id.
 
     Returns:
         The vocabulary, and the number of each id, int64[n].
@@ -102,10 +105,12 @@ def encode(column: NDArray[Any], name: str) -> tuple[Ids, NDArray[np.int64]]:
     Raises:
         InputError: An id is missing, or neither int nor str, or ids of both kinds are mixed.
     """
-    if column.dtype.kind == "f":
-        column = _integral(column, name)
     try:
-        vocabulary = from_values(column)
+        if column.dtype.kind == "f":
+            column = _integral(column)
+        vocabulary = from_values(
+            column if column.dtype.kind in "iu" else _distinct(column, missing)
+        )
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     return vocabulary, vocabulary.locate(column)
@@ -116,12 +121,12 @@ def is_sparse(data: Any) -> bool:
     return hasattr(data, "tocoo") and hasattr(data, "shape") and hasattr(data, "nnz")
 
 
-def _integral(column: NDArray[np.floating[Any]], name: str) -> NDArray[np.int64]:
+def _integral(column: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """Convert floats that are all whole numbers to integers."""
-    if not np.all(np.isfinite(column)):
-        raise InputError(f"{name}: some ids are missing (NaN) or infinite")
-    if np.any(column != np.floor(column)) or np.any(np.abs(column) > _EXACT_FLOATS):
-        raise InputError(f"{name}: ids must be integers or text, not fractions")
+    large = np.abs(column) > EXACT_FLOATS
+    odd = column[(column != np.floor(column)) | large | ~np.isfinite(column)]
+    if len(odd):
+        from_values(odd[:1].tolist())  # says what is wrong
     return column.astype(np.int64)
 
 
@@ -146,6 +151,31 @@ def _column(values: Any, name: str) -> NDArray[Any]:
     if column.ndim != 1:
         raise InputError(f"{name} has {column.ndim} dimensions: give one id an interaction")
     return column
+
+
+def _distinct(column: NDArray[Any], missing: Sequence[str]) -> set[Any]:
+    """Return the distinct ids of a column, texts as vocabularies have them.
+
+    Raises:
+        InputError: A text means that there is no id, or holds a NUL character, or a value is a list
+            or the like.
+    """
+    try:
+        ids = set(column.tolist())
+    except TypeError:
+        raise InputError(
+            "ids must be integers or strings, but some are lists or the like"
+        ) from None
+    for id_ in ids:
+        if isinstance(id_, str):
+            if is_missing(id_, missing):
+                raise InputError(
+                    f"some ids are missing ({id_!r}): leave these pairs out; if it is an id, give "
+                    "a frame to sparserec_np.data.from_frame(..., missing_ids=())"
+                )
+            if "\0" in id_:
+                raise InputError(f"the id {id_!r} holds a NUL character: repair it in the data")
+    return {canonical(id_) if isinstance(id_, str) else id_ for id_ in ids}
 
 
 def _times(times: Any, length: int) -> NDArray[np.float64]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import astuple, replace
+from datetime import date, datetime, time
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,6 +18,13 @@ from sparserec_np.data.from_arrays import encode
 from sparserec_np.data.interactions import Interactions
 from sparserec_np.data.read_report import EXAMPLES, BadRow, Columns, ReadReport
 from sparserec_np.data.selection import drop_rare
+from sparserec_np.data.values import (
+    epoch,
+    find_conventions,
+    is_missing,
+    missing_texts,
+    time_problem,
+)
 from sparserec_np.errors import InputError, missing_extra
 
 if TYPE_CHECKING:
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NAME = "the frame"
+_SAMPLE = 10_000  # values that tell how numbers and dates are written
 
 
 def from_frame(
@@ -36,6 +47,7 @@ def from_frame(
     min_item_interactions: int = 1,
     on_bad_rows: Literal["stop", "skip"] = "stop",
     with_times: bool | None = False,
+    missing_ids: str | Sequence[str] | None = None,
 ) -> Interactions:
     """Build interactions from a data frame, with the column options of :func:`read`.
 
@@ -47,14 +59,15 @@ def from_frame(
             knows, one interaction a row.
         user_col: Column of the users; found as in :func:`read` if not given, as the next three.
         item_col: Column of the items.
-        rating_col: Column of the ratings, numbers.
-        time_col: Column of the times: numbers (seconds), dates or datetimes.
+        rating_col: Column of the ratings; looked at only with ``min_rating``, but for dislikes.
+        time_col: Column of the times: seconds, dates or datetimes, also as text.
         min_rating: Rows with a lower rating are not interactions.
         min_user_interactions: Drop users with fewer distinct items.
         min_item_interactions: Drop items with fewer distinct users.
-        on_bad_rows: ``"stop"`` at the first row without an id, finite rating or (if asked for)
-            time, or ``"skip"`` such rows and report them.
+        on_bad_rows: ``"stop"`` at the first row without an id, or without a rating or time where
+            these are asked for, or ``"skip"`` such rows and report them.
         with_times: Keep the time of each interaction; None: if each row that is kept has one.
+        missing_ids: Texts that mean that there is no id, as in :func:`read`.
 
     Returns:
         The interactions, with a report.
@@ -63,12 +76,12 @@ def from_frame(
         InputError: A column or (with ``"stop"``) a row cannot be used, or nothing is left.
         MissingExtraError: narwhals is not installed.
     """
-    rules = RowRules(min_rating, with_times, on_bad_rows)
+    rules = RowRules(min_rating, with_times, on_bad_rows, missing_texts(missing_ids))
     options = ColumnOptions(user_col, item_col, rating_col, time_col)
     table, columns = _read_columns(frame, options, rules)
     seconds = None
     if with_times is not False and columns.time is not None:
-        seconds = _seconds(table[columns.time], columns.time, strict=with_times is True)
+        seconds = _seconds(table[columns.time])
     verdicts = _judge(table, columns, rules, seconds)
     bad = np.flatnonzero(verdicts >= FIRST_BAD)
     report = ReadReport(
@@ -83,9 +96,14 @@ def from_frame(
     keep = verdicts == Verdict.KEEP
     user_ids, users = encode(_ids(table[columns.user], keep), columns.user)
     item_ids, items = encode(_ids(table[columns.item], keep), columns.item)
-    times = None if seconds is None or not np.isfinite(seconds[keep]).all() else seconds[keep]
+    times = None if seconds is None else seconds[keep]
+    notes: tuple[str, ...] = ()
+    if times is not None and not np.isfinite(times).all():
+        assert columns.time is not None  # as there are times
+        notes = (_time_note(table[columns.time].to_list(), keep, columns.time),)
+        times = None
     interactions, duplicates = assemble(users, items, user_ids, item_ids, times)
-    interactions = replace(interactions, report=replace(report, duplicates=duplicates))
+    interactions = replace(interactions, report=replace(report, duplicates=duplicates, notes=notes))
     return drop_rare(interactions, min_user_interactions, min_item_interactions)
 
 
@@ -115,7 +133,7 @@ def _read_columns(
         raise InputError(
             f"a {type(frame).__name__} is no data frame: give one of pandas, polars or Arrow"
         ) from error
-    names = table.collect_schema().names()
+    names = list(table.collect_schema().names())
     columns = choose_columns(_NAME, names, len(names), options).named(names)
     rules.check_columns(_NAME, columns)
     table = table.select(list(dict.fromkeys(name for name in astuple(columns) if name is not None)))
@@ -130,15 +148,21 @@ def _judge(
 ) -> NDArray[np.uint8]:
     """Return the verdict on each row, uint8[n]; of several faults the same counts as for files."""
     verdicts = np.zeros(len(table), dtype=np.uint8)
-    rating = None if columns.rating is None else _numbers(table[columns.rating], columns.rating)
+    rating = None
+    name = columns.rating
+    if name is not None and (rules.min_rating is not None or table[name].dtype.is_numeric()):
+        rating = _numbers(table[name])
     if rating is not None and rules.min_rating is not None:
         verdicts[rating < rules.min_rating] = Verdict.BELOW_MIN_RATING
     if seconds is not None and rules.with_times:
         verdicts[~np.isfinite(seconds)] = Verdict.TIME
     if rating is not None:
-        verdicts[~np.isfinite(rating)] = Verdict.RATING
-    verdicts[_missing(table[columns.item])] = Verdict.NO_ITEM
-    verdicts[_missing(table[columns.user])] = Verdict.NO_USER
+        if rules.min_rating is None:
+            verdicts[rating < 0] = Verdict.NEGATIVE
+        else:
+            verdicts[~np.isfinite(rating)] = Verdict.RATING
+    verdicts[_missing(table[columns.item], rules.missing_ids)] = Verdict.NO_ITEM
+    verdicts[_missing(table[columns.user], rules.missing_ids)] = Verdict.NO_USER
     return verdicts
 
 
@@ -147,21 +171,24 @@ def _describe(
 ) -> BadRow:
     texts = ("" if value is None else str(value) for value in table.row(row))
     values = dict(zip(table.columns, texts, strict=True))
-    rating, time = (values.get(name or "") for name in (columns.rating, columns.time))
-    why = reason(Verdict(verdicts[row]), columns, ", ".join(values.values()), rating, time)
+    shown = [values.get(name or "") for name in astuple(columns)]
+    why = reason(Verdict(verdicts[row]), columns, ", ".join(values.values()), shown)
     return BadRow(_NAME, f"row {row + 1:,}", why)
 
 
-def _missing(column: nw.Series[Any]) -> NDArray[np.bool_]:
-    """Return True for each id that is missing: null, NaN or blank text; bool[n]."""
+def _missing(column: nw.Series[Any], missing: Sequence[str]) -> NDArray[np.bool_]:
+    """Return True for each id that is missing: null, NaN or a text that means none; bool[n]."""
     absent: NDArray[np.bool_] = np.asarray(column.is_null().to_numpy(), dtype=bool)
     if column.dtype.is_float():
         finite = np.isfinite(np.asarray(column.to_numpy(), dtype=np.float64))
         return np.asarray(absent | ~finite)
     if column.dtype.is_numeric():
         return absent
-    blank = (isinstance(v, str) and not v.strip() for v in column.to_list())
-    return np.asarray(absent | np.fromiter(blank, dtype=bool, count=len(column)))
+    listed = (
+        is_missing(v, missing) if isinstance(v, str) else isinstance(v, float) and not isfinite(v)
+        for v in column.to_list()
+    )
+    return np.asarray(absent | np.fromiter(listed, dtype=bool, count=len(column)))
 
 
 def _ids(column: nw.Series[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
@@ -175,25 +202,61 @@ def _ids(column: nw.Series[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
     return values[keep]
 
 
-def _numbers(column: nw.Series[Any], name: str) -> NDArray[np.float64]:
-    """Return a column of numbers as float64, NaN where a value is missing."""
-    if not column.dtype.is_numeric():
-        raise InputError(f"{_NAME}: column {name!r} holds no numbers but {column.dtype}")
+def _numbers(column: nw.Series[Any]) -> NDArray[np.float64]:
+    """Return a column as numbers, NaN where a value is missing or none; text by its conventions."""
     import narwhals as nw
 
-    return np.asarray(column.cast(nw.Float64).to_numpy(), dtype=np.float64)
+    if column.dtype.is_numeric():
+        return np.asarray(column.cast(nw.Float64).to_numpy(), dtype=np.float64)
+    values = column.to_list()
+    rules = find_conventions((v for v in values[:_SAMPLE] if isinstance(v, str)), ())
+    read = (rules.number(v) if isinstance(v, str) else _plain_number(v) for v in values)
+    return np.array([np.nan if number is None else number for number in read])
 
 
-def _seconds(column: nw.Series[Any], name: str, *, strict: bool) -> NDArray[np.float64] | None:
-    """Return a column of numbers, dates or datetimes as seconds, NaN where a value is missing.
-
-    A column of anything else is an error if ``strict``; if not, None is returned.
-    """
+def _seconds(column: nw.Series[Any]) -> NDArray[np.float64]:
+    """Return a column of times as seconds, NaN where a value is missing or no time."""
     import narwhals as nw
 
-    if column.dtype in (nw.Datetime, nw.Date):
-        microseconds = column.cast(nw.Datetime("us")).dt.timestamp("us")
-        return _numbers(microseconds, name) / 1e6
-    if not strict and not column.dtype.is_numeric():
+    if column.dtype == nw.Datetime or column.dtype == nw.Date:
+        moments = column.cast(nw.Datetime("us", time_zone=_zone(column.dtype)))
+        microseconds = _numbers(moments.dt.timestamp("us"))
+        return microseconds / 1e6
+    if column.dtype.is_numeric():
+        return _numbers(column)
+    values = column.to_list()
+    rules = find_conventions((), (v for v in values[:_SAMPLE] if isinstance(v, str)))
+    read = (rules.seconds(v) if isinstance(v, str) else _moment(v) for v in values)
+    return np.array([np.nan if number is None else number for number in read])
+
+
+def _zone(dtype: Any) -> str | None:
+    """Return the time zone of a type of dates."""
+    return getattr(dtype, "time_zone", None)
+
+
+def _plain_number(value: Any) -> float | None:
+    """Return a number that is no text, and None for anything else."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
         return None
-    return _numbers(column, name)
+
+
+def _moment(value: Any) -> float | None:
+    """Return the seconds of a date or a number of an object column."""
+    if isinstance(value, date):
+        moment = value if isinstance(value, datetime) else datetime.combine(value, time.min)
+        return epoch(moment)
+    return _plain_number(value)
+
+
+def _time_note(values: Sequence[Any], keep: NDArray[np.bool_], name: str) -> str:
+    """Say why times that are there, not all of them usable, are not used."""
+    kept = (value for value, is_kept in zip(values, keep, strict=True) if is_kept)
+    texts = [value for value in kept if isinstance(value, str)]
+    rules = find_conventions((), texts[:_SAMPLE])
+    wrong = next((text for text in texts if text.strip() and rules.seconds(text) is None), None)
+    if wrong is None:
+        return "some rows have no time, so the times of the others are not used"
+    return f"the times in column {name!r} are not used, as {time_problem(wrong)}"

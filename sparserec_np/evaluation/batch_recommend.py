@@ -60,9 +60,8 @@ def write_recommendations(
         threads: Number of threads; None for all cores.
         user_kind: Type of the column ``user``, ``"int"`` or ``"str"``; None: that of the ids.
     """
-    import duckdb
-
     from sparserec_np.data import align
+    from sparserec_np.data.files.database import connect
     from sparserec_np.evaluation.evaluate import rank
 
     aligned = align(interactions, model.user_ids, model.item_ids)
@@ -74,7 +73,7 @@ def write_recommendations(
     n_users = n_rows = 0
     with (
         folder_beside(output) as scratch,
-        duckdb.connect(f"{scratch}/rows.duckdb") as connection,
+        connect(f"{scratch}/rows.duckdb") as connection,
     ):
         connection.execute(
             f"CREATE TABLE recommendations (user {_SQL_TYPE[user_kind]}, "
@@ -98,7 +97,7 @@ def write_table(path: Path, interactions: Interactions) -> None:
         path: The file to write: columns ``user``, ``item`` and, where times are known, ``time``.
         interactions: The interactions to write.
     """
-    import duckdb
+    from sparserec_np.data.files.database import connect
 
     columns = {
         "user": interactions.user_ids.column(interactions.user_of_entry()),
@@ -108,7 +107,7 @@ def write_table(path: Path, interactions: Interactions) -> None:
         columns["time"] = interactions.times
     with (
         folder_beside(path) as scratch,
-        duckdb.connect(":memory:") as connection,
+        connect() as connection,
     ):
         connection.register("interactions", columns)
         _copy(connection, "interactions", scratch, path)

@@ -68,12 +68,15 @@ def test_integral_floats_are_integer_ids() -> None:
 
 def test_a_matrix_keeps_its_numbers() -> None:
     matrix = sparse.coo_array(
-        ([1.0, 0.0, 2.0, 3.0, -3.0], ([0, 0, 2, 1, 1], [3, 1, 0, 1, 1])), shape=(4, 5)
+        (np.array([1, 0, 2, 128, 128], np.uint8), ([0, 0, 2, 1, 1], [3, 1, 0, 1, 1])), shape=(4, 5)
     )
     interactions = from_matrix(matrix)
     assert (interactions.n_users, interactions.n_items) == (4, 5)
-    assert pairs_of(interactions) == [(0, 3), (2, 0)]  # 3 and -3 in one place sum to nothing
+    assert pairs_of(interactions) == [(0, 3), (1, 1), (2, 0)]  # 128 + 128 are 0 in 8 bits
     check_layout(interactions)
+    both = sparse.coo_array(([3.0, -3.0], ([1, 1], [1, 1])), shape=(2, 2))
+    with pytest.raises(InputError, match="Negative values"):  # the sum would be nothing
+        from_matrix(both)
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "dok"])

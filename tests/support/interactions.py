@@ -6,9 +6,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sparserec_np.data import Interactions
+from sparserec_np.data.values import MISSING_IDS, is_missing
+from sparserec_np.vocabulary import canonical
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5
+).filter(lambda text: canonical(text) == text and not is_missing(text, MISSING_IDS))
 PAIRS = st.one_of(
     st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=40),
     st.lists(st.tuples(INT64, TEXT), max_size=20),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sparserec_np.data.files.remote import restore_urls
+from sparserec_np.data.files.remote import is_url, restore_urls
+from sparserec_np.data.values import literal
 from sparserec_np.errors import InputError, missing_extra
 
 if TYPE_CHECKING:
@@ -20,6 +22,31 @@ MEMORY_LIMITS = ("256MB", "1GB")
 
 class NoRoomError(InputError):
     """DuckDB needs more memory or disk space than it may use."""
+
+
+def connect(path: str = ":memory:", **config: Any) -> DuckDBPyConnection:
+    """Connect to DuckDB, which neither fetches nor loads extensions, whatever a path looks like.
+
+    Args:
+        path: The database.
+        config: More settings.
+
+    Raises:
+        InputError: The memory limit is no size.
+        MissingExtraError: DuckDB is not installed.
+    """
+    try:
+        import duckdb
+    except ModuleNotFoundError as error:
+        raise missing_extra("duckdb", "train", "reading files") from error
+    config["autoinstall_known_extensions"] = config["autoload_known_extensions"] = False
+    try:
+        return duckdb.connect(path, config=config)
+    except duckdb.Error as error:
+        if "memory_limit" not in config:
+            raise
+        limit = config["memory_limit"]
+        raise InputError(f"memory_limit={limit!r} is no size such as '2GB'") from error
 
 
 @contextmanager
@@ -37,24 +64,12 @@ def open_database(
         InputError: ``memory_limit`` is no size, or ``threads`` is below 1.
         MissingExtraError: DuckDB is not installed.
     """
-    try:
-        import duckdb
-    except ModuleNotFoundError as error:
-        raise missing_extra("duckdb", "train", "reading files") from error
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": memory_limit,
-        "temp_directory": scratch,
-        "autoinstall_known_extensions": False,
-    }
+    config: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": scratch}
     if threads is not None:
         if threads < 1:
             raise InputError(f"threads must be at least 1, not {threads}")
         config["threads"] = threads
-    try:
-        db = duckdb.connect(":memory:", config=config)
-    except duckdb.Error as error:
-        raise InputError(f"memory_limit={memory_limit!r} is no size such as '2GB'") from error
-    with db:
+    with connect(**config) as db:
         db.execute("SET TimeZone = 'UTC'")  # of times that do not say theirs
         db.execute("SET enable_progress_bar = false")  # it would go to standard output
         yield db
@@ -93,11 +108,8 @@ def translate_errors(name: str) -> Iterator[None]:
         raise InputError(f"{name} cannot be read: {message}") from error
 
 
-def literal(text: str) -> str:
-    """Return text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def path_literal(path: str) -> str:
-    """Return a path as an SQL literal; brackets and stars in it are no pattern."""
+    """Return a path or URL as an SQL literal: absolute, and brackets and stars are no pattern."""
+    if not is_url(path):
+        path = os.path.abspath(path)
     return literal("".join(f"[{c}]" if c in "*?[" else c for c in path))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import BinaryIO
 
 from sparserec_np.errors import InputError
@@ -34,8 +36,6 @@ _MAGIC = (
     (b"\xfd7zXZ", "xz data"),
     (b"\x89HDF", "an HDF5 file"),
     (b"%PDF", "a PDF document"),
-    (b"\xff\xfe", "UTF-16 text"),
-    (b"\xfe\xff", "UTF-16 text"),
 )
 
 
@@ -51,18 +51,24 @@ class InputFile:
     """``"text"``, ``"JSON lines"`` or ``"Parquet"``."""
     compression: str
     """``"none"``, ``"gzip"`` or ``"zstd"``, for text and JSON lines."""
+    encoding: str = "utf-8"
+    """Of text and JSON lines, by Python's name."""
+    mended: bool = False
+    """True if this is a copy in which U+FFFD stands for what is not in the encoding."""
 
 
-def inspect_file(file: BinaryIO, path: str, name: str) -> InputFile:
+def inspect_file(file: BinaryIO, path: str, name: str, encoding: str | None = None) -> InputFile:
     """Compare the beginning of a file with its name; read compressed files to their end.
 
     Args:
         file: The file, open for reading, with seek.
         path: See :class:`InputFile`.
         name: See :class:`InputFile`.
+        encoding: That of text, or None: what a byte order mark says, else UTF-8.
 
     Raises:
-        InputError: The file is empty, cut short, or holds other data than its name says.
+        InputError: There is no such encoding, or the file is empty, cut short, or holds other data
+            than its name says.
     """
     if file.seek(0, os.SEEK_END) == 0:
         raise InputError(f"{name} is empty")
@@ -76,7 +82,44 @@ def inspect_file(file: BinaryIO, path: str, name: str) -> InputFile:
     elif compression != "none" and extension in _FORMATS:
         ending = {packing: end for end, packing in _COMPRESSIONS.items()}[compression]
         raise InputError(f"{name} holds {compression} data: name it {name}{ending}")
-    return InputFile(path, name, _format(name, extension, compression, begin), compression)
+    if encoding is None and begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    form = _format(name, extension, compression, begin, encoding)
+    return InputFile(path, name, form, compression, _python_name(encoding or "utf-8"))
+
+
+def as_utf8(file: InputFile, opened: BinaryIO, scratch: Path) -> InputFile:
+    """Copy a text file in UTF-8; U+FFFD stands for bytes that are not in its encoding.
+
+    Args:
+        file: The file.
+        opened: The same, open for reading.
+        scratch: Folder for the copy.
+
+    Raises:
+        InputError: It is compressed by zstd, which the standard library does not unpack.
+    """
+    if file.compression == "zstd":
+        raise InputError(
+            f"{file.name} is zstd data that is not UTF-8: unpack it first, or pack it by gzip"
+        )
+    source = gzip.GzipFile(fileobj=opened) if file.compression == "gzip" else opened
+    copy = scratch / f"utf8-{len(list(scratch.iterdir()))}"
+    decoder = codecs.getincrementaldecoder(file.encoding)("replace")
+    with copy.open("w", encoding="utf-8", newline="") as target:
+        while block := source.read(1 << 20):
+            target.write(decoder.decode(block))
+        target.write(decoder.decode(b"", True))
+    return replace(file, path=str(copy), compression="none", encoding="utf-8", mended=True)
+
+
+def _python_name(encoding: str) -> str:
+    try:
+        name = codecs.lookup(encoding).name
+        "".encode(name)
+    except LookupError as error:
+        raise InputError(f"there is no encoding {encoding!r}: try latin-1 or utf-16") from error
+    return name
 
 
 def _beginning(file: BinaryIO, name: str) -> tuple[str, bytes]:
@@ -91,7 +134,7 @@ def _beginning(file: BinaryIO, name: str) -> tuple[str, bytes]:
     return "none", begin
 
 
-def _format(name: str, extension: str, compression: str, begin: bytes) -> str:
+def _format(name: str, extension: str, compression: str, begin: bytes, encoding: str | None) -> str:
     named = _FORMATS.get(extension)
     is_parquet = begin.startswith(b"PAR1")
     if named == "Parquet" or (named is None and is_parquet):
@@ -101,15 +144,19 @@ def _format(name: str, extension: str, compression: str, begin: bytes) -> str:
     kind = next((kind for magic, kind in _MAGIC if begin.startswith(magic)), None)
     if kind is None and begin.lstrip()[:9].lower() in (b"<!doctype", b"<html"):
         kind = "a web page"
-    if kind == "UTF-16 text":
-        raise InputError(f"{name} is UTF-16 text: convert it, iconv -f UTF-16 -t UTF-8")
-    if kind is None and b"\x00" in begin:
+    if kind is None and encoding is None and b"\x00" in begin:
+        zeros = [begin[first::2].count(0) * 2 / len(begin) for first in (0, 1)]
+        if max(zeros) > 0.5 and min(zeros) < 0.1:
+            order = "le" if zeros[1] > zeros[0] else "be"
+            raise InputError(
+                f"{name} looks like UTF-16 text: read it with --encoding utf-16-{order}"
+            )
         kind = "binary data"
     if kind is not None:
         raise InputError(
             f"{name} holds {kind}, not text: give CSV, TSV, JSON lines or Parquet named as such"
         )
-    looks_like_json = begin.lstrip().startswith((b'{"', b"{ ", b"{}"))
+    looks_like_json = begin.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b'{"', b"{ ", b"{}"))
     return named or ("JSON lines" if looks_like_json else "text")
 
 

@@ -11,18 +11,21 @@ from pathlib import Path
 from socket import gethostname
 from typing import BinaryIO
 
-from sparserec_np.data.files.inspection import InputFile, inspect_file
+from sparserec_np.data.files.inspection import InputFile, as_utf8, inspect_file
 from sparserec_np.data.files.remote import duckdb_path, expand_url, is_url, open_url
 from sparserec_np.errors import InputError, SparseRecError
 
 
-def find_files(paths: Sequence[str | Path] | str | Path, scratch: Path) -> list[InputFile]:
+def find_files(
+    paths: Sequence[str | Path] | str | Path, scratch: Path, encoding: str | None = None
+) -> list[InputFile]:
     """List the files to read, and inspect each.
 
     Args:
         paths: One or many paths, URLs, globs or ``"-"`` (standard input); the files of a glob come
             in the order of their names.
         scratch: Folder for copies of standard input and pipes, as files are read more than once.
+        encoding: See :func:`inspect_file`.
 
     Raises:
         InputError: There is no such file, or it is a folder, or it cannot be read; see also
@@ -36,17 +39,17 @@ def find_files(paths: Sequence[str | Path] | str | Path, scratch: Path) -> list[
     for path in given:
         if path == "-":
             copy = _copy(sys.stdin.buffer, scratch / f"{len(files)}")
-            files.append(_inspect(copy, "standard input"))
+            files.append(_inspect(copy, "standard input", encoding))
         elif is_url(path):
-            files += [_inspect_url(url) for url, _ in expand_url(path)]
+            files += [_inspect_url(url, encoding) for url, _ in expand_url(path)]
         else:
             for match in _expand(path):
                 if os.path.isfile(match):
-                    files.append(_inspect(match, match))
+                    files.append(_inspect(match, match, encoding))
                 else:  # a pipe, as shells make of <(command)
                     with open(match, "rb") as pipe:
                         copy = _copy(pipe, scratch / f"{len(files)}")
-                    files.append(_inspect(copy, match))
+                    files.append(_inspect(copy, match, encoding))
     return files
 
 
@@ -100,10 +103,14 @@ def _listed(paths: Sequence[str | Path] | str | Path) -> list[str]:
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if not given:
         raise InputError("no file to read was given")
-    return [str(path) for path in given]
+    return [os.path.expanduser(path) for path in given]
 
 
 def _expand(path: str) -> list[str]:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path!r}: a name that is not UTF-8 cannot be read: rename it") from error
     if os.path.isdir(path):
         raise InputError(f"{path} is a folder: name the files in it, such as {path}/*.csv")
     if os.path.exists(path):
@@ -123,14 +130,20 @@ def _copy(stream: BinaryIO, target: Path) -> str:
     return str(target)
 
 
-def _inspect(path: str, name: str) -> InputFile:
+def copy_as_utf8(file: InputFile, scratch: Path) -> InputFile:
+    """Copy a text file in UTF-8; see :func:`as_utf8`."""
+    with open_url(file.name) if is_url(file.name) else open(file.path, "rb") as opened:
+        return as_utf8(file, opened, scratch)
+
+
+def _inspect(path: str, name: str, encoding: str | None) -> InputFile:
     try:
         with open(path, "rb") as file:
-            return inspect_file(file, path, name)
+            return inspect_file(file, path, name, encoding)
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}") from error
 
 
-def _inspect_url(url: str) -> InputFile:
+def _inspect_url(url: str, encoding: str | None) -> InputFile:
     with open_url(url) as file:
-        return inspect_file(file, duckdb_path(url), url)
+        return inspect_file(file, duckdb_path(url), url, encoding)

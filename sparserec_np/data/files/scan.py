@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sparserec_np.data.bad_rows import Verdict, reason, shorten
-from sparserec_np.data.columns import ColumnIndices, ColumnOptions, choose_columns
-from sparserec_np.data.files.database import literal, path_literal
-from sparserec_np.data.files.detection import detect
+from sparserec_np.data.columns import ColumnIndices, ColumnOptions, choose_columns, usual_role
+from sparserec_np.data.files.database import path_literal
+from sparserec_np.data.files.detection import TextOptions, detect
 from sparserec_np.data.files.dialect import Dialect
 from sparserec_np.data.files.inspection import InputFile
 from sparserec_np.data.read_report import Columns
+from sparserec_np.data.values import Conventions, find_conventions, literal
 from sparserec_np.errors import InputError
+from sparserec_np.vocabulary import EXACT_FLOATS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -40,13 +42,18 @@ class FileScan:
     columns: Columns
     """Names of the columns that are read."""
 
+    conventions: Conventions = field(default=Conventions(), kw_only=True)
+    """How its ratings and times are read."""
+    note: str | None = field(default=None, kw_only=True)
+    """What may surprise about its columns."""
+
     unit = "line"
     """Unit in which places in the file are counted."""
 
     @property
-    def decimal_comma(self) -> bool:
-        """True if a comma in a rating may be a decimal point."""
-        return False
+    def header_values(self) -> tuple[str, str] | None:
+        """Values of user and item in a header that comes again, or None."""
+        return None
 
     def sql(self, numbered: bool = False) -> str:
         """Return the SQL of the rows.
@@ -57,14 +64,33 @@ class FileScan:
         """
         raise NotImplementedError
 
-    def reason(
-        self, verdict: Verdict, line: str | None, rating: str | None, time: str | None
-    ) -> str:
+    def reason(self, verdict: Verdict, line: str | None, values: Sequence[str | None]) -> str:
         """Return what is wrong with a row; see :func:`sparserec_np.data.bad_rows.reason`."""
-        return reason(verdict, self.columns, line, rating, time)
+        return reason(verdict, self.columns, line, values)
 
 
-def open_scan(db: DuckDBPyConnection, file: InputFile, options: ColumnOptions) -> FileScan:
+class MisencodedError(InputError):
+    """Lines of a text file are not UTF-8."""
+
+
+def drop_rejects(db: DuckDBPyConnection) -> list[tuple[int, str, str]]:
+    """Drop DuckDB's reject tables; return number, kind and text of the lines in them."""
+    (tables,) = db.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'"
+    ).fetchone()  # type: ignore[misc]
+    if not tables:
+        return []
+    rows = db.execute(
+        "SELECT line, first(error_type), first(csv_line) FROM reject_errors "
+        "GROUP BY line ORDER BY line"
+    ).fetchall()
+    db.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
+    return rows
+
+
+def open_scan(
+    db: DuckDBPyConnection, file: InputFile, options: ColumnOptions, text: TextOptions
+) -> FileScan:
     """Look into a file and find its columns.
 
     Raises:
@@ -72,11 +98,24 @@ def open_scan(db: DuckDBPyConnection, file: InputFile, options: ColumnOptions) -
     """
     if file.format == "Parquet":
         return _open_parquet(db, file, options)
+    drop_rejects(db)
     rows = db.execute(f"SELECT line FROM ({_lines_sql(file)}) LIMIT {HEAD_LINES}").fetchall()
+    if not file.mended and "INVALID ENCODING" in {kind for _, kind, _ in drop_rejects(db)}:
+        raise MisencodedError(f"{file.name} is not UTF-8")
     head = [line for (line,) in rows if line is not None and line.strip()]
     if not head:
         raise InputError(f"{file.name} holds no rows")
-    return (_open_json if file.format == "JSON lines" else _open_text)(file, head, options)
+    if file.format == "JSON lines":
+        return _open_json(file, head, options)
+    return _open_text(file, head, options, text)
+
+
+def with_conventions(db: DuckDBPyConnection, scan: FileScan) -> FileScan:
+    """Find out from the first rows how a file writes numbers and times, unless their types say."""
+    rows = db.execute(f"SELECT r, t FROM ({scan.sql()}) LIMIT {HEAD_LINES}").fetchall()
+    found = find_conventions(*zip(*rows, strict=True)) if rows else Conventions()
+    decimal = scan.conventions.decimal or found.decimal
+    return replace(scan, conventions=replace(found, decimal=decimal))
 
 
 # CSV, TSV and their relatives
@@ -90,9 +129,9 @@ class TextScan(FileScan):
     indices: ColumnIndices
 
     @property
-    def decimal_comma(self) -> bool:
-        """True unless the comma is the delimiter."""
-        return self.dialect.delimiter != ","
+    def header_values(self) -> tuple[str, str] | None:
+        """Names of the columns of user and item, if there is a header."""
+        return None if self.dialect.header is None else (self.columns.user, self.columns.item)
 
     def sql(self, numbered: bool = False) -> str:
         """Split each line that is not blank, a comment or a header; see :meth:`FileScan.sql`."""
@@ -111,15 +150,13 @@ class TextScan(FileScan):
             "WHERE len(f) <> 1 OR trim(line) <> ''"
         )
 
-    def reason(
-        self, verdict: Verdict, line: str | None, rating: str | None, time: str | None
-    ) -> str:
+    def reason(self, verdict: Verdict, line: str | None, values: Sequence[str | None]) -> str:
         """Count the columns of a line that has too few or too many; see :class:`FileScan`."""
         if verdict is Verdict.WIDTH and line is not None:
             n = len(self.dialect.split(line) or ())
             columns = "column" if n == 1 else "columns"
             return f"{n} {columns} instead of {self.dialect.width}: {shorten(line)}"
-        return super().reason(verdict, line, rating, time)
+        return super().reason(verdict, line, values)
 
 
 @dataclass(frozen=True)
@@ -128,6 +165,9 @@ class MultilineScan(TextScan):
 
     Rows that do not fit go to DuckDB's reject tables. The others have neither line nor place.
     """
+
+    escape: str = ""
+    """The character before a quote within quotes; ``""``: the quote itself."""
 
     def sql(self, numbered: bool = False) -> str:
         """Scan with DuckDB's CSV reader; see :meth:`FileScan.sql`."""
@@ -138,21 +178,72 @@ class MultilineScan(TextScan):
             f"SELECT NULL::BIGINT AS place, NULL::VARCHAR AS line, NULL::INTEGER AS fault, {values}"
             f" FROM read_csv({path_literal(self.file.path)}, auto_detect=false, "
             f"delim={literal(dialect.delimiter)}, quote={literal(dialect.quote)}, "
-            f"escape={literal(dialect.quote)}, header={dialect.header is not None}, "
+            f"escape={literal(self.escape or dialect.quote)}, header={dialect.header is not None}, "
             f"comment={literal(dialect.comment)}, compression={literal(self.file.compression)}, "
             f"columns={{{columns}}}, store_rejects=true)"
         )
 
 
-def _open_text(file: InputFile, head: Sequence[str], options: ColumnOptions) -> TextScan:
-    dialect = detect(head, options)
+@dataclass(frozen=True)
+class ListsScan(TextScan):
+    """A scan of lists: in each line a user, then all items of that user, as LightGCN has them."""
+
+    def sql(self, numbered: bool = False) -> str:
+        """Make a row of each item; see :meth:`FileScan.sql`."""
+        lines = f"SELECT * FROM ({_lines_sql(self.file, numbered)}) WHERE line IS NOT NULL"
+        return (
+            f"SELECT place, line, NULL::INTEGER AS fault, f[1] AS u, unnest(f[2:]) AS i, "
+            f"NULL::VARCHAR AS r, NULL::VARCHAR AS t FROM (SELECT place, line, "
+            f"[x FOR x IN string_split(line, {literal(self.dialect.delimiter)}) IF x <> ''] AS f "
+            f"FROM ({lines}))"
+        )
+
+
+def _open_text(
+    file: InputFile, head: Sequence[str], options: ColumnOptions, text: TextOptions
+) -> TextScan:
+    if text.format == "lists":
+        return _open_lists(file, head, text)
+    dialect = detect(head, file.name, options, text)
     rows = [line for line in head if dialect.holds_row(line)]
     if not rows:
         raise InputError(f"{file.name} holds a header but no rows")
     sample = [fields for fields in map(dialect.split, rows) if fields]
+    if dialect.header is None and _are_lists(sample):
+        raise InputError(
+            f"{file.name}: its lines have different numbers of columns, as lists of a user and all "
+            "items: read it with --format lists (format='lists' in Python), or correct it"
+        )
     names = dialect.names
     indices = choose_columns(file.name, names, dialect.width, options, sample)
-    return TextScan(file, indices.named(names), dialect, indices)
+    note = None
+    first = [row[0].strip() for row in sample]
+    counted = any(first == [str(n + start) for n in range(len(first))] for start in (0, 1))
+    unasked = options.user is None and (names is None or usual_role(names[0]) is None)
+    if indices.user == 0 and unasked and dialect.width > 2 and len(first) > 2 and counted:
+        note = (
+            f"{file.name}: the column of the users counts the rows ({', '.join(first[:3])}, ...), "
+            "as an index does: if it is no user, name the columns with --user-col and --item-col "
+            "(user_col=, item_col= in Python)"
+        )
+    return TextScan(file, indices.named(names), dialect, indices, note=note)
+
+
+def _open_lists(file: InputFile, head: Sequence[str], text: TextOptions) -> ListsScan:
+    delimiter = text.delimiter or next((d for d in "\t,; " if d in head[0]), " ")
+    dialect = Dialect(delimiter, "", 2, None, "")
+    return ListsScan(
+        file, Columns("column 1", "columns 2 to the last"), dialect, ColumnIndices(0, 1)
+    )
+
+
+def _are_lists(rows: Sequence[Sequence[str]]) -> bool:
+    """Return True if rows of different lengths begin with different users, and are all numbers."""
+    return (
+        len({len(row) for row in rows}) > 2
+        and len({row[0] for row in rows}) == len(rows)
+        and all(value.strip().isdecimal() for row in rows for value in row if value)
+    )
 
 
 # JSON lines
@@ -166,16 +257,44 @@ class JsonScan(FileScan):
         """Extract members from each line; see :meth:`FileScan.sql`."""
         members = astuple(self.columns)
         found = [member for member in members if member is not None]
-        paths = ", ".join(literal(f"$.{json.dumps(name, ensure_ascii=False)}") for name in found)
+        paths = [literal(f"$.{json.dumps(name, ensure_ascii=False)}") for name in found]
         values = _values_sql(
-            None if member is None else f"f[{found.index(member) + 1}]" for member in members
+            None if name is None else _member_sql(found.index(name) + 1, paths[found.index(name)])
+            for name in members
         )
+        nested = f"{literal(_NESTED)} IN (u, i)"
         return (
-            f"SELECT place, line, CASE WHEN f IS NULL THEN {Verdict.JSON:d} END AS fault, "
-            f"{values} FROM (SELECT *, CASE WHEN json_valid(line) "
-            f"THEN json_extract_string(line, [{paths}]) END AS f "
-            f"FROM ({_lines_sql(self.file, numbered)}) WHERE line IS NOT NULL AND trim(line) <> '')"
+            f"SELECT place, line, CASE WHEN NOT parsed THEN {Verdict.JSON:d} "
+            f"WHEN {nested} THEN {Verdict.NESTED:d} END AS fault, u, i, r, t "
+            f"FROM (SELECT place, line, f IS NOT NULL AS parsed, {values} FROM (SELECT *, "
+            f"CASE WHEN json_valid(line) THEN json_extract_string(line, [{', '.join(paths)}]) END "
+            f"AS f FROM ({_lines_sql(self.file, numbered)}) "
+            f"WHERE line IS NOT NULL AND trim(line) <> ''))"
         )
+
+
+# In place of a value that is neither a number nor text; no id is this text.
+_NESTED = "\x1e\x1f\x1e"
+# Members of the objects in which MongoDB wraps values.
+_WRAPPED = ("$oid", "$numberLong", "$numberInt", "$numberDouble", "$date")
+
+
+def _member_sql(index: int, path: str) -> str:
+    """Return SQL of one member as text; values that MongoDB wraps are unwrapped."""
+    text = f"f[{index}]"
+    wrapped = ", ".join(
+        f"json_extract_string({text}, {literal(f'$.{json.dumps(name)}')})" for name in _WRAPPED
+    )
+    date = f'json_extract_string({text}, \'$."$date"."$numberLong"\')'
+    # Few texts begin like a list, an object, true or false: only these need their type.
+    return (
+        f"CASE WHEN {text} IS NULL OR NOT (starts_with({text}, '[') OR starts_with({text}, '{{') "
+        f"OR {text} IN ('true', 'false')) THEN {text} "
+        f"WHEN json_type(line, {path}) = 'OBJECT' THEN "
+        f"coalesce({date}, {wrapped}, {literal(_NESTED)}) "
+        f"WHEN json_type(line, {path}) IN ('ARRAY', 'BOOLEAN') THEN {literal(_NESTED)} "
+        f"ELSE {text} END"
+    )
 
 
 def _open_json(file: InputFile, head: Sequence[str], options: ColumnOptions) -> JsonScan:
@@ -192,7 +311,7 @@ def _open_json(file: InputFile, head: Sequence[str], options: ColumnOptions) -> 
         raise InputError(f"{file.name} holds no JSON lines (one object a line){hint}")
     names = list(members)
     indices = choose_columns(file.name, names, len(names), options)
-    return JsonScan(file, indices.named(names))
+    return JsonScan(file, indices.named(names), conventions=Conventions("."))
 
 
 # Parquet
@@ -234,7 +353,13 @@ def _open_parquet(db: DuckDBPyConnection, file: InputFile, options: ColumnOption
         None if index is None else _parquet_text(names[index], types[index], is_id=n < 2)
         for n, index in enumerate(astuple(indices))
     )
-    return ParquetScan(file, indices.named(names), expressions)
+    rating = None if indices.rating is None else types[indices.rating]
+    numeric = rating is not None and rating not in ("VARCHAR", "BLOB")
+    conventions = Conventions("." if numeric else "")
+    return ParquetScan(file, indices.named(names), expressions, conventions=conventions)
+
+
+_LARGE = "ids are floats above 2^53, which may have lost digits: store them as integers or text"
 
 
 def _parquet_text(name: str, kind: str, *, is_id: bool) -> str:
@@ -243,9 +368,10 @@ def _parquet_text(name: str, kind: str, *, is_id: bool) -> str:
     if is_id and kind in ("DOUBLE", "FLOAT"):
         # pandas turns integer ids into floats as soon as one is missing.
         whole = f"TRY_CAST({column} AS BIGINT)"
+        large = f"abs({column}) > {EXACT_FLOATS!r}"
         return (
-            f"CASE WHEN isnan({column}) THEN NULL WHEN {whole} = {column} "
-            f"THEN {whole}::VARCHAR ELSE {column}::VARCHAR END"
+            f"CASE WHEN NOT isfinite({column}) THEN NULL WHEN {large} THEN error({literal(_LARGE)})"
+            f" WHEN {whole} = {column} THEN {whole}::VARCHAR ELSE {column}::VARCHAR END"
         )
     return f"{column}::VARCHAR"
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sparserec_np.data.bad_rows import FIRST_BAD, UNPARSED, RowRules, Verdict
-from sparserec_np.data.files.scan import FileScan, MultilineScan, TextScan
+from sparserec_np.data.files.scan import FileScan, MultilineScan, TextScan, drop_rejects
 from sparserec_np.data.read_report import EXAMPLES, BadRow
+from sparserec_np.data.values import is_missing_sql, literal
+from sparserec_np.vocabulary import BLANKS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+QUOTES = "\"'"
+"""Characters around the names in a header that comes again."""
 
 # DuckDB's names for what is wrong with a line, see its reject tables.
 _REJECTIONS = {
@@ -21,8 +26,6 @@ _REJECTIONS = {
     "INVALID ENCODING": Verdict.ENCODING,
     "LINE SIZE OVER MAXIMUM": Verdict.TOO_LONG,
 }
-# With a time zone, because the cast to TIMESTAMP would drop the offset that text may have.
-_SECONDS = "coalesce(TRY_CAST(t AS DOUBLE), epoch(TRY_CAST(t AS TIMESTAMPTZ)))"
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,11 @@ class StagedFile:
         return self.rows - self.counts.get(Verdict.KEEP, 0) - self.below_min_rating
 
     @property
+    def misencoded(self) -> bool:
+        """True if a line is not in the encoding that the file is read in."""
+        return any(row.verdict is Verdict.ENCODING for row in self.rejected)
+
+    @property
     def parsed(self) -> int:
         """Rows that have the form of a row, whatever their values."""
         return sum(count for verdict, count in self.counts.items() if verdict not in UNPARSED)
@@ -87,39 +95,76 @@ def stage(db: DuckDBPyConnection, scan: FileScan, number: int, rules: RowRules) 
     staged = _insert(db, scan, number, rules)
     if not (isinstance(scan, TextScan) and staged.counts.get(Verdict.QUOTE)):
         return staged
-    multiline = MultilineScan(scan.file, scan.columns, scan.dialect, scan.indices)
-    if _sense(db, multiline) <= (staged.parsed, staged.parsed - staged.rows):
+    if not scan.dialect.quote or scan.dialect.above:
+        return staged
+    best, sense = None, (staged.parsed, staged.parsed - staged.rows)
+    for escape in ("", "\\"):
+        multiline = MultilineScan(
+            scan.file,
+            scan.columns,
+            scan.dialect,
+            scan.indices,
+            escape,
+            conventions=scan.conventions,
+            note=scan.note,
+        )
+        if (found := _sense(db, multiline)) > sense:
+            best, sense = multiline, found
+    if best is None:
         return staged
     db.execute(f"DELETE FROM staged WHERE file = {number}")
-    return _insert(db, multiline, number, rules)
+    return _insert(db, best, number, rules)
+
+
+def recount(db: DuckDBPyConnection, staged: StagedFile, number: int) -> StagedFile:
+    """Count the rows of one file anew, after their verdicts have changed."""
+    return replace(staged, counts=_counts(db, number))
+
+
+def repeated_header_sql(scan: FileScan) -> str:
+    """Return an SQL condition: a row is the header again, where files were joined.
+
+    There it may have other quotes, other case, or a byte order mark.
+    """
+    if scan.header_values is None:
+        return "false"
+    around = literal(BLANKS + QUOTES)
+    return " AND ".join(
+        f"lower(trim({column}, {around})) = {literal(name.strip(BLANKS).lower())}"
+        for column, name in zip("ui", scan.header_values, strict=True)
+    )
 
 
 def find_bad_rows(db: DuckDBPyConnection, staged: StagedFile, rules: RowRules) -> list[BadRow]:
     """Find the first bad rows of a file, in its order, by a second pass over it."""
     scan = by_line = staged.scan
-    rows = [(row.line, row.verdict, row.text, "", "") for row in staged.rejected]
+    rows: list[tuple[int, Verdict, str | None, Sequence[str | None]]]
+    rows = [(row.line, row.verdict, row.text, ("",) * 4) for row in staged.rejected]
     condition = f"verdict >= {FIRST_BAD:d}"
     if isinstance(scan, MultilineScan):
         # Its rows have no place. Lines have one, and a line shows a bad value as well; but a line
         # that seems broken may be a part of a longer value.
-        by_line = TextScan(scan.file, scan.columns, scan.dialect, scan.indices)
+        by_line = TextScan(
+            scan.file, scan.columns, scan.dialect, scan.indices, conventions=scan.conventions
+        )
         condition += f" AND verdict NOT IN ({', '.join(f'{v:d}' for v in UNPARSED)})"
+    judged = _judged_sql(by_line, rules, numbered=True)
     found = db.execute(
-        f"SELECT place, verdict, line, r, t FROM ({_judged_sql(by_line, rules, numbered=True)}) "
+        f"SELECT place, verdict, line, u, i, r, t FROM ({judged}) "
         f"WHERE {condition} ORDER BY place LIMIT {EXAMPLES}"
     ).fetchall()
     rejected = [row.line for row in _pop_rejected(db)]
     rows += [
-        (_physical_line(place, rejected), Verdict(verdict), line, rating, time)
-        for place, verdict, line, rating, time in found
+        (_physical_line(place, rejected), Verdict(verdict), line, values)
+        for place, verdict, line, *values in found
     ]
     if not rows:  # only in values over several lines
         worst = Verdict(min(v for v in staged.counts if v >= FIRST_BAD))
-        return [BadRow(scan.file.name, "", scan.reason(worst, None, None, None))]
+        return [BadRow(scan.file.name, "", scan.reason(worst, None, (None,) * 4))]
     rows.sort(key=lambda row: row[0])
     return [
-        BadRow(scan.file.name, f"{scan.unit} {place:,}", scan.reason(verdict, line, rating, time))
-        for place, verdict, line, rating, time in rows[:EXAMPLES]
+        BadRow(scan.file.name, f"{scan.unit} {place:,}", scan.reason(verdict, line, values))
+        for place, verdict, line, values in rows[:EXAMPLES]
     ]
 
 
@@ -127,36 +172,53 @@ def _insert(db: DuckDBPyConnection, scan: FileScan, number: int, rules: RowRules
     _pop_rejected(db)
     # Lines need their order to be numbered, but not to be staged.
     db.execute("SET preserve_insertion_order = false")
-    seconds = "NULL" if rules.with_times is False else _SECONDS
+    seconds = "NULL" if rules.with_times is False else scan.conventions.seconds_sql("t")
     db.execute(
         f"INSERT INTO staged SELECT {number}, u, i, {seconds}, verdict "
         f"FROM ({_judged_sql(scan, rules)})"
     )
     db.execute("SET preserve_insertion_order = true")
-    counts = db.execute(
+    return StagedFile(scan, _counts(db, number), _pop_rejected(db))
+
+
+def _counts(db: DuckDBPyConnection, number: int) -> dict[int, int]:
+    """Count the rows of one file by their verdicts."""
+    found = db.execute(
         f"SELECT verdict, count(*) FROM staged WHERE file = {number} GROUP BY verdict"
-    ).fetchall()
-    return StagedFile(scan, dict(counts), _pop_rejected(db))
+    )
+    return dict(found.fetchall())
 
 
 def _judged_sql(scan: FileScan, rules: RowRules, numbered: bool = False) -> str:
     """Return SQL of the rows of a scan with their verdicts; of several faults the first counts."""
-    rating = "replace(r, ',', '.')" if scan.decimal_comma else "r"
-    rating = f"TRY_CAST({rating} AS DOUBLE)"
-    cases = {_is_missing_sql("u"): Verdict.NO_USER, _is_missing_sql("i"): Verdict.NO_ITEM}
-    if scan.columns.rating is not None:
+    cases = {_has_no_id_sql("u"): Verdict.NO_USER, _has_no_id_sql("i"): Verdict.NO_ITEM}
+    where = ""
+    if numbered:  # the rare texts that mean none are found otherwise when rows are staged
+        cases = {
+            is_missing_sql("u", rules.missing_ids): Verdict.NO_USER,
+            is_missing_sql("i", rules.missing_ids): Verdict.NO_ITEM,
+        }
+        where = f" WHERE fault IS NOT NULL OR NOT coalesce({repeated_header_sql(scan)}, false)"
+    if scan.file.mended:
+        broken = " OR ".join(f"contains({column}, '\ufffd')" for column in "ui")
+        cases = {broken: Verdict.ENCODING, **cases}
+    rating = scan.conventions.number_sql("r")
+    if rules.min_rating is not None:
         cases[f"NOT coalesce(isfinite({rating}), false)"] = Verdict.RATING
+    elif scan.columns.rating is not None:
+        cases["starts_with(ltrim(r), '-') AND TRY_CAST(r AS DOUBLE) < 0"] = Verdict.NEGATIVE
     if rules.with_times:
-        cases[f"NOT coalesce(isfinite({_SECONDS}), false)"] = Verdict.TIME
+        seconds = scan.conventions.seconds_sql("t")
+        cases[f"NOT coalesce(isfinite({seconds}), false)"] = Verdict.TIME
     if rules.min_rating is not None:
         cases[f"{rating} < {float(rules.min_rating)!r}"] = Verdict.BELOW_MIN_RATING
     whens = " ".join(f"WHEN {condition} THEN {verdict:d}" for condition, verdict in cases.items())
     verdict = f"(CASE WHEN fault IS NOT NULL THEN fault {whens} ELSE 0 END)::UTINYINT"
-    return f"SELECT *, {verdict} AS verdict FROM ({scan.sql(numbered)})"
+    return f"SELECT *, {verdict} AS verdict FROM ({scan.sql(numbered)}){where}"
 
 
-def _is_missing_sql(column: str) -> str:
-    """Return an SQL condition: a column has no id."""
+def _has_no_id_sql(column: str) -> str:
+    """Return an SQL condition: a column has no id, or a blank one."""
     # Blank text sorts before "!", which is cheaper to test than to trim every id.
     return f"{column} IS NULL OR ({column} < '!' AND trim({column}) = '')"
 
@@ -174,19 +236,9 @@ def _sense(db: DuckDBPyConnection, scan: FileScan) -> tuple[int, int]:
 
 def _pop_rejected(db: DuckDBPyConnection) -> tuple[RejectedLine, ...]:
     """Move the lines that DuckDB refused in the last scan out of its reject tables."""
-    (tables,) = db.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'"
-    ).fetchone()  # type: ignore[misc]
-    if not tables:
-        return ()
-    rows = db.execute(
-        "SELECT line, first(error_type), first(csv_line) FROM reject_errors "
-        "GROUP BY line ORDER BY line"
-    ).fetchall()
-    db.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
     return tuple(
         RejectedLine(line, _REJECTIONS.get(kind, Verdict.WIDTH), text or "")
-        for line, kind, text in rows
+        for line, kind, text in drop_rejects(db)
     )
 
 

@@ -40,7 +40,7 @@ FILES: list[tuple[str, str, Content, dict[str, object], str]] = [
     ("bzip2", "a.csv", b"BZh91AY&SY", {}, "bzip2 data"),
     ("web page", "a.csv", "<!DOCTYPE html><p>Not found", {}, "a web page"),
     ("binary", "a.csv", bytes(range(1, 9)) + b"\0" * 50, {}, "binary data"),
-    ("UTF-16", "a.csv", ROWS.encode("utf-16"), {}, "UTF-16 text: convert it, iconv"),
+    ("UTF-16 unmarked", "a.csv", ROWS.encode("utf-16-be"), {}, "UTF-16 text: .*utf-16-be"),
     ("CSV named jsonl", "a.jsonl", ROWS, {}, "no JSON lines"),
     ("JSON array", "a.json", '[{"user": 1, "item": 2}]', {}, "begins like a JSON array"),
     # cut short
@@ -67,11 +67,35 @@ FILES: list[tuple[str, str, Content, dict[str, object], str]] = [
     ("missing item", "a.csv", ROWS + "3,,1.0,3\n", {}, "line 4: no item id in column 'item'"),
     ("blank item", "a.csv", ROWS + "3,  ,1.0,3\n", {}, "line 4: no item id in column 'item'"),
     ("quoted nothing", "a.csv", ROWS + '"","3",1.0,3\n', {}, "line 4: no user id"),
-    ("missing rating", "a.csv", ROWS + "3,30,,3\n", {}, "the missing rating in column 'rating'"),
-    ("rating NaN", "a.csv", ROWS + "3,30,NaN,3\n", {}, "line 4: the rating 'NaN'.*no finite"),
-    ("rating infinite", "a.csv", ROWS + "3,30,-inf,3\n", {}, "line 4: the rating '-inf'"),
-    ("rating a word", "a.csv", ROWS + "3,30,good,3\n", {}, "the rating 'good' in column 'rating'"),
-    ("rating too large", "a.csv", ROWS + "3,30,1e999,3\n", {}, "the rating '1e999'"),
+    (
+        "missing rating",
+        "a.csv",
+        ROWS + "3,30,,3\n",
+        {"min_rating": 1},
+        "the missing rating in column 'rating'",
+    ),
+    (
+        "rating NaN",
+        "a.csv",
+        ROWS + "3,30,NaN,3\n",
+        {"min_rating": 1},
+        "line 4: the rating 'NaN'.*no finite",
+    ),
+    (
+        "rating infinite",
+        "a.csv",
+        ROWS + "3,30,-inf,3\n",
+        {"min_rating": 1},
+        "line 4: the rating '-inf'",
+    ),
+    (
+        "rating a word",
+        "a.csv",
+        ROWS + "3,30,good,3\n",
+        {"min_rating": 1},
+        "the rating 'good' in column 'rating'",
+    ),
+    ("rating too large", "a.csv", ROWS + "3,30,1e999,3\n", {"min_rating": 1}, "the rating '1e999'"),
     ("time a word", "a.csv", ROWS + "3,30,1,now\n", {"with_times": True}, "the time 'now'"),
     ("time missing", "a.csv", ROWS + "3,30,1,\n", {"with_times": True}, "the missing time"),
     ("too few columns", "a.csv", ROWS + "3\n4,40,1,4\n", {}, "line 4: 1 column instead of 4: '3'"),
@@ -203,8 +227,8 @@ def test_skipped_rows_are_counted_and_the_first_five_shown(tmp_path: Path) -> No
         lines += [f"{number},{number},1,1", line]
     path, clean = tmp_path / "a.csv", tmp_path / "b.csv"
     path.write_text("\n".join(lines))
-    clean.write_text("user,item\n100,100\n,200\n")
-    interactions = read([clean, path], on_bad_rows="skip")
+    clean.write_text("user,item,rating\n100,100,1\n,200,1\n")
+    interactions = read([clean, path], on_bad_rows="skip", min_rating=0)
     report = interactions.report
     assert (report.rows, report.bad_rows, interactions.nnz) == (16, 8, 8)
     assert [f"{Path(row.file).name} {row.place}" for row in report.bad_examples] == [
@@ -215,7 +239,9 @@ def test_skipped_rows_are_counted_and_the_first_five_shown(tmp_path: Path) -> No
         "a.csv line 9",
     ]
     assert "8 bad rows skipped" in report.summary()
-    assert str(report.bad_examples[0]) == (f"{clean}, line 3: no user id in column 'user': ',200'")
+    assert str(report.bad_examples[0]) == (
+        f"{clean}, line 3: no user id in column 'user': ',200,1'"
+    )
 
 
 def test_an_open_quote_costs_one_line(tmp_path: Path) -> None:

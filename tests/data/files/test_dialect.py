@@ -12,7 +12,7 @@ from sparserec_np.data.files.dialect import Dialect
 
 duckdb = pytest.importorskip("duckdb")
 
-LINES = st.lists(st.text("ab1 ,;:\t|\"'#\n", min_size=1, max_size=12), min_size=1, max_size=20)
+LINES = st.lists(st.text("ab1 ,;:\t|\"'#\n\\", min_size=1, max_size=12), min_size=1, max_size=20)
 DIALECTS = [
     Dialect(delimiter, quote, 2, header, comment)
     for delimiter, quote in (("::", ""), (",", '"'), (";", "'"), ("\t", ""), ("|", '"'), (" ", '"'))
@@ -57,10 +57,10 @@ def test_lines_are_split(line: str, fields: list[str] | None) -> None:
         (["1::2::3", "4::5::6"], Dialect("::", "", 3, None, "")),
         (["# from\tto", "1\t2"], Dialect("\t", '"', 2, None, "#")),
         (["#1;a", "#2;b"], Dialect(";", '"', 2, None, "")),
-        (["'a'|'b'", "'c'|'d'"], Dialect("|", "'", 2, None, "")),
+        (["'a'|'b'", "'c'|'b'"], Dialect("|", "'", 2, None, "")),
         (["user\titem", '"Weird" Al\t1'], Dialect("\t", "", 2, "user\titem", "")),
         (["a,b,c", "1,2,3", "4", "5,6,7"], Dialect(",", '"', 3, "a,b,c", "")),
     ],
 )
 def test_dialects_are_detected(head: list[str], expected: Dialect) -> None:
-    assert detect(head, ColumnOptions()) == expected
+    assert detect(head, "a.csv", ColumnOptions()) == expected
