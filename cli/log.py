@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from typing import Any
 
 from .terminal import echo
+
+from sparserec_np.errors import UnknownIdWarning
 
 log = logging.getLogger("sparserec_np.cli")
 
@@ -23,6 +27,15 @@ def log_to_stderr(level: int) -> None:
     """Show records of the package from this level on."""
     _PACKAGE_LOG.handlers = [_StderrHandler()]
     _PACKAGE_LOG.setLevel(level)
+    shown = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, UnknownIdWarning):
+            _PACKAGE_LOG.warning("%s", message)
+        else:
+            shown(message, category, *where, **more)
+
+    warnings.showwarning = show
 
 
 def is_quiet() -> bool:

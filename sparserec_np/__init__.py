@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ModelFileError,
         SparseRecError,
         UnknownIdError,
+        UnknownIdWarning,
     )
     from sparserec_np.estimator import SparseRec
     from sparserec_np.evaluation.evaluate import evaluate, ranking_scorer
@@ -48,6 +49,7 @@ __all__ = [
     "SparseRec",
     "SparseRecError",
     "UnknownIdError",
+    "UnknownIdWarning",
     "__version__",
     "evaluate",
     "hold_out",
@@ -70,6 +72,7 @@ _HOME = {
     "SparseRec": "estimator",
     "SparseRecError": "errors",
     "UnknownIdError": "errors",
+    "UnknownIdWarning": "errors",
     "evaluate": "evaluation.evaluate",
     "hold_out": "data.splitting",
     "leave_last_out": "data.splitting",

@@ -23,6 +23,10 @@ class UnknownIdError(InputError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class UnknownIdWarning(UserWarning):
+    """Some ids of a request are unknown to the model and do not count."""
+
+
 class ModelFileError(SparseRecError, ValueError):
     """A model file that is damaged, not a model, or of a version that this reader does not know."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -174,15 +175,20 @@ class SparseRec:
         self._check_fitted()
         return self._file
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path | BinaryIO) -> None:
         """Write the model file, at once or not at all.
 
         Args:
-            path: The file.
+            path: The file, or a binary file object to write to.
 
         Raises:
             InputError: The path cannot be written, or the estimator is not fitted.
         """
+        if not isinstance(path, (str, os.PathLike)):
+            if not hasattr(path, "write") or hasattr(path, "encoding"):
+                raise InputError(f"save takes a path or a binary file object, not {path!r:.80}")
+            path.write(self.to_bytes())
+            return
         atomic_write.write(path, self.to_bytes())
 
     def recommend(

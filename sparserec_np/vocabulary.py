@@ -47,6 +47,35 @@ def canonical(text: str) -> str:
     return bare if integral is None else integral[1]
 
 
+def listed(ids: Any, name: str, known: Ids) -> Any:
+    """Return ids as a list or array, checked to be of the kind of a vocabulary.
+
+    Args:
+        ids: Any iterable of ids but a text or a dict.
+        name: What they are, for messages, such as ``"history"``.
+        known: The vocabulary.
+
+    Raises:
+        InputError: They are no such iterable, or an id is text where ids are integers, or the other
+            way round.
+    """
+    if isinstance(ids, (str, bytes, dict)) or not hasattr(ids, "__iter__"):
+        raise InputError(f"{name} is a list of ids, not {ids!r:.80}: give [{ids!r:.80}]")
+    if getattr(ids, "ndim", 1) != 1:
+        raise InputError(f"{name} is a list of ids, not an array of shape {ids.shape}")
+    if isinstance(ids, np.ndarray):
+        if ids.dtype.kind in "iu" and known.kind == "int":
+            return ids
+        ids = ids.tolist()
+    values: list[Any] = list(ids)
+    other: Any = str if known.kind == "int" else (int, np.integer)
+    wrong = next((value for value in values if isinstance(value, other)), None)
+    if wrong is not None:
+        kind = "integers" if known.kind == "int" else "text"
+        raise InputError(f"{name}: the ids are {kind}, but {wrong!r} is a {type(wrong).__name__}")
+    return values
+
+
 class Ids(ABC):
     """A sorted vocabulary of unique ids, all integers or all strings.
 

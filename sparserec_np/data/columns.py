@@ -69,6 +69,24 @@ class ColumnOptions:
         asked = (self.user, self.item, self.rating, self.time)
         return [name for name in asked if name and not name.isdecimal() and name != "none"]
 
+    def usual(self, name: str) -> str | None:
+        """Return the role that a column of this name usually has, or None."""
+        return usual_role(name)
+
+    def named(self, names: Sequence[str]) -> bool:
+        """Return True if some names are those of users and of items."""
+        return {"user", "item"} <= {self.usual(name) for name in names}
+
+    def choose(
+        self,
+        source: str,
+        names: Sequence[str] | None,
+        width: int,
+        sample: Sequence[Sequence[str]] = (),
+    ) -> ColumnIndices:
+        """Find the columns; see :func:`choose_columns`."""
+        return choose_columns(source, names, width, self, sample)
+
 
 @dataclass(frozen=True)
 class ColumnIndices:
@@ -101,11 +119,6 @@ def usual_role(name: str) -> str | None:
 def same_name(one: str, other: str) -> bool:
     """Return True if two names of columns are the same but for case and punctuation."""
     return _plain(one) == _plain(other)
-
-
-def names_roles(names: Sequence[str]) -> bool:
-    """Return True if some names are those of users and of items."""
-    return {"user", "item"} <= {usual_role(name) for name in names}
 
 
 def choose_columns(
@@ -141,7 +154,7 @@ def choose_columns(
     for role in USUAL_NAMES:
         asked = getattr(options, role)
         if asked is not None and not _is_none(role, asked):
-            chosen[role] = _asked_column(source, names, width, asked, role)
+            chosen[role] = asked_column(source, names, width, asked, role)
     for role in USUAL_NAMES:
         if role in chosen or _is_none(role, getattr(options, role)):
             continue
@@ -191,7 +204,7 @@ def _listing(names: Sequence[str] | None, width: int) -> str:
     return "its columns are: " + ", ".join(names)
 
 
-def _asked_column(
+def asked_column(
     source: str, names: Sequence[str] | None, width: int, asked: str, role: str
 ) -> int:
     """Find a column by exact name, by name without case and punctuation, or by position."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _log = logger(__name__)
 
+_SAMPLE = 10_000  # test interactions that are looked up in the training data
 _METRICS = ("recall", "ndcg", "hit_rate", "mrr", "coverage")
 
 
@@ -95,9 +96,12 @@ def rank_for_test(
     if k < 1:
         raise InputError(f"k must be at least 1, not {k}")
     k = min(k, len(model.item_ids))
-    wanted = align(test, model.user_ids, model.item_ids)
+    wanted = align(test, model.user_ids, model.item_ids, ("the test data", "the model"))
     relevant = wanted.interactions
-    known = align(train, relevant.user_ids, model.item_ids).interactions
+    own = "the test data" if model.user_ids is None else "the model"
+    aligned = align(train, relevant.user_ids, model.item_ids, ("the training data", own))
+    known = aligned.interactions
+    _warn_if_known(relevant, known)
     n_relevant = relevant.user_degrees() + wanted.unknown_items
     users = np.flatnonzero(n_relevant)
     unserved = int(np.count_nonzero(test.user_degrees())) - len(users)
@@ -111,6 +115,24 @@ def rank_for_test(
             f"{len(users) + unserved:,}",
         )
     return Ranking(ranked, known, relevant, n_relevant, unserved)
+
+
+def _warn_if_known(relevant: Interactions, known: Interactions) -> None:
+    """Warn if what is to be predicted is known already, and so left out of the rankings."""
+    some = slice(0, _SAMPLE)
+    users = relevant.user_of_entry()[some].astype(np.int64)
+    if not users.size:
+        return
+    wanted = users * relevant.n_items + relevant.items[some]
+    there = slice(0, known.indptr[users[-1] + 1])
+    seen = known.user_of_entry()[there].astype(np.int64) * known.n_items + known.items[there]
+    share = float(np.isin(wanted, seen).mean())
+    if share > 0.5:
+        _log.warning(
+            "%.0f %% of the test interactions are in the training data as well, and so left out of "
+            "the rankings: the metrics say nothing",
+            100 * share,
+        )
 
 
 def ranking_scorer(metric: str = "ndcg", *, k: int = 20) -> Callable[..., float]:

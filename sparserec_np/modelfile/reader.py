@@ -110,6 +110,10 @@ class ModelFile:
         """Version of the format."""
         return self._container.metadata["version"]
 
+    def to_bytes(self) -> bytes:
+        """Return all bytes of the file."""
+        return self._container.source.read(0, self.size)
+
     def tensor_bytes(self) -> dict[str, int]:
         """Bytes of each part of the file, by the name of its tensor; they sum to the size."""
         sizes = {name: t.end - t.begin for name, t in self._container.tensors.items()}

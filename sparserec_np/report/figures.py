@@ -71,7 +71,7 @@ def figures(
     """
     info = model.info()
     k = min(k, info["n_items"])
-    learned = align(train, None, model.item_ids).interactions
+    learned = align(train, None, model.item_ids, ("the training data", "the model")).interactions
     popularity = learned.item_degrees()
     ranking = rank_for_test(model, train, test, k=k, threads=threads)
     popular = _popular(ranking, popularity, k)

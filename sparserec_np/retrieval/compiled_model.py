@@ -26,7 +26,7 @@ from sparserec_np.retrieval.inverted_index import (
 )
 from sparserec_np.retrieval.signed_power import apply_signed_power
 from sparserec_np.runtime.history import History
-from sparserec_np.runtime.model import Model
+from sparserec_np.runtime.model import Model, checked_source
 from sparserec_np.utils.compiled import kernel
 from sparserec_np.vocabulary import Id
 
@@ -49,7 +49,7 @@ def load_compiled(source: str | os.PathLike[str] | bytes, *, verify: bool = Fals
     Raises:
         ModelFileError: The file is missing, damaged, or of an unknown version.
     """
-    return CompiledModel(open_model(source, verify=verify))
+    return CompiledModel(open_model(checked_source(source), verify=verify))
 
 
 class CompiledModel(Model):

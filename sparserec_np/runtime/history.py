@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sparserec_np.errors import InputError, UnknownIdError
+from sparserec_np.errors import UnknownIdError, UnknownIdWarning
 from sparserec_np.runtime.signed_power import signed_power
+from sparserec_np.vocabulary import listed
 
 if TYPE_CHECKING:
     from sparserec_np.runtime.item_index import FloatArray, IntArray
@@ -44,6 +45,15 @@ def age_weights(n: int, recency: float) -> FloatArray:
     return np.ones(n) if recency == 0 else signed_power(1.0 / np.arange(1, n + 1), recency)
 
 
+def warn_unknown(unknown: int, total: int, name: str) -> None:
+    """Warn if some ids of a request are unknown."""
+    if unknown:
+        import warnings
+
+        message = f"{unknown:,} of the {total:,} ids in {name} are unknown to the model"
+        warnings.warn(message, UnknownIdWarning, stacklevel=4)
+
+
 def take_history(history: IdSequence, item_ids: Ids, recency: float) -> History:
     """Find the items of a history in a model.
 
@@ -53,15 +63,17 @@ def take_history(history: IdSequence, item_ids: Ids, recency: float) -> History:
         recency: As in :func:`age_weights`.
 
     Raises:
-        UnknownIdError: Every item is unknown.
-        InputError: There is no item, or it is no list.
+        UnknownIdError: Every item is unknown, or there is none.
+        InputError: It is no list, or of ids of another type than the model's.
     """
-    if isinstance(history, (str, bytes)):
-        raise InputError(f"a history is a list of item ids, not the text {history!r}")
+    history = listed(history, "history", item_ids)
     if not len(history):
-        raise InputError("the history is empty: give at least one item id")
+        raise UnknownIdError("the history is empty: give at least one item id")
     # np.unique would import numpy.ma: 6 ms and more memory than all the rest of a request.
     places = item_ids.locate(history).tolist()
+    unknown = places.count(-1)
+    if unknown < len(places):
+        warn_unknown(unknown, len(places), "history")
     ages: dict[int, int] = {}
     for place in reversed(places):
         if place >= 0:

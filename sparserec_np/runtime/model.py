@@ -20,11 +20,11 @@ import numpy as np
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.modelfile.layout import UsersLayout
 from sparserec_np.modelfile.reader import ModelFile, open_model
-from sparserec_np.runtime.history import NOBODY, History, take_history
+from sparserec_np.runtime.history import NOBODY, History, take_history, warn_unknown
 from sparserec_np.runtime.item_index import ItemIndex, sum_by
 from sparserec_np.runtime.signed_power import signed_power, signed_power_ratio
 from sparserec_np.runtime.top_k import top_k
-from sparserec_np.vocabulary import Id, Ids, IdSequence, StrIds
+from sparserec_np.vocabulary import Id, Ids, IdSequence, StrIds, listed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -60,8 +60,26 @@ def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> Mod
 
     Raises:
         ModelFileError: The file is missing, damaged, or of an unknown version.
+        InputError: ``source`` is neither a path nor bytes.
     """
-    return Model(open_model(source, verify=verify))
+    return Model(open_model(checked_source(source), verify=verify))
+
+
+def checked_source(source: Any) -> str | os.PathLike[str] | bytes:
+    """Return the source of a model as :func:`open_model` takes it.
+
+    Raises:
+        InputError: It is neither a path nor bytes.
+    """
+    if isinstance(source, (bytearray, memoryview)):
+        return bytes(source)
+    if not isinstance(source, (str, bytes, os.PathLike)):
+        raise InputError(
+            f"a model is loaded from a path or from bytes, not from a {type(source).__name__}"
+        )
+    if isinstance(source, str) and "\0" in source:
+        raise InputError(f"the path {source!r} holds a NUL character, and no file has such a name")
+    return source
 
 
 class Model:
@@ -73,6 +91,13 @@ class Model:
 
     def __init__(self, file: ModelFile) -> None:
         self._file = file
+
+    def __getstate__(self) -> bytes:
+        """Return the bytes of the file: a model is copied and pickled by them."""
+        return self._file.to_bytes()
+
+    def __setstate__(self, data: bytes) -> None:
+        self._file = open_model(data)
 
     @property
     def users(self) -> str:
@@ -149,13 +174,15 @@ class Model:
         Args:
             user: Id of a user of an embedding model.
             history: Items that a user of a history model has, the latest last: known ones count,
-                each once, unknown ones are ignored as long as one is known. The order matters only
-                to a model whose ``history_recency`` is above 0.
+                each once, unknown ones are ignored as long as one is known, with an
+                :class:`UnknownIdWarning`. The order matters only to a model whose
+                ``history_recency`` is above 0.
             k: How many items, at most.
             exclude: Items to leave out. None leaves out the history; a list leaves out exactly
                 its items, so ``[]`` lets items of the history come back. An embedding model does
                 not know which items a user has: pass them here.
-            candidates: Rank these items alone. Unknown ones are ignored here and in ``exclude``.
+            candidates: Rank these items alone. Unknown ones are ignored, with a warning, and in
+                ``exclude`` without one.
 
         Returns:
             Ids, best first, equal scores in the order of the ids, and float32 scores. Fewer than
@@ -164,16 +191,16 @@ class Model:
         Raises:
             UnknownIdError: The user, or every item of the history, is unknown.
             InputError: ``user`` where the model needs a ``history`` or the other way round, an
-                empty history, or ``k`` below 1.
+                empty history, ids that are no list or of another type than the model's, or ``k``
+                below 1.
             ModelFileError: The file turns out to be damaged.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise InputError(f"k must be a whole number, 1 or more, but is {k!r}")
+        _check_k(k)
         known = self._known_history(user, history)
-        excluded = known.items if exclude is None else self._located(exclude)
+        excluded = known.items if exclude is None else self._located(exclude, "exclude")
         if candidates is not None:
             others = np.ones(len(self.item_ids), dtype=np.bool_)
-            others[self._located(candidates)] = False
+            others[self._located(candidates, "candidates")] = False
             excluded = np.concatenate((excluded, np.flatnonzero(others)))
         best, scores = self._best(user, known, excluded, min(int(k), len(self.item_ids)))
         return self.item_ids.take(best), scores.astype(np.float32)
@@ -184,6 +211,8 @@ class Model:
         histories: Sequence[IdSequence] | None = None,
         k: int = 10,
         exclude: Sequence[IdSequence | None] | None = None,
+        *,
+        skip_unknown: bool = False,
     ) -> list[Recommendation]:
         """Recommend for many users, one after the other.
 
@@ -192,12 +221,14 @@ class Model:
             histories: Or one history for each user of a history model.
             k: How many items a user, at most.
             exclude: For each user what :meth:`recommend` takes.
+            skip_unknown: Return nothing for a user who is unknown, or whose history is empty or
+                unknown, rather than raise an error.
 
         Returns:
             A list with what :meth:`recommend` returns for each.
 
         Raises:
-            UnknownIdError: A user, or every item of a history, is unknown.
+            UnknownIdError: A user, or every item of a history, is unknown; the message says which.
             InputError: As :meth:`recommend`, or the lists differ in length.
         """
         requests = users if users is not None else histories
@@ -207,10 +238,15 @@ class Model:
         if len(excluded) != len(requests):
             raise InputError(f"{len(excluded)} lists to exclude for {len(requests)} users")
         name = "user" if users is not None else "history"
-        return [
-            self.recommend(**{name: request}, k=k, exclude=skip)
-            for request, skip in zip(requests, excluded, strict=True)
-        ]
+        found: list[Recommendation] = []
+        for number, (request, skip) in enumerate(zip(requests, excluded, strict=True)):
+            try:
+                found.append(self.recommend(**{name: request}, k=k, exclude=skip))
+            except UnknownIdError as error:
+                if not skip_unknown:
+                    raise UnknownIdError(f"{name} {number} of {len(requests)}: {error}") from None
+                found.append(([], np.empty(0, dtype=np.float32)))
+        return found
 
     def similar_items(self, item: Id, k: int = 10) -> Recommendation:
         """Find the items whose rows point the same way.
@@ -227,8 +263,7 @@ class Model:
             UnknownIdError: The item is unknown.
             InputError: ``k`` is below 1.
         """
-        if k < 1:
-            raise InputError(f"k must be 1 or more, but is {k}")
+        _check_k(k)
         index = _index(self.item_ids, item, "item")
         rows = self._items.rows(np.array([index]))
         vector = sum_by(rows.dims, rows.values, self.dim)
@@ -351,9 +386,11 @@ class Model:
             weights = own if weights is None else own * weights
         return rows.values if weights is None else rows.values * weights[rows.owners]
 
-    def _located(self, items: IdSequence) -> IntArray:
+    def _located(self, items: IdSequence, name: str) -> IntArray:
         """Indices of the known items, in any order."""
-        found = self.item_ids.locate(items)
+        found = self.item_ids.locate(listed(items, name, self.item_ids))
+        if name == "candidates":
+            warn_unknown(int(np.count_nonzero(found < 0)), len(found), name)
         return found[found >= 0]
 
     def _known_history(self, user: Id | None, history: IdSequence | None) -> History:
@@ -394,6 +431,11 @@ class Model:
 
     def _user_row(self, user: int) -> tuple[IntArray, npt.NDArray[np.float32]]:
         return self._file.user_row(user)
+
+
+def _check_k(k: Any) -> None:
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise InputError(f"k must be a whole number, 1 or more, but is {k!r}")
 
 
 def _index(ids: Ids | None, id_: Id, kind: str) -> int:

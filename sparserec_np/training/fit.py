@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from sparserec_np.data import Interactions, from_any
+import numpy as np
+
+from sparserec_np.data import Interactions, align, from_any
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import ClusterError, InputError
 from sparserec_np.modelfile.arrays import ModelArrays
@@ -139,11 +141,17 @@ def fit(
     interactions = backend.take(X)
     if interactions.nnz == 0:
         raise InputError("nothing to learn from: there is no interaction in the data")
+    _warn_if_nothing_to_learn(interactions)
     if old is not None:
         interactions = warm.widen(interactions, old)
     held = None if valid is None else from_any(valid)
+    if held is not None:
+        names = ("the validation data", "the training data")
+        align(held, interactions.user_ids, interactions.item_ids, names)
     config = config_for(interactions, given)
     texts = warm.texts_of(labels, interactions, old)
+    if labels:
+        _tell_titles(labels, interactions)
     budget = plan_budget(interactions, config, limit, texts)
     chooses = held is None and old is None and "epochs" not in given
     checkpoints = None
@@ -174,6 +182,37 @@ def fit(
     arrays = model_arrays(parameters, interactions, config, chosen, texts)
     del parameters  # and so Adagrad's sums, which the file does without
     return FitResult(encode(arrays), interactions, chosen, stages.metrics)
+
+
+def _warn_if_nothing_to_learn(interactions: Interactions) -> None:
+    """Warn if no training can tell items apart."""
+    degrees = interactions.user_degrees()
+    if degrees.max() < 2:
+        problem = "no user has two items"
+    elif interactions.n_items == 1:
+        problem = "there is only one item"
+    elif degrees.min() == interactions.n_items:
+        problem = "every user has every item"
+    else:
+        return
+    _log.warning(
+        "nothing can be learned, as %s: are the columns of users and items the right ones?", problem
+    )
+
+
+def _tell_titles(labels: Mapping[Any, str], interactions: Interactions) -> None:
+    """Say how many items have a title."""
+    ids = interactions.item_ids.take(np.arange(interactions.n_items))
+    found = sum(id_ in labels for id_ in ids)
+    if found:
+        _log.info("titles for %s of %s items", f"{found:,}", f"{len(ids):,}")
+    else:
+        _log.warning(
+            "none of the titles belongs to an item: they are of ids such as %r, the items have ids "
+            "such as %r",
+            next(iter(labels)),
+            ids[0],
+        )
 
 
 def _to_continue(

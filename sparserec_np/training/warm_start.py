@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions, align
+from sparserec_np.data.alignment import check_overlap
 from sparserec_np.errors import InputError
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.reader import open_model
@@ -96,6 +97,9 @@ def sparsity_of(old: ModelArrays) -> float:
 def widen(interactions: Interactions, old: ModelArrays) -> Interactions:
     """Number interactions by the ids of the data and of the old model together."""
     users = interactions.user_ids
+    names = ("the data", "the model to continue from")
+    known = interactions.item_ids.positions_in(old.item_ids)
+    check_overlap(interactions.item_ids, old.item_ids, known, ("item", *names))
     if old.user_ids is not None:
         users = users.union(old.user_ids)
     items = interactions.item_ids.union(old.item_ids)

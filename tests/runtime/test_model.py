@@ -242,7 +242,7 @@ def test_requests_that_do_not_fit_are_refused(random_model: Make) -> None:
         history_model.recommend(user=1)
     with pytest.raises(InputError, match="history is empty"):
         history_model.recommend(history=[])
-    with pytest.raises(InputError, match="not the text 'abc'"):
+    with pytest.raises(InputError, match="list of ids, not 'abc'"):
         history_model.recommend(history="abc")
     with pytest.raises(
         UnknownIdError, match=r"none of the 4 items of the history \(-9, -8, -7, ...\)"
@@ -252,6 +252,13 @@ def test_requests_that_do_not_fit_are_refused(random_model: Make) -> None:
         embedding_model.recommend("x")
     with pytest.raises(UnknownIdError, match="does not know the item True"):
         history_model.similar_items(True)
+    for history, why in (
+        (1, r"not 1: give \[1\]"),
+        (["1"], "the ids are integers, but '1' is a str"),
+        (np.ones((2, 2), int), r"shape \(2, 2\)"),
+    ):
+        with pytest.raises(InputError, match=why):
+            history_model.recommend(history=history)
     for k in (0, -1, 1.5, True):
         with pytest.raises(InputError, match="k must be"):
             embedding_model.recommend(embedding_model.user_ids.take([0])[0], k=k)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sparserec_np.data.columns import ColumnOptions, names_roles, same_name, usual_role
+from sparserec_np.data.columns import ColumnOptions, same_name
 from sparserec_np.data.files.dialect import Dialect
 from sparserec_np.errors import InputError
 
@@ -115,7 +115,9 @@ class _Detection:
         Raises:
             InputError: It is neither.
         """
-        others = [d for d in _DELIMITERS if d != dialect.delimiter and names_roles(line.split(d))]
+        others = [
+            d for d in _DELIMITERS if d != dialect.delimiter and self.columns.named(line.split(d))
+        ]
         fields = dialect.split(line) or []
         is_row = len(fields) == dialect.width or fields[dialect.width :] == [""]
         if self.options.header is None and (others or not is_row):
@@ -167,7 +169,7 @@ class _Detection:
             if len(fields) > 1
             and shares[d]
             and (
-                names_roles(fields)
+                self.columns.named(fields)
                 or (asked and all(any(same_name(a, f) for f in fields) for a in asked))
             )
         ]
@@ -180,7 +182,7 @@ class _Detection:
             return drafts[promised], widths[promised]
         best = max(shares.values())
         if not best:
-            names = [d for d, split in rows.items() if names_roles(split[0])]  # of bad rows
+            names = [d for d, split in rows.items() if self.columns.named(split[0])]  # of bad rows
             first = names[0] if names else ","
             return drafts[first], max(len(rows[first][0]), 1)
         good = [d for d, share in shares.items() if share >= _NEARLY_AS_GOOD * best]
@@ -217,7 +219,7 @@ class _Detection:
         asked = self.columns.names()
         if asked and all(any(same_name(name, field) for field in fields) for name in asked):
             return True
-        return len(fields) > 1 and names_roles(fields)
+        return len(fields) > 1 and self.columns.named(fields)
 
     def _is_header(self, lines: Sequence[str], dialect: Dialect) -> bool:
         """Return True if the first line names the columns.
@@ -240,11 +242,11 @@ class _Detection:
         rows = [row for row in map(dialect.split, lines[1:]) if row and len(row) == len(first)]
         rows = [row for row in rows if row != first]
         if not rows:
-            return any(usual_role(name) in ("user", "item") for name in first)
+            return any(self.columns.usual(name) in ("user", "item") for name in first)
         columns = list(zip(*rows, strict=True))
         like = any(_looks_alike(v, values) for v, values in zip(first, columns, strict=True))
         numbers = any(sum(map(_is_number, values)) * 2 > len(values) for values in columns)
-        usual = any(usual_role(name) in ("user", "item") for name in first)
+        usual = any(self.columns.usual(name) in ("user", "item") for name in first)
         if like and not (usual or numbers):
             return False
         if not like and (usual or numbers) and (all(first) or usual):

@@ -14,7 +14,7 @@ from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sparserec_np.data.bad_rows import Verdict, reason, shorten
-from sparserec_np.data.columns import ColumnIndices, ColumnOptions, choose_columns, usual_role
+from sparserec_np.data.columns import ColumnIndices, ColumnOptions
 from sparserec_np.data.files.database import path_literal
 from sparserec_np.data.files.detection import TextOptions, detect
 from sparserec_np.data.files.dialect import Dialect
@@ -215,11 +215,11 @@ def _open_text(
             "items: read it with --format lists (format='lists' in Python), or correct it"
         )
     names = dialect.names
-    indices = choose_columns(file.name, names, dialect.width, options, sample)
+    indices = options.choose(file.name, names, dialect.width, sample)
     note = None
     first = [row[0].strip() for row in sample]
     counted = any(first == [str(n + start) for n in range(len(first))] for start in (0, 1))
-    unasked = options.user is None and (names is None or usual_role(names[0]) is None)
+    unasked = options.user is None and (names is None or options.usual(names[0]) is None)
     if indices.user == 0 and unasked and dialect.width > 2 and len(first) > 2 and counted:
         note = (
             f"{file.name}: the column of the users counts the rows ({', '.join(first[:3])}, ...), "
@@ -310,7 +310,7 @@ def _open_json(file: InputFile, head: Sequence[str], options: ColumnOptions) -> 
         hint = ": it begins like a JSON array" if head[0].lstrip().startswith("[") else ""
         raise InputError(f"{file.name} holds no JSON lines (one object a line){hint}")
     names = list(members)
-    indices = choose_columns(file.name, names, len(names), options)
+    indices = options.choose(file.name, names, len(names))
     return JsonScan(file, indices.named(names), conventions=Conventions("."))
 
 
@@ -340,7 +340,7 @@ def _open_parquet(db: DuckDBPyConnection, file: InputFile, options: ColumnOption
     path = path_literal(file.path)
     described = db.execute(f"DESCRIBE SELECT * FROM read_parquet({path})").fetchall()
     names, types = [row[0] for row in described], [row[1] for row in described]
-    indices = choose_columns(file.name, names, len(names), options)
+    indices = options.choose(file.name, names, len(names))
     for index in (indices.user, indices.item):
         if types[index] == "BOOLEAN" or types[index].endswith(("]", ")", "BLOB")):
             if types[index].startswith(("DECIMAL", "ENUM")):
