@@ -103,8 +103,21 @@ def read_validation(file: str | None, reading: dict[str, Any]) -> Interactions |
 
 
 def read_histories(model: Model, files: Sequence[str], reading: dict[str, Any]) -> Interactions:
-    """Read the interactions of a model's users; with their times if the model weighs recency."""
-    return read_files(files, **reading, with_times=model.history_recency > 0)
+    """Read the interactions of a model's users; with their times if the model weighs recency.
+
+    Raises:
+        InputError: They have no item, or no user where it knows users, in common with the model.
+    """
+    from sparserec_np.data.alignment import check_overlap
+
+    interactions = read_files(files, **reading, with_times=model.history_recency > 0)
+    for role in ("item", "user"):
+        known = getattr(model, f"{role}_ids")
+        if known is not None:
+            ids = getattr(interactions, f"{role}_ids")
+            names = (role, "the interactions", "the model")
+            check_overlap(ids, known, ids.positions_in(known), names)
+    return interactions
 
 
 def log_report(interactions: Interactions) -> None:

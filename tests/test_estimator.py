@@ -310,7 +310,7 @@ def test_where_nothing_can_be_held_out():
 
 
 def test_validation_data_that_nobody_can_be_scored_on(pairs):
-    with pytest.raises(InputError, match="nothing to validate on"):
+    with pytest.raises(InputError, match="none of the 1 user ids of the validation data are"):
         SparseRec(**FAST).fit(pairs, valid=(["someone else"], [100]))
 
 

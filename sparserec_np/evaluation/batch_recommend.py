@@ -64,7 +64,7 @@ def write_recommendations(
     from sparserec_np.data.files.database import connect
     from sparserec_np.evaluation.evaluate import rank
 
-    aligned = align(interactions, model.user_ids, model.item_ids, ("the histories", "the model"))
+    aligned = align(interactions, model.user_ids, model.item_ids)
     known = aligned.interactions
     users = np.flatnonzero(known.user_degrees() + aligned.unknown_items)
     user_kind = user_kind or known.user_ids.kind

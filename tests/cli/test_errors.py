@@ -107,7 +107,7 @@ def test_an_output_that_cannot_be_written_is_found_before_reading(
 def test_bad_titles_are_found_before_reading(folder, tmp_path):
     args = ("fit", folder / "train.csv", "-o", tmp_path / "m.srec", "--labels")
     movies = folder / "movies.csv"
-    fails(run(*args, movies), "give a file and its two columns")
+    fails(run(*args, f"{movies}:title"), "a file and its two columns")
     fails(run(*args, f"{movies}:movieId,name"), "has no column 'name', only: movieId, title")
     fails(run(*args, f"{tmp_path / 'none.csv'}:movieId,title"), "there is no file")
 

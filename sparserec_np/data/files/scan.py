@@ -9,6 +9,7 @@ Only files whose quoted values run over several lines need the CSV reader, see
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -204,16 +205,16 @@ def _open_text(
 ) -> TextScan:
     if text.format == "lists":
         return _open_lists(file, head, text)
+    if text.delimiter is None and _are_lists([re.split("[ \t,]+", line.strip()) for line in head]):
+        raise InputError(
+            f"{file.name}: its lines have different numbers of columns, as lists of a user and all "
+            "items: read it with --format lists (format='lists' in Python), or correct it"
+        )
     dialect = detect(head, file.name, options, text)
     rows = [line for line in head if dialect.holds_row(line)]
     if not rows:
         raise InputError(f"{file.name} holds a header but no rows")
     sample = [fields for fields in map(dialect.split, rows) if fields]
-    if dialect.header is None and _are_lists(sample):
-        raise InputError(
-            f"{file.name}: its lines have different numbers of columns, as lists of a user and all "
-            "items: read it with --format lists (format='lists' in Python), or correct it"
-        )
     names = dialect.names
     indices = options.choose(file.name, names, dialect.width, sample)
     note = None
