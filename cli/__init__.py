@@ -7,6 +7,7 @@ else when it runs, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,9 @@ def main(args: Sequence[str] | None = None) -> int:
     from .app import run
     from .terminal import open_standard_streams
 
+    for stream in (sys.stdout, sys.stderr):  # titles are shown on terminals of any encoding
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if args is not None:
         return run(list(args))
     open_standard_streams()

@@ -108,7 +108,10 @@ def test_bad_titles_are_found_before_reading(folder, tmp_path):
     args = ("fit", folder / "train.csv", "-o", tmp_path / "m.srec", "--labels")
     movies = folder / "movies.csv"
     fails(run(*args, f"{movies}:title"), "a file and its two columns")
-    fails(run(*args, f"{movies}:movieId,name"), "has no column 'name', only: movieId, title")
+    fails(
+        run(*args, f"{movies}:movieId,name"),
+        "has no column 'name' (asked for as titles); its columns are: movieId, title",
+    )
     fails(run(*args, f"{tmp_path / 'none.csv'}:movieId,title"), "there is no file")
 
 

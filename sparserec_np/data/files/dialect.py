@@ -120,10 +120,16 @@ class Dialect:
             f"WHEN {simple} THEN 1 ELSE 2 END AS kind FROM ({lines}))))"
         )
 
+    @property
+    def _pad(self) -> str:
+        """Regular expression of what may stand around quotes."""
+        return "" if self.delimiter == " " else " *"
+
     @cached_property
     def _field(self) -> str:
         """Regular expression (Python and RE2) of one field, for delimiters of one character."""
-        quoted = f" *{self.quote}(?:[^{self.quote}]|{self.quote * 2})*{self.quote} *"
+        inner = f"(?:[^{self.quote}]|{self.quote * 2})*"
+        quoted = f"{self._pad}{self.quote}{inner}{self.quote}{self._pad}"
         return f"{quoted}|(?:[^{self.delimiter}{self.quote}][^{self.delimiter}]*)?"
 
     @property
@@ -134,7 +140,8 @@ class Dialect:
     @cached_property
     def _escaped_field(self) -> str:
         """Regular expression of one field in which a backslash takes what follows as it is."""
-        quoted = f" *{self.quote}(?:[^{self.quote}\\\\]|{self.quote * 2}|\\\\.)*{self.quote} *"
+        inner = f"(?:[^{self.quote}\\\\]|{self.quote * 2}|\\\\.)*"
+        quoted = f"{self._pad}{self.quote}{inner}{self.quote}{self._pad}"
         return f"{quoted}|(?:[^{self.delimiter}{self.quote}][^{self.delimiter}]*)?"
 
     @property
