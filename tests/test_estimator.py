@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import io
 import json
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -16,7 +19,7 @@ from sklearn.base import clone
 from support.command_line import run_json
 
 import sparserec_np
-from sparserec_np import SparseRec
+from sparserec_np import SparseRec, load, load_compiled
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.training.config import HYPERPARAMETERS
@@ -320,3 +323,47 @@ def test_the_smallest_data_there_can_be(users, dim):
     model = SparseRec(users=users, dim=dim, epochs=1).fit(([7, 7, 8], [1, 2, 2]))
     assert model.recommend(8)[0] == [1]
     assert model.recommend(7)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ((range(9), range(9)), "no user has two items"),
+        ((range(9), [1] * 9), "no user has two items"),
+        (([1, 1, 2, 2], [1, 2, 1, 2]), "every user has every item"),
+    ],
+)
+def test_data_that_teach_nothing_are_warned_of(data, why, caplog):
+    SparseRec(dim=8, epochs=1).fit(data)
+    assert any(f"nothing can be learned, as {why}" in r.getMessage() for r in caplog.records)
+
+
+def test_titles_that_belong_to_no_item_are_warned_of(pairs, caplog):
+    caplog.set_level("INFO")
+    SparseRec(**FAST).fit(pairs, labels={"nothing": "Title"})
+    assert any("none of the titles belongs to an item" in r.getMessage() for r in caplog.records)
+    caplog.clear()
+    some = pairs[1][0]
+    SparseRec(**FAST).fit(pairs, labels={some: "Title"})
+    assert any("titles for 1 of" in r.getMessage() for r in caplog.records)
+
+
+def test_a_model_is_saved_to_a_file_object_pickled_and_copied(pairs, tmp_path):
+    fitted = SparseRec(**FAST).fit(pairs)
+    buffer = io.BytesIO()
+    fitted.save(buffer)
+    fitted.save(tmp_path / "m.srec")
+    assert buffer.getvalue() == (tmp_path / "m.srec").read_bytes() == fitted.to_bytes()
+    for target in (io.StringIO(), 5):
+        with pytest.raises(InputError, match="a path or a binary file object"):
+            fitted.save(target)
+    for open_model in (load, load_compiled):
+        model = open_model(tmp_path / "m.srec")
+        asked = {"history": model.item_ids.take([0, 1]), "k": 3}
+        for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+            assert type(again) is type(model)
+            assert again.recommend(**asked)[0] == model.recommend(**asked)[0]
+    assert load(bytearray(buffer.getvalue())).item_ids.take([0]) == model.item_ids.take([0])
+    for source, why in ((5, "not from a int"), ("a\0b", "NUL"), (None, "not from a NoneType")):
+        with pytest.raises(InputError, match=why):
+            load(source)

@@ -124,6 +124,11 @@ def _read_columns(
         raise missing_extra("narwhals", "train", "reading data frames") from error
     if hasattr(frame, "set_axis") and hasattr(frame, "columns"):  # pandas: names may be numbers
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+        doubled = frame.columns[frame.columns.duplicated()].tolist()
+        if doubled:
+            raise InputError(
+                f"{_NAME} has several columns named {doubled[0]!r}: rename or drop some"
+            )
     arrow = sys.modules.get("pyarrow")
     if arrow is not None and isinstance(frame, arrow.RecordBatch):
         frame = arrow.Table.from_batches([frame])

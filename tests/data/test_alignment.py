@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from support.interactions import pairs_of
 
 from sparserec_np.data import align, from_pairs
+from sparserec_np.errors import InputError
 from sparserec_np.vocabulary import IntIds
 
 
@@ -45,3 +47,21 @@ def test_aligning_matches_integers_with_text_that_reads_the_same() -> None:
     numbers = from_pairs([1, 3], [1, 1])
     assert pairs_of(align(numbers, text.user_ids, text.item_ids).interactions) == [("1", 1)]
     assert pairs_of(align(text, numbers.user_ids, numbers.item_ids).interactions) == [(1, 1)]
+
+
+def test_inputs_that_must_have_ids_in_common(caplog) -> None:
+    names = ("the test data", "the model")
+    known = from_pairs(range(40), range(40))
+    with pytest.raises(
+        InputError, match="none of the 2 item ids of the test data are in the model"
+    ):
+        align(from_pairs([1, 2], ["a", "b"]), known.user_ids, known.item_ids, names)
+    with pytest.raises(InputError, match=r"none of the 2 user ids .* such as 100, .* such as 0"):
+        align(from_pairs([100, 101], [1, 2]), known.user_ids, known.item_ids, names)
+    align(from_pairs([1, 2], [1, 99]), known.user_ids, known.item_ids, names)
+    assert not caplog.records
+    few = from_pairs(range(40), [0, *range(100, 139)])
+    align(few, known.user_ids, known.item_ids, names)
+    (record,) = caplog.records
+    assert "only 1 of the 40 item ids of the test data are in the model" in record.getMessage()
+    assert "such as 100, the model such as 0" in record.getMessage()

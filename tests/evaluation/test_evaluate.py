@@ -136,3 +136,18 @@ def test_a_batch_for_nobody_is_an_empty_table(case, tmp_path):
 def test_k_must_be_positive(case):
     with pytest.raises(InputError, match="k must be at least 1"):
         evaluate(*case, k=0)
+
+
+def test_what_is_known_already_is_warned_of(case, caplog):
+    model, train, test = case
+    evaluate(model, train, test, k=K)
+    assert not any("training data as well" in r.getMessage() for r in caplog.records)
+    evaluate(model, train, train, k=K)
+    assert any("100 % of the test interactions" in r.getMessage() for r in caplog.records)
+
+
+def test_data_of_other_ids_is_no_zero(case):
+    model, train, test = case
+    others = from_pairs(test.user_ids.take([0, 1]), ["none", "of these"])
+    with pytest.raises(InputError, match="none of the 2 item ids of the test data"):
+        evaluate(model, train, others)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparserec_np
-from sparserec_np import InputError, UnknownIdError
+from sparserec_np import InputError, UnknownIdError, UnknownIdWarning
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.reader import open_model
 from sparserec_np.modelfile.writer import encode
@@ -335,3 +335,19 @@ assert not heavy, heavy
 
 def test_load_is_a_public_name() -> None:
     assert sparserec_np.load is load and sparserec_np.Model is Model
+
+
+def test_histories_of_any_iterable_and_unknown_ids(random_model: Make) -> None:
+    model, stored = opened(random_model(1))
+    known = stored.item_ids.take([3, 5])
+    expected = model.recommend(history=known, k=3)[0]
+    for history in (set(known), (item for item in known), tuple(known), np.array(known)):
+        assert model.recommend(history=history, k=3)[0] == expected
+    with pytest.warns(UnknownIdWarning, match="1 of the 3 ids in history are unknown"):
+        model.recommend(history=[*known, 10**9])
+    with pytest.warns(UnknownIdWarning, match="2 of the 3 ids in candidates are unknown"):
+        model.recommend(history=known, candidates=[known[0], -5, -6])
+    with pytest.raises(UnknownIdError, match="history 1 of 3: the model knows none"):
+        model.recommend_batch(histories=[known, [10**9], known])
+    found = model.recommend_batch(histories=[known, [10**9], []], k=3, skip_unknown=True)
+    assert [ids for ids, _ in found] == [expected, [], []]
