@@ -282,11 +282,13 @@ def _check_ids(source: str, role: str, index: int, sample: Sequence[Sequence[str
     values = [row[index].strip() for row in sample if index < len(row)]
     others = range(max(map(len, sample), default=0))
     distinct = [len({row[i] for row in sample if i < len(row)}) for i in others]
+    later = sum(n > 2 * distinct[index] for n in distinct[index + 1 :])
+    in_order = values == sorted(values, key=lambda value: (len(value), value))
     few = (
-        role == "item"
-        and len(values) >= _ENOUGH
+        len(values) >= _ENOUGH
         and all(re.fullmatch(r"10|[0-9]", value) for value in values)
-        and any(n > 2 * distinct[index] for n in distinct[index + 1 :])
+        # Of few users, in no order, two more columns of many values would be items and what?
+        and (later > 0 if role == "item" else later > 1 and not in_order)
     )
     looks = None
     if sum(map(_is_moment, values)) * 2 > len(values):

@@ -15,7 +15,7 @@ from sparserec_np.vocabulary import BLANKS
 
 MISSING_IDS = (
     *("null", "\\n", "none", "nan", "-nan", "na", "n/a", "<na>", "#n/a", "#na", "nil", "nat"),
-    *("undefined", "(null)", "[null]", "<null>", "#null!"),
+    *("undefined", "(null)", "[null]", "<null>", "#null!", "#ref!", "#value!", "-", "--", "---"),
 )
 """Texts that databases, pandas and R write for a missing value, in lower case."""
 
@@ -37,13 +37,15 @@ def missing_texts(given: str | Sequence[str] | None) -> tuple[str, ...]:
 def is_missing(text: str, missing: Sequence[str]) -> bool:
     """Return True if text is no id: blank, or one of the texts in lower case that mean none."""
     bare = text.strip(BLANKS)
-    return not bare or bare.lower() in missing
+    is_line = "---" in missing and not bare.strip("-:")
+    return not bare or is_line or bare.lower() in missing
 
 
 def is_missing_sql(column: str, missing: Sequence[str]) -> str:
     """Return :func:`is_missing` as an SQL condition; NULL is missing, too."""
     listed = ", ".join(literal(text) for text in ("", *missing))
-    return f"({column} IS NULL OR lower(trim({column}, {literal(BLANKS)})) IN ({listed}))"
+    is_line = f" OR trim({column}, {literal(BLANKS + '-:')}) = ''" if "---" in missing else ""
+    return f"({column} IS NULL OR lower(trim({column}, {literal(BLANKS)})) IN ({listed}){is_line})"
 
 
 def canonical_sql(column: str) -> str:

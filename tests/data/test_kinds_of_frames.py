@@ -101,7 +101,7 @@ def test_ratings_as_text_are_read_as_in_files() -> None:
 
 def test_dislikes_are_refused_alike() -> None:
     frame = pd.DataFrame({"user": U, "item": I, "rating": [1, -1, 1]})
-    with pytest.raises(InputError, match="row 2: the rating '-1'.* is a dislike"):
+    with pytest.raises(InputError, match=r"row 2: the rating '-1'.* is a dislike"):
         from_any(frame)
     assert pairs_of(from_frame(frame, min_rating=0)) == [PAIRS[0], PAIRS[2]]
     assert pairs_of(from_frame(frame, rating_col="none")) == PAIRS

@@ -93,7 +93,9 @@ class _Detection:
         named = comments[-1:] if comments and self._names(comments[-1], dialect) else []
         if named and self.options.header is not False:
             return replace(dialect, header=named[0])
-        if not self._is_header(lines, dialect):
+        is_header = self._is_header(lines, dialect)
+        self._check_no_other(lines, dialect, is_header)
+        if not is_header:
             self._check_first(lines[0], dialect)
             return dialect
         names = dialect.split(lines[0]) or []
@@ -108,6 +110,22 @@ class _Detection:
                 "(user_col=, item_col= in Python)"
             )
         return replace(dialect, header=lines[0], width=max(width, len(names)))
+
+    def _check_no_other(self, lines: Sequence[str], dialect: Dialect, is_header: bool) -> None:
+        """Check that no line but the first is a header, unless it is the same again.
+
+        Raises:
+            InputError: There is one.
+        """
+        first = dialect.split(lines[0]) or []
+        for line in lines[1:]:
+            fields = dialect.split(line) or []
+            again = is_header and len(fields) == len(first) and all(map(same_name, fields, first))
+            if self.columns.named(fields) and not again:
+                raise InputError(
+                    f"{self.name}: the line {line[:80]!r} looks like a header, but is not the first "
+                    "line: remove what stands above it, or take joined files apart"
+                )
 
     def _check_first(self, line: str, dialect: Dialect) -> None:
         """Check that the first line is a row, if it is no header: it must not be skipped unseen.

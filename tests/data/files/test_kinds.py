@@ -134,6 +134,13 @@ KINDS: dict[str, tuple[str, str | bytes, dict[str, object], object]] = {
     "fractions second": ("a.csv", "1,4.5,10\n1,3.0,20\n", {}, "looks like ratings"),
     "three plain columns": ("a.txt", MANY.format("\t"), {"item_col": "2"}, 60),
     "item first by name": ("a.csv", "item,user\n10,1\n20,1\n10,2\n", {}, N),
+    "ratings first": (
+        "a.csv",
+        "".join(f"{n % 5 + 1},{n},{n + 100}\n" for n in range(40)),
+        {},
+        "looks like ratings",
+    ),
+    "names below a row": ("a.csv", "Ratings,2020\nuser,item\n" + ROWS, {}, "looks like a header"),
     # ids
     **{
         f"missing: {text}": ("a.csv", f"user,item\nu1,i1\nu1,{text}\n", {}, "line 3: no item id")
@@ -151,6 +158,7 @@ KINDS: dict[str, tuple[str, str | bytes, dict[str, object], object]] = {
             '"NULL"',
         )
     },
+    "a table of Markdown": ("a.txt", "|user|item|\n|---|:--:|\n|1|10|\n", {}, "no user id"),
     "missing, skipped": (
         "a.csv",
         "user,item\n" + TEXT + "NULL,i1\nu1,nan\n",

@@ -38,7 +38,9 @@ def test_columns_are_asked_for_by_name_or_number(tmp_path: Path) -> None:
     path.write_text("sku,words,note\nx1,one,n\nx2,two,n\n")
     assert read_titles(str(path), "sku", "words")[0] == {"x1": "one", "x2": "two"}
     assert read_titles(str(path), "1", "3")[0] == {"x1": "n", "x2": "n"}
-    with pytest.raises(InputError, match="cannot tell which column holds the titles.*: sku, words"):
+    with pytest.raises(
+        InputError, match=r"cannot tell which column holds the titles.*: sku, words"
+    ):
         read_titles(str(path))
 
 
@@ -62,5 +64,5 @@ def test_a_name_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "movies1.csv").write_text("id,title\n1,wrong\n")
     monkeypatch.chdir(tmp_path)
     assert read_titles("movies[1].csv")[0] == {"1": "right"}
-    with pytest.raises(InputError, match="there is no file movies\\?.csv"):
+    with pytest.raises(InputError, match=r"there is no file movies\?\.csv"):
         read_titles("movies?.csv")
