@@ -123,8 +123,8 @@ class _Detection:
             again = is_header and len(fields) == len(first) and all(map(same_name, fields, first))
             if self.columns.named(fields) and not again:
                 raise InputError(
-                    f"{self.name}: the line {line[:80]!r} looks like a header, but is not the first "
-                    "line: remove what stands above it, or take joined files apart"
+                    f"{self.name}: the line {line[:80]!r} looks like a header, but is not the "
+                    "first line: remove what stands above it, or take joined files apart"
                 )
 
     def _check_first(self, line: str, dialect: Dialect) -> None:
