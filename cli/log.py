@@ -6,9 +6,9 @@ import logging
 import warnings
 from typing import Any
 
-from .terminal import echo
-
 from sparserec_np.errors import UnknownIdWarning
+
+from .terminal import echo
 
 log = logging.getLogger("sparserec_np.cli")
 

@@ -46,7 +46,7 @@ class OutputPlace(OutputPath):
         return str(value)
 
 
-class LabelsFile(click.ParamType):
+class LabelsFile(click.ParamType):  # type: ignore[type-arg]
     """A file and two of its columns, ``FILE:ID,TITLE``."""
 
     name = "text"

@@ -94,9 +94,10 @@ class Model:
         self._file = file
         self._n = _integer(model, "n_items", 1, min(2**31 - 1, ROWS_A_BYTE * file.size))
         self._dim = _integer(model, "dim", 1, 65_535)
-        self._exponent = model.get("exponent")
-        if type(self._exponent) not in (int, float) or not 0 <= self._exponent <= 2:
+        exponent = model.get("exponent")
+        if type(exponent) not in (int, float) or not 0 <= exponent <= 2:  # type: ignore[operator]
             raise ModelFileError(f"{file.name}: the exponent is no number from 0 to 2")
+        self._exponent: float = exponent  # type: ignore[assignment]
         self._eighths = _integer({"eighths": 8} | model, "eighths", 1, 8)
         self._recency = _integer({"recency": 0} | model, "recency", 0, 8)
         self.item_ids = _read_ids(file, model.get("item_ids"), self._n)
@@ -366,8 +367,9 @@ def _integer(fields: object, key: str, least: int, most: int) -> int:
 
 def _decimal(fields: dict[str, Any], key: str, least: int, most: int) -> int:
     """Read an integer that is written as text."""
-    text = fields.get(key)
-    digits = text.removeprefix("-") if isinstance(text, str) else ""
+    value = fields.get(key)
+    text = value if isinstance(value, str) else ""
+    digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 20):
         raise ModelFileError(f"the header's field {key!r} is no integer in text")
     return _integer({key: int(text)}, key, least, most)

@@ -6,6 +6,8 @@ sums move within their arrays, because new memory takes longer to get than to fi
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -105,9 +107,14 @@ def explore(
     _find_places(indptr, dims, pruned, accumulator.slot, grown, dim, places)
     size = stay + places.size
     if size > dims.size:  # this worker's part grows
-        table = Embeddings(indptr, *(np.resize(array, size) for array in table[1:]))
+        table = Embeddings(indptr, *[np.resize(array, size) for array in _columns(table)])
     _put_in(table, stay, places, grown, dim, np.float32(initial_square))
-    return Embeddings(indptr, *(array[:size] for array in table[1:])), n
+    return Embeddings(indptr, *[array[:size] for array in _columns(table)]), n
+
+
+def _columns(table: Embeddings) -> list[Any]:
+    """Return the arrays that have an element for each weight."""
+    return [table.dims, table.values, table.squares]
 
 
 @kernel

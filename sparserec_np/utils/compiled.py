@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import event
+from numba.core import config, event
 
 from sparserec_np.utils.log import logger
 
 _log = logger(__name__)
+_config: Any = config  # its names are made when it is imported
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SOURCES = ("retrieval", "training", "utils", "runtime/upper_bounds.py", "modelfile/layout.py")
@@ -46,8 +47,8 @@ def _digest() -> str:
 
 def _folders(digest: str) -> Iterator[Path]:
     """Yield the folders that compiled code may lie in, the best first."""
-    if numba.config.CACHE_DIR:
-        yield Path(numba.config.CACHE_DIR) / f"sparserec_np-{digest}"
+    if _config.CACHE_DIR:
+        yield Path(_config.CACHE_DIR) / f"sparserec_np-{digest}"
     else:
         yield _PACKAGE / "__pycache__" / f"compiled-{digest}"
         with suppress(RuntimeError):  # no home folder
@@ -106,11 +107,11 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls; what it calls is kept with it."""
     if FOLDER is None:
         return _njit(function)
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(FOLDER)
+    before, _config.CACHE_DIR = _config.CACHE_DIR, str(FOLDER)
     try:
         return _njit(function, cache=True)
     finally:
-        numba.config.CACHE_DIR = before
+        _config.CACHE_DIR = before
 
 
 helper: Any = partial(_njit, no_cpython_wrapper=True)
@@ -135,4 +136,4 @@ class _Notice(event.Listener):
         """Say nothing."""
 
 
-event.register("numba:compile", _Notice())
+event.register("numba:compile", _Notice())  # type: ignore[no-untyped-call]
