@@ -195,7 +195,7 @@ class ItemIndex:
         slices = list(map(slice, begins.tolist(), ends.tolist()))
         # Views are joined as bytes in a fifth of the time that arrays take.
         all_items, all_codes = self._by_dim.indices.data, self._by_dim.codes.data
-        cuts = (np.flatnonzero(np.diff(lengths.cumsum() // _PIECE)) + 1).tolist()
+        cuts: list[int] = (np.flatnonzero(np.diff(lengths.cumsum() // _PIECE)) + 1).tolist()
         for first, last in pairwise([0, *cuts, len(dims)]):
             codes = np.frombuffer(b"".join([all_codes[s] for s in slices[first:last]]), np.uint8)
             products = levels.take(codes, mode="wrap")
