@@ -14,6 +14,7 @@ COMMANDS = {
     "claims": ["--variants", "grown by the last batch, same rows", "dense -> prune -> fine-tune"],
     "cluster": ["--only", "files"],
     "first_epoch": [],
+    "first_minute": [],
     "growth": ["--along", "weights"],
     "memory": ["--users", "embedding"],
     "peers": [],
