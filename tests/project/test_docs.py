@@ -91,7 +91,7 @@ def test_options_and_extras_named_on_a_page_exist(page):
         name
         for command in app.commands.values()
         for option in command.params
-        for name in option.opts
+        for name in (*option.opts, *option.secondary_opts)
     }
     assert (
         set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", re.sub(r"```py\n.*?```", "", text, flags=re.S)))
