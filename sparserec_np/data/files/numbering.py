@@ -125,12 +125,21 @@ def number_ids(db: DuckDBPyConnection, column: str, role: str) -> NumberedIds:
     ).fetchone()  # type: ignore[misc]
     # Numbers join quicker than text; a text joins as it is, and several may have one code.
     kind = "::BIGINT" if integers == total else ""
-    key = ("id" if bare == total else f"({canonical_sql('id')})") + kind
     joined = f"id{kind}" if castable == total else "id"
+    if bare == total:  # as nearly always: each text is an id of its own
+        numbered = (
+            "SELECT key AS joined, key, row_number() OVER (ORDER BY key) AS rank "
+            f"FROM (SELECT id{kind} AS key FROM {distinct})"
+        )
+    else:
+        key = f"({canonical_sql('id')}){kind}"
+        numbered = (
+            f"SELECT DISTINCT {joined} AS joined, {key} AS key, "
+            f"dense_rank() OVER (ORDER BY {key}) AS rank FROM {distinct}"
+        )
     db.execute(
-        f"CREATE TEMP TABLE {codes} AS SELECT DISTINCT joined, key, "
-        f"(dense_rank() OVER (ORDER BY key) - 1)::INTEGER AS code "
-        f"FROM (SELECT {joined} AS joined, {key} AS key FROM {distinct})"
+        f"CREATE TEMP TABLE {codes} AS SELECT joined, key, (rank - 1)::INTEGER AS code "
+        f"FROM ({numbered})"
     )
     db.execute(f"DROP TABLE {distinct}")
     join = f"JOIN {codes} AS {column} ON {joined.replace('id', f's.{column}')} = {column}.joined"
