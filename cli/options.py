@@ -46,10 +46,8 @@ class OutputPlace(OutputPath):
         return str(value)
 
 
-class LabelsFile(click.ParamType):  # type: ignore[type-arg]
+class LabelsFile(click.types.StringParamType):
     """A file and two of its columns, ``FILE:ID,TITLE``."""
-
-    name = "text"
 
 
 LOCAL_FILE = LocalPath()

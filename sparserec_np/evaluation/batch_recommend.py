@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparserec_np.errors import InputError
 from sparserec_np.utils.temporary import folder_beside
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def write_recommendations(
     step = max(1, BLOCK // k)
     n_users = n_rows = 0
     with (
-        folder_beside(output) as scratch,
+        _scratch_beside(output) as scratch,
         connect(f"{scratch}/rows.duckdb") as connection,
     ):
         connection.execute(
@@ -106,11 +108,20 @@ def write_table(path: Path, interactions: Interactions) -> None:
     if interactions.times is not None:
         columns["time"] = interactions.times
     with (
-        folder_beside(path) as scratch,
+        _scratch_beside(path) as scratch,
         connect() as connection,
     ):
         connection.register("interactions", columns)
         _copy(connection, "interactions", scratch, path)
+
+
+def _scratch_beside(path: Path) -> AbstractContextManager[Path]:
+    """Return a folder for DuckDB beside a file, with a plain name."""
+    try:
+        os.path.realpath(path.parent).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: the name of its folder is no UTF-8; give another one") from error
+    return folder_beside(path.with_name("recommendations"))
 
 
 def _append(

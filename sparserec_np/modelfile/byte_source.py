@@ -28,12 +28,11 @@ class ByteSource:
 
     Args:
         data: All bytes of a file.
+        name: Name of the file in messages.
     """
 
-    name = "model bytes"
-    """Name of the file in messages."""
-
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, name: str = "model bytes") -> None:
+        self.name = name
         self._data: Any = data
         self.size = len(data)
 

@@ -54,7 +54,9 @@ class ItemWeights(NamedTuple):
     codes: npt.NDArray[np.unsignedinteger]
 
 
-def open_model(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> ModelFile:
+def open_model(
+    source: str | os.PathLike[str] | bytes, *, verify: bool = False, copy: bool = False
+) -> ModelFile:
     """Open a model file; the header is checked, nothing else is read yet.
 
     A file is mapped read-only: processes that open the same file share its pages. It must not be
@@ -63,11 +65,14 @@ def open_model(source: str | os.PathLike[str] | bytes, *, verify: bool = False) 
     Args:
         source: Path of the file, or its bytes.
         verify: Read all of the data, compare its checksum, and check every part, too.
+        copy: Read the file into memory, and keep nothing of it open.
 
     Raises:
         ModelFileError: There is no such file, or it is no valid model; says what and where.
     """
     opened = ByteSource(source) if isinstance(source, bytes) else MappedFile(source)
+    if copy:
+        opened = ByteSource(opened.read(0, opened.size), opened.name)
     model = ModelFile(parse(opened))
     if verify:
         model.verify()

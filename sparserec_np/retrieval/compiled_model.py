@@ -36,12 +36,15 @@ if TYPE_CHECKING:
     from sparserec_np.runtime.item_index import FloatArray, IntArray
 
 
-def load_compiled(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> CompiledModel:
+def load_compiled(
+    source: str | os.PathLike[str] | bytes, *, verify: bool = False, copy: bool = False
+) -> CompiledModel:
     """Open a model for fast requests.
 
     Args:
         source: Path of a model file, or its bytes.
         verify: Read the whole file, compare its checksum, and check every part, too.
+        copy: Read the file into memory instead of mapping it; see :func:`sparserec_np.load`.
 
     Returns:
         The model, as from :func:`sparserec_np.load`, with a faster ``recommend``.
@@ -49,7 +52,7 @@ def load_compiled(source: str | os.PathLike[str] | bytes, *, verify: bool = Fals
     Raises:
         ModelFileError: The file is missing, damaged, or of an unknown version.
     """
-    return CompiledModel(open_model(checked_source(source), verify=verify))
+    return CompiledModel(open_model(checked_source(source), verify=verify, copy=copy))
 
 
 class CompiledModel(Model):

@@ -46,14 +46,20 @@ class Explanation(NamedTuple):
     an embedding model; largest share first, equal ones in the order of the ids."""
 
 
-def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> Model:
+def load(
+    source: str | os.PathLike[str] | bytes, *, verify: bool = False, copy: bool = False
+) -> Model:
     """Open a model.
 
     The file is mapped: processes share its pages. Its header is always checked, the rest when used.
+    Put a new model in its place by renaming it over the old one, as ``save`` and ``fit`` do: a
+    mapped file that is overwritten or cut in place ends the process (SIGBUS) at the next request.
 
     Args:
         source: Path of a model file, or its bytes.
         verify: Read the whole file, compare its checksum, and check every part, too.
+        copy: Read the file into memory instead of mapping it. Whatever happens to it then, the
+            model stays as it is; each process has its own copy.
 
     Returns:
         The model.
@@ -62,7 +68,7 @@ def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False) -> Mod
         ModelFileError: The file is missing, damaged, or of an unknown version.
         InputError: ``source`` is neither a path nor bytes.
     """
-    return Model(open_model(checked_source(source), verify=verify))
+    return Model(open_model(checked_source(source), verify=verify, copy=copy))
 
 
 def checked_source(source: Any) -> str | os.PathLike[str] | bytes:

@@ -75,10 +75,19 @@ def hyperparameters(old: ModelArrays) -> dict[str, Any]:
     Gentle, because a trained model that is trained on learns the old interactions by heart: more
     epochs, larger steps or exploration gain where the future is like the past, and lose where
     tastes move on. The mask stays.
+
+    Raises:
+        InputError: The file's own are not what hyperparameters can be.
     """
     known = Config.__dataclass_fields__
     kept = {name: value for name, value in old.config.items() if name in known.keys() - _OWN}
     rate = old.config.get("learning_rate") or Config.learning_rate
+    try:
+        Config(**kept, learning_rate=rate)
+    except InputError as error:
+        raise InputError(
+            f"the config in the model to continue from is not valid: {error}"
+        ) from error
     schedule = {
         "epochs": EPOCHS,
         "learning_rate": RATE * rate,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -135,6 +134,11 @@ def test_odd_names_are_names(folder: Path, name: str) -> None:
     assert Path(name).stat().st_size > 1000
     os.rename("m.srec", name)
     assert run("info", name).exit_code == 0
+    arguments = ["recommend", name, "--all-users", "--interactions", "r.csv", "-o"]
+    assert run(*arguments, f"{name[:60]}.parquet").exit_code == 0
+    odd = Path(os.fsdecode(b"\xff"))
+    odd.mkdir()
+    fails(run(*arguments, odd / "a.parquet", "-q"), "is no UTF-8")
 
 
 def test_control_characters_are_shown_escaped(folder: Path, random_model: Make) -> None:
@@ -210,23 +214,30 @@ def test_infinite_input_stops(folder: Path) -> None:
     fails(run(*report, "--log", "/dev/zero"), "/dev/zero")
 
 
-@pytest.mark.parametrize("value", ["0.1", [1], None, True, -1, {"a": 1}, 1e300])
 @pytest.mark.parametrize(
-    "name", ["learning_rate", "l2", "exploration", "batch_size", "dim", "users"]
+    ("name", "value"),
+    [
+        ("learning_rate", "0.1"),
+        ("reg", [1]),
+        ("pool", True),
+        ("candidates", -1),
+        ("users", {"a": 1}),
+        (ODD, 1e300),
+    ],
 )
 def test_hostile_hyperparameters_in_a_model_take_a_sentence(
     folder: Path, random_model: Make, name: str, value: object
 ) -> None:
-    config = json.loads(json.dumps({"dim": 16, name: value}))
-    odd = replace(random_model(1, labels=True), config=config, facts={"users": value, "x": [value]})
+    facts = {"users": value, "times": value, ODD: [value, {}]}
+    odd = replace(random_model(1, labels=True), config={"dim": 16, name: value}, facts=facts)
     write("odd.srec", encode(odd))
-    for command in (
-        ["info", "odd.srec"],
-        ["report", "odd.srec", "--train", "r.csv", "--test", "r.csv", "-o", "p.html"],
-        ["fit", "r.csv", "--warm-start", "odd.srec", "-o", "new.srec", "--epochs", "0"],
-    ):
-        done = run(*command)
-        assert done.exit_code in (0, 2) and "unexpected" not in done.stderr, done.output
+    assert run("info", "odd.srec").exit_code == 0
+    assert run_json("info", "odd.srec")["config"][name] == value
+    report = ["report", "odd.srec", "--train", "r.csv", "--test", "r.csv", "-o", "p.html"]
+    assert run(*report).exit_code == 0
+    if name != ODD:
+        warm = ["fit", "r.csv", "--warm-start", "odd.srec", "-o", "new.srec", "-q"]
+        fails(run(*warm), "the config in the model to continue from is not valid")
 
 
 def test_what_a_killed_process_left_is_swept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

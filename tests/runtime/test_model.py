@@ -351,3 +351,18 @@ def test_histories_of_any_iterable_and_unknown_ids(random_model: Make) -> None:
         model.recommend_batch(histories=[known, [10**9], known])
     found = model.recommend_batch(histories=[known, [10**9], []], k=3, skip_unknown=True)
     assert [ids for ids, _ in found] == [expected, [], []]
+
+
+def test_a_copy_outlives_its_file(random_model: Make, tmp_path: Path) -> None:
+    path = tmp_path / "m.srec"
+    path.write_bytes(encode(random_model(1, "embedding", ids="str", labels=True)))
+    mapped, copied = load(path), load(path, copy=True)
+    assert mapped.user_ids is not None
+    user = mapped.user_ids.take([0])[0]
+    expected = mapped.recommend(user=user)
+    path.write_bytes(b"")  # in place: who has it mapped would be killed by a request
+    items, scores = copied.recommend(user=user)
+    assert items == expected[0] and scores.tolist() == expected[1].tolist()
+    assert copied.info()["bytes"] > 0
+    with pytest.raises(sparserec_np.ModelFileError, match=r"m\.srec: 0 bytes, too short"):
+        load(path, copy=True)
