@@ -83,10 +83,11 @@ def check_files(*more: Path) -> None:
             elif isinstance(param.type, OutputPath):
                 outputs.append(value)
             elif isinstance(param.type, LabelsFile):
-                inputs.append(value.rpartition(":")[0])
+                inputs.append(os.path.expanduser(value.rpartition(":")[0]))
             elif isinstance(param.type, click.Path):
-                inputs += [value] if os.path.exists(value) else glob(value, recursive=True)
-                inputs += ["-"] if value == "-" else []
+                inputs.append(value)
+                inputs += glob(os.path.expanduser(value), recursive=True)
+                inputs.append(os.path.expanduser(value))  # as the reader of data does
     check_outputs(outputs, inputs)
 
 

@@ -14,6 +14,7 @@ from support.command_line import fails, run, run_json
 
 from sparserec_np import load
 from sparserec_np.cli.terminal import escape
+from sparserec_np.data.files import paths
 from sparserec_np.modelfile.arrays import ModelArrays
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.utils import temporary
@@ -30,6 +31,7 @@ ODD = "a\tb\n\x1b[2J\x1b]0;title\x07\x9b31m\u202e\x7f"
 def folder(tmp_path: Path, random_model: Make, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model, ratings of its items, and the files that other options name."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     write("m.srec", encode(random_model(1, labels=True)))
     items = load("m.srec").item_ids.take(range(20))
     rows = [f"{user},{items[(user + j) % 20]}" for user in range(10) for j in range(5)]
@@ -51,6 +53,7 @@ def folder(tmp_path: Path, random_model: Make, monkeypatch: pytest.MonkeyPatch) 
         "fit r.csv -o soft.csv",
         "fit hard.csv -o r.csv",
         "fit r*.csv -o r.csv",
+        "fit ~/r.csv -o r.csv",
         "fit r.csv --valid t.csv -o t.csv",
         "fit r.csv --labels t.csv:movieId,title -o t.csv",
         "fit r.csv --config c.json -o c.json",
@@ -208,7 +211,9 @@ def test_hostile_configs_and_logs_take_a_sentence(folder: Path, text: str) -> No
         fails(run(*report, "--log", "bad.json"), "bad.json")
 
 
-def test_infinite_input_stops(folder: Path) -> None:
+def test_infinite_input_stops(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "MOST_COPIED", 10**7)
+    fails(run("fit", "/dev/zero", "-o", "new.srec", "-q"), "more than 10,000,000 bytes")
     fails(run("fit", "r.csv", "-o", "new.srec", "--config", "/dev/zero", "-q"), "/dev/zero")
     report = ["report", "m.srec", "--train", "r.csv", "--test", "r.csv", "-o", "p.html", "-q"]
     fails(run(*report, "--log", "/dev/zero"), "/dev/zero")

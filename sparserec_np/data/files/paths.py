@@ -15,6 +15,11 @@ from sparserec_np.data.files.inspection import InputFile, as_utf8, inspect_file
 from sparserec_np.data.files.remote import duckdb_path, expand_url, is_url, open_url
 from sparserec_np.errors import InputError, SparseRecError
 
+MOST_COPIED = 100 * 10**9
+"""Bytes of standard input or a pipe, at most, and half of the room on the disk."""
+
+_PIECE = 1 << 20
+
 
 def find_files(
     paths: Sequence[str | Path] | str | Path, scratch: Path, encoding: str | None = None
@@ -38,7 +43,7 @@ def find_files(
     files: list[InputFile] = []
     for path in given:
         if path == "-":
-            copy = _copy(sys.stdin.buffer, scratch / f"{len(files)}")
+            copy = _copy(sys.stdin.buffer, "standard input", scratch / f"{len(files)}")
             files.append(_inspect(copy, "standard input", encoding))
         elif is_url(path):
             files += [_inspect_url(url, encoding) for url, _ in expand_url(path)]
@@ -48,7 +53,7 @@ def find_files(
                     files.append(_inspect(match, match, encoding))
                 else:  # a pipe, as shells make of <(command)
                     with open(match, "rb") as pipe:
-                        copy = _copy(pipe, scratch / f"{len(files)}")
+                        copy = _copy(pipe, match, scratch / f"{len(files)}")
                     files.append(_inspect(copy, match, encoding))
     return files
 
@@ -123,10 +128,22 @@ def _expand(path: str) -> list[str]:
     return matches
 
 
-def _copy(stream: BinaryIO, target: Path) -> str:
-    """Copy to a file what can be read only once."""
+def _copy(stream: BinaryIO, name: str, target: Path) -> str:
+    """Copy to a file what can be read only once.
+
+    Raises:
+        InputError: It takes more than half of the room that there is on the disk.
+    """
+    left = limit = min(MOST_COPIED, shutil.disk_usage(target.parent).free // 2)
     with target.open("wb") as copy:
-        shutil.copyfileobj(stream, copy)
+        while piece := stream.read(_PIECE):
+            left -= len(piece)
+            if left < 0:
+                raise InputError(
+                    f"{name}: has more than {limit:,} bytes, the most that is copied to "
+                    f"{target.parent.parent} of what can be read only once; give a file"
+                )
+            copy.write(piece)
     return str(target)
 
 
