@@ -23,7 +23,7 @@ from distributed.protocol.serialize import to_serialize
 from sparserec_np.utils.communicator import Communicator, Messages
 
 _LARGE = 1 << 16  # bytes from which a message is sent in a frame of its own, without another copy
-_PATIENCE = 60.0  # seconds to wait for all others to connect
+_PATIENCE = 20.0  # seconds to wait for all others, which are there, to connect
 _CONNECTED, _LOST = object(), object()
 
 

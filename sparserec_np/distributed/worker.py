@@ -103,12 +103,13 @@ class TrainingWorker:
         return self._part()
 
     def go_to(self, items: ItemParameters, users: Embeddings | None, dim: int) -> None:
-        """Copy parameters, which came in a message."""
+        """Copy parameters, which came in a message and so must not be written to."""
         self._trainer = None
-        items = ItemParameters(_own_rows(items.rows), *map(np.array, items[1:]))
-        n_users = self._data["whole"].n_users
-        users = empty_embeddings(n_users) if users is None else _own_rows(users)
-        self._parameters = Parameters(items, users, dim)
+        own = empty_embeddings(self._data["whole"].n_users)
+        if users is not None:
+            own = Embeddings(*map(np.array, users))
+        rows = Embeddings(*map(np.array, items.rows))
+        self._parameters = Parameters(ItemParameters(rows, *map(np.array, items[1:])), own, dim)
 
     def make_trainer(self, name: str, config: Config) -> None:
         """Make a trainer of the parameters."""
@@ -145,8 +146,3 @@ class TrainingWorker:
     def _keep(self, name: str, own: Interactions) -> ShardedInteractions:
         self._data[name] = own
         return known_of(name, own)
-
-
-def _own_rows(rows: Embeddings) -> Embeddings:
-    """Copy embeddings that came in a message, which must not be written to."""
-    return Embeddings(*map(np.array, rows))
