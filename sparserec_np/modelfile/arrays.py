@@ -48,6 +48,25 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
+class Neighbours:
+    """A sparse matrix ``B`` from items of a history to the items whose scores they add to.
+
+    Attributes:
+        indptr: int64 array of shape [n_items + 1]: item ``j`` of a history adds to the items
+            ``items[indptr[j]:indptr[j + 1]]``.
+        items: int32 array of shape [nnz], ascending and unique within a row, none its row's own.
+        values: ``B_ji``, what each adds to a score; float32 array of shape [nnz].
+    """
+
+    indptr: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+
+@dataclass(frozen=True, eq=False)
 class ModelArrays:
     """The contents of a model file, as arrays.
 

@@ -1,0 +1,157 @@
+"""Item-item neighbours: for each item a regression on a few of the items it shares users with.
+
+Wide sparse factors and neighbours know different things. The factors say what goes with a taste;
+the neighbours say which items are taken together, however few users tell. They are fitted by
+themselves in a few seconds: choose the candidates of each item, regress it on them
+(:mod:`sparserec_np.training.kernels.neighbours`), keep an exact number of the entries that matter
+most, and regress again on what is left.
+
+Sources: X. Ning, G. Karypis, "SLIM: sparse linear methods for top-N recommender systems", ICDM
+2011; H. Steck, "Embarrassingly shallow autoencoders for sparse data", WWW 2019, of whose dense
+regression on all items this is the sparse one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparserec_np.data import Interactions
+from sparserec_np.modelfile.arrays import Neighbours
+from sparserec_np.training.kernels.neighbours import Matrix, Rows, free_tasks, regress
+from sparserec_np.training.nmf import transposed
+from sparserec_np.utils.csr import indptr_from_counts
+from sparserec_np.utils.parallel import run_parallel
+
+LONGEST_HISTORY = 10_000
+"""Users of more items are left out: their pairs are most of the work, and say least."""
+
+_TARGETS = 1024  # targets that are regressed before their entries are pruned
+
+
+class NeighbourConfig(NamedTuple):
+    """Hyperparameters of the neighbours; see :class:`sparserec_np.training.config.Config`."""
+
+    reg: float
+    """Penalty on the squares of the weights."""
+    user_exponent: float = 0.5
+    """``w`` in ``n_u^-w``, the weight of a user of ``n_u`` items."""
+    degree_exponent: float = 0.0
+    """``a``: candidates are chosen by the users they share with a target, over ``degree^a``."""
+    candidates: int = 50
+    """Items that each item is regressed on, before pruning."""
+
+
+class _Entries(NamedTuple):
+    """Entries of the matrix, by ascending target, then candidate; each array of shape [m]."""
+
+    targets: NDArray[np.int32]
+    items: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+
+def fit_neighbours(interactions: Interactions, config: NeighbourConfig, most: int) -> Neighbours:
+    """Fit the neighbours of all items.
+
+    The result does not depend on the number of threads. Memory beyond the interactions is a second
+    copy of them, by item, ``O(most + n_items)``, and for each thread ``O(n_users + n_items +
+    candidates^2)`` and the interactions of the candidates of one item.
+
+    Args:
+        interactions: Interactions to learn from.
+        config: Hyperparameters.
+        most: Entries to keep at most: those of the largest ``|b| sqrt(degree)``, ``degree`` being
+            the number of users who have the item that adds ``b``.
+
+    Returns:
+        The weights, above 0; fewer entries than ``most`` where there are not so many.
+    """
+    matrix = _matrix(interactions, config)
+    root_degrees = np.sqrt(interactions.item_degrees())
+    kept = _Entries(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    for first in range(0, interactions.n_items, _TARGETS):
+        n = min(_TARGETS, interactions.n_items - first)
+        rows = _room(n, config.candidates)
+        _regress(first, matrix, config.reg, rows, choose=True)
+        kept = _joined([kept, _entries(first, rows)])
+        kept = _largest(kept, np.abs(kept.values) * root_degrees[kept.items], most)
+    parts = [_entries(first, rows) for first, rows in _refitted(kept, matrix, config.reg)]
+    return _by_item(_joined(parts or [kept]), interactions.n_items)
+
+
+def _matrix(interactions: Interactions, config: NeighbourConfig) -> Matrix:
+    (_, (item_indptr, users)) = next(transposed(interactions, max(interactions.nnz, 1)))
+    lengths = interactions.user_degrees()
+    user_weight = np.maximum(lengths, 1).astype(np.float64) ** -config.user_exponent
+    user_weight[lengths > LONGEST_HISTORY] = 0.0
+    degrees = np.maximum(interactions.item_degrees(), 1).astype(np.float64)
+    return Matrix(
+        interactions.indptr,
+        interactions.items,
+        item_indptr,
+        users,
+        user_weight,
+        degrees**-config.degree_exponent,
+    )
+
+
+def _room(n: int, width: int) -> Rows:
+    """Return rows without candidates, with room for ``width`` each."""
+    return Rows(
+        np.zeros((n, width), np.int32), np.zeros((n, width), np.float32), np.zeros(n, np.int32)
+    )
+
+
+def _regress(first: int, matrix: Matrix, reg: float, rows: Rows, *, choose: bool) -> None:
+    run_parallel(regress, free_tasks(rows.counts.size), first, choose, matrix, float(reg), rows)
+
+
+def _entries(first: int, rows: Rows) -> _Entries:
+    """Return what is not 0 of the rows of the targets from ``first`` on."""
+    used = np.arange(rows.items.shape[1]) < rows.counts[:, None]
+    used &= rows.values != 0
+    targets = np.repeat(np.arange(first, first + len(used), dtype=np.int32), used.sum(axis=1))
+    return _Entries(targets, rows.items[used], rows.values[used])
+
+
+def _joined(parts: list[_Entries]) -> _Entries:
+    return _Entries(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def _largest(entries: _Entries, importance: NDArray[np.float64], most: int) -> _Entries:
+    """Keep the ``most`` most important entries, of equally important ones the first."""
+    if importance.size <= most:
+        return entries
+    if most == 0:
+        return _Entries(*(array[:0] for array in entries))
+    least = np.partition(importance, importance.size - most)[importance.size - most]
+    keep = importance > least
+    ties = np.flatnonzero(importance == least)
+    keep[ties[: most - np.count_nonzero(keep)]] = True
+    return _Entries(*(array[keep] for array in entries))
+
+
+def _refitted(kept: _Entries, matrix: Matrix, reg: float) -> Iterator[tuple[int, Rows]]:
+    """Regress the targets again, some at a time, on what is kept of their candidates."""
+    n_items = matrix.item_scale.size
+    counts = np.bincount(kept.targets, minlength=n_items).astype(np.int32)
+    for first in range(0, n_items, _TARGETS):
+        some = counts[first : first + _TARGETS]
+        here = slice(*np.searchsorted(kept.targets, (first, first + len(some))))
+        if here.start == here.stop:
+            continue
+        rows = _room(len(some), int(some.max()))
+        rows.counts[:] = some
+        rows.items[np.arange(rows.items.shape[1]) < some[:, None]] = kept.items[here]
+        _regress(first, matrix, reg, rows, choose=False)
+        yield first, rows
+
+
+def _by_item(entries: _Entries, n_items: int) -> Neighbours:
+    """Sort entries by the item of a history, then by target."""
+    order = np.argsort(entries.items, kind="stable")
+    counts = np.bincount(entries.items, minlength=n_items)
+    return Neighbours(indptr_from_counts(counts), entries.targets[order], entries.values[order])
