@@ -4,7 +4,7 @@
 >>> model = runtime_stdlib.load("movies.srec")                # doctest: +SKIP
 >>> ids, scores = model.recommend([1, 260], k=10)             # doctest: +SKIP
 
-It reads history models (``users="history"``) of format versions 1 to 3 and gives the items and
+It reads history models (``users="history"``) of format versions 1 to 4 and gives the items and
 scores of the NumPy runtime. It imports nothing of this package. Where loops over all weights would
 be slow, the work is left to C: packed bits are spread by arithmetic on very long integers, unary
 codes are taken apart by ``str.split``. The first request decodes the file (about 0.2 us a weight),
@@ -107,6 +107,7 @@ class Model:
         if bits and file.levels("history", bits)[0] <= 0:
             raise ModelFileError(f"{file.name}: a history weight is not above 0")
         self._table: tuple[array[int], bytes, list[int], array[float]] | None = None
+        self._neighbours: _Neighbours | None = None
 
     def recommend(
         self, history: Iterable[Any], k: int = 10, exclude: Iterable[Any] | None = None
@@ -151,6 +152,7 @@ class Model:
         self._file.verify()
         self.labels()
         self._table = self._table or self._decode()
+        self._decode_neighbours()
 
     def _located(self, ids: Iterable[Any]) -> list[int]:
         places = (_place(self.item_ids, item) for item in ids)
@@ -184,7 +186,15 @@ class Model:
         scale = length**-self._exponent
         for item, bias in enumerate(self._bias):
             dots[item] = dots[item] * scale + bias
+        self._decode_neighbours()
+        if self._neighbours is not None:
+            for item, added in self._neighbours.additions(known).items():
+                dots[item] += added
         return dots
+
+    def _decode_neighbours(self) -> None:
+        if self._neighbours is None and "neighbours" in self._file.model:
+            self._neighbours = _Neighbours(self._file, self._n)
 
     def _decode(self) -> tuple[array[int], bytes, list[int], array[float]]:
         """Item table by dimension: items, codes, bounds of the dimensions, levels."""
@@ -199,6 +209,35 @@ class Model:
         items = array("H" if n <= 1 << 16 else "I", map(sub, keys, starts))
         codes = _unpack(file.tensor("items.codes", "U8", (weights * bits + 7) // 8), bits, weights)
         return items, codes.tobytes(), bounds, file.levels("items", bits)
+
+
+class _Neighbours:
+    """What the items of a history add to the scores of others."""
+
+    def __init__(self, file: _File, n: int) -> None:
+        fields = file.model["neighbours"]
+        entries = _integer(fields, "weights", 0, min(2**32 - 1, n * n))
+        bits, low_bits = _integer(fields, "value_bits", 1, 8), _integer(fields, "low_bits", 0, 56)
+        self._n = n
+        self._keys = _monotone(file, "neighbours", entries, n * n, low_bits)
+        packed = file.tensor("neighbours.codes", "U8", (entries * bits + 7) // 8)
+        self._codes = _unpack(packed, bits, entries)
+        self._levels = file.levels("neighbours", bits)
+
+    def additions(self, known: dict[int, float]) -> dict[int, float]:
+        """Sum what items add, by the item that they add to.
+
+        Args:
+            known: The items and their recency weights.
+        """
+        sums: dict[int, float] = {}
+        for own in sorted(known):
+            begin, end = (bisect_left(self._keys, key * self._n) for key in (own, own + 1))
+            for place in range(begin, end):
+                item = self._keys[place] - own * self._n
+                added = self._levels[self._codes[place]] * known[own]
+                sums[item] = sums.get(item, 0.0) + added
+        return sums
 
 
 class _File:
@@ -221,8 +260,8 @@ class _File:
             raise ModelFileError(f"{name}: no model of sparserec-np")
         version = self._metadata.get("version", "")
         major, _, minor = version.partition(".")
-        if major not in ("1", "2", "3") or not (minor.isascii() and minor.isdigit()):
-            raise ModelFileError(f"{name}: format version {version!r}, none of 1.x to 3.x")
+        if major not in ("1", "2", "3", "4") or not (minor.isascii() and minor.isdigit()):
+            raise ModelFileError(f"{name}: format version {version!r}, none of 1.x to 4.x")
         place = raw.find(b'"header_crc32":"') + 16
         blank = raw[:place] + b"00000000" + raw[place + 8 :]
         if place < 16 or raw[place : place + 8] != b"%08x" % zlib.crc32(blank):

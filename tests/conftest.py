@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.arrays import ModelArrays, Neighbours, Table
 from sparserec_np.utils import parallel
 from sparserec_np.vocabulary import Ids, from_values
 
@@ -101,11 +102,15 @@ def make_random_model(
     power: float = 1.0,
     recency: float = 0.0,
     value_bits: int = 6,
+    neighbours: int = 0,
 ) -> ModelArrays:
-    """A model of random weights, some of its rows empty; `ids` is range, int or str."""
+    """A model of random weights, some of its rows empty.
+
+    `ids` is range, int or str; `neighbours` is how many others an item adds to at most.
+    """
     rng = np.random.default_rng(seed)
     embedding = users == "embedding"
-    return ModelArrays(
+    arrays = ModelArrays(
         users="embedding" if embedding else "history",
         dim=dim,
         item_ids=_random_ids(rng, n_items, ids),
@@ -126,6 +131,17 @@ def make_random_model(
         config={"dim": dim, "seed": seed},
         facts={"users": n_users, "note": 'says "hello"'},
     )
+    if not neighbours:
+        return arrays
+    return replace(arrays, neighbours=_random_neighbours(rng, n_items, neighbours))
+
+
+def _random_neighbours(rng: np.random.Generator, n_items: int, most: int) -> Neighbours:
+    lengths = rng.integers(0, min(n_items, most) + 1, n_items)
+    items = [np.sort(rng.choice(n_items, n, replace=False)) for n in lengths]
+    indptr = np.r_[0, np.cumsum(lengths)]
+    values = rng.standard_normal(indptr[-1]).astype(np.float32)
+    return Neighbours(indptr, np.concatenate(items).astype(np.int32), values)
 
 
 @pytest.fixture(scope="session")

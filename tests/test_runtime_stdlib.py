@@ -33,6 +33,7 @@ kinds = st.fixed_dictionaries(
         "power": st.integers(1, 8).map(lambda eighths: eighths / 8),
         "recency": st.integers(0, 8).map(lambda eighths: eighths / 8),
         "value_bits": st.integers(1, 8),
+        "neighbours": st.sampled_from([0, 0, 1, 20]),
     }
 )
 

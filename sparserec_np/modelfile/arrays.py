@@ -24,6 +24,9 @@ from sparserec_np.vocabulary import Ids
 VALUE_BITS = 6
 """Bits of a stored weight, unless given."""
 
+NEIGHBOUR_BITS = 5
+"""Bits of an entry of the neighbours."""
+
 UserModel = Literal["history", "embedding"]
 
 
@@ -85,6 +88,8 @@ class ModelArrays:
         history_recency: ``e`` in ``(age + 1)^-e``, which multiplies the weight ``w_j`` of an item
             of a history, ``age`` being the number of items that came after it: a multiple of 1/8
             from 0 to 1. ``|H|`` is then the sum of these factors (``"history"`` only).
+        neighbours: What the items of a history add to the scores of others besides, or None
+            (``"history"`` only).
         user_ids: Ids of the rows of ``user_rows`` (``"embedding"`` only).
         user_rows: The rows ``x_u`` (``"embedding"`` only).
         labels: A title or other text for each item, empty where there is none; or None.
@@ -102,6 +107,7 @@ class ModelArrays:
     history_exponent: float = 0.0
     history_power: float = 1.0
     history_recency: float = 0.0
+    neighbours: Neighbours | None = None
     user_ids: Ids | None = None
     user_rows: Table | None = None
     labels: Sequence[str] | None = None
@@ -131,6 +137,8 @@ def check(arrays: ModelArrays) -> None:
         if arrays.user_ids is None or arrays.user_rows is None or not len(arrays.user_ids):
             raise InputError("an embedding model needs user ids and user rows")
         check_table(arrays.user_rows, arrays.dim, len(arrays.user_ids), "user")
+        if arrays.neighbours is not None:
+            raise InputError("an embedding model has no neighbours")
     elif arrays.user_ids is not None or arrays.user_rows is not None:
         raise InputError("a history model has no user ids and no user rows")
     elif not 0 <= arrays.history_exponent <= MAX_EXPONENT:
@@ -150,6 +158,28 @@ def check(arrays: ModelArrays) -> None:
         _check_values(arrays.history_weights, n_items, "history weight")
         if not arrays.history_weights.min() > 0:
             raise InputError("history weights must be above 0")
+    if arrays.neighbours is not None:
+        _check_neighbours(arrays.neighbours, n_items)
+
+
+def _check_neighbours(neighbours: Neighbours, n_items: int) -> None:
+    """Refuse a matrix whose rows are not those of the items, or do not rise."""
+    indptr, items = neighbours.indptr, neighbours.items
+    if len(neighbours) != n_items or len(items) > MAX_NNZ:
+        raise InputError(
+            f"the neighbours have {len(neighbours):,} rows and {len(items):,} entries, for "
+            f"{n_items:,} items; most entries: {MAX_NNZ:,}"
+        )
+    if (indptr[0], indptr[-1]) != (0, len(items)) or (np.diff(indptr) < 0).any():
+        raise InputError("the neighbours have rows out of range")
+    if len(items) and not 0 <= items.min() <= items.max() < n_items:
+        raise InputError("the neighbours have items out of range")
+    rising = items[1:] > items[:-1]
+    starts = indptr[1:-1]
+    rising[starts[(starts > 0) & (starts < len(items))] - 1] = True  # between two rows
+    if not rising.all():
+        raise InputError("the neighbours have a row whose items do not rise")
+    _check_values(neighbours.values, len(items), "neighbours")
 
 
 def check_table(table: Table, dim: int, rows: int, what: str) -> None:

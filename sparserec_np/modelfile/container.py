@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MAX_HEADER = 1 << 20
 """Longest header in bytes, in writing and in reading."""
 
-KNOWN_MAJORS = ("1", "2", "3")
+KNOWN_MAJORS = ("1", "2", "3", "4")
 """Major versions of the format that are read, whatever the minor one."""
 
 _DTYPES: dict[str, np.dtype[Any]] = {

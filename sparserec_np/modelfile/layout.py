@@ -146,6 +146,8 @@ class HistoryLayout(NamedTuple):
     weights: CodesLayout
     power: float = 1.0
     recency: float = 0.0
+    neighbours: TableLayout | None = None
+    """Of ``n_items`` rows, the items of a history, and as many columns."""
 
 
 class Layout(NamedTuple):
@@ -168,6 +170,8 @@ class Layout(NamedTuple):
         side = self.user_side
         if isinstance(side, UsersLayout):
             return "1.0"
+        if side.neighbours is not None:
+            return "4.0"
         return "3.0" if side.recency > 0 else "2.0" if side.power < 1 else "1.0"
 
     @property
@@ -184,6 +188,8 @@ class Layout(NamedTuple):
             specs |= self.user_side.table.tensors("users") | self.user_side.ids.tensors("user_ids")
         else:
             specs |= self.user_side.weights.tensors("history")
+            if self.user_side.neighbours is not None:
+                specs |= self.user_side.neighbours.tensors("neighbours")
         if self.labels:
             specs |= self.labels.tensors("labels")
         return dict(sorted(specs.items(), key=lambda item: item[1][0] == "U8"))
@@ -210,6 +216,8 @@ class Layout(NamedTuple):
                 fields["eighths"] = round(self.user_side.power * EIGHTHS)
             if self.user_side.recency > 0:
                 fields["recency"] = round(self.user_side.recency * EIGHTHS)
+            if self.user_side.neighbours is not None:
+                fields["neighbours"] = _table_to_json(self.user_side.neighbours)
         if self.labels:
             fields["labels"] = _texts_to_json(self.labels)
         return fields
@@ -236,7 +244,13 @@ class Layout(NamedTuple):
             eighths = fields.integer("eighths", 1, EIGHTHS) if "eighths" in value else EIGHTHS
             recency = fields.integer("recency", 0, EIGHTHS) if "recency" in value else 0
             weights = CodesLayout(n_items, bits)
-            user_side = HistoryLayout(exponent, weights, eighths / EIGHTHS, recency / EIGHTHS)
+            neighbours = None
+            if "neighbours" in value:
+                inner = fields.inner("neighbours")
+                neighbours = _table_from_json(inner, n_items, n_items, has_directory=False)
+            user_side = HistoryLayout(
+                exponent, weights, eighths / EIGHTHS, recency / EIGHTHS, neighbours
+            )
         else:
             raise fields.wrong("users", "is neither 'embedding' nor 'history'")
         return cls(

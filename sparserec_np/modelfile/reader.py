@@ -35,7 +35,24 @@ from sparserec_np.vocabulary import Ids, IntIds, RangeIds, StrIds, first_disorde
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from sparserec_np.modelfile.arrays import ModelArrays, Table
+    from sparserec_np.modelfile.arrays import ModelArrays, Neighbours, Table
+
+
+class NeighbourCodes(NamedTuple):
+    """The neighbours as they are stored.
+
+    Attributes:
+        indptr: int64 array of shape [n_items + 1]: item ``j`` of a history adds to the scores of
+            the items ``items[indptr[j]:indptr[j + 1]]``.
+        items: int32 array of shape [nnz], ascending within a row.
+        codes: Indices into the codebook, uint8 array of shape [nnz].
+        levels: The codebook, float32 array, ascending.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int32]
+    codes: npt.NDArray[np.uint8]
+    levels: npt.NDArray[np.float32]
 
 
 class ItemWeights(NamedTuple):
@@ -210,6 +227,38 @@ class ModelFile:
         stored = self.history_codes()
         return None if stored is None else stored[1][stored[0]]
 
+    def neighbour_codes(self) -> NeighbourCodes | None:
+        """Decode the neighbours; None if there are none.
+
+        Raises:
+            ModelFileError: The positions are not those of a matrix.
+        """
+        side = self.layout.user_side
+        if isinstance(side, UsersLayout) or side.neighbours is None:
+            return None
+        table = side.neighbours
+        items = np.empty(table.nnz, dtype=np.int32)
+        counts = np.zeros(table.n_rows, dtype=np.int64)
+        done = 0
+        for keys in self._table_keys(table, "neighbours"):
+            rows = keys // table.n_rows
+            items[done : done + len(keys)] = keys - rows * table.n_rows
+            done += len(keys)
+            # Only the rows that occur are counted: a few keys may be of rows far apart.
+            first = np.flatnonzero(np.diff(rows, prepend=-1))
+            counts[rows[first]] += np.diff(first, append=len(rows))
+        codes = self._codes(table.nnz, table.value_bits, "neighbours")
+        return NeighbourCodes(indptr_from_counts(counts), items, codes, self._levels("neighbours"))
+
+    def neighbours(self) -> Neighbours | None:
+        """Decode the neighbours, with their values; None if there are none."""
+        from sparserec_np.modelfile.arrays import Neighbours
+
+        stored = self.neighbour_codes()
+        if stored is None:
+            return None
+        return Neighbours(stored.indptr, stored.items, stored.levels[stored.codes])
+
     def user_row(self, user: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Decode the row of one user, reading its block of the table alone.
 
@@ -304,6 +353,7 @@ class ModelFile:
             history_exponent=0.0 if isinstance(side, UsersLayout) else side.exponent,
             history_power=1.0 if isinstance(side, UsersLayout) else side.power,
             history_recency=0.0 if isinstance(side, UsersLayout) else side.recency,
+            neighbours=self.neighbours(),
             user_ids=self.user_ids(),
             user_rows=self.user_table() if embedding else None,
             labels=None if labels is None else labels.take(np.arange(len(labels))),
@@ -381,7 +431,7 @@ class ModelFile:
         """
         where.setdefault("count", table.nnz)
         for keys in self._keys(prefix, table.low_bits, table.n_rows * table.dim, where):
-            yield keys.view(np.int64)  # n_rows * dim is below 2**47
+            yield keys.view(np.int64)  # n_rows * dim is below 2**62
 
     def _keys(
         self, prefix: str, low_bits: int, universe: int, where: dict[str, int]

@@ -24,6 +24,7 @@ from sparserec_np.modelfile.writer import (
     json_text,
     label_strings,
     metadata_of,
+    neighbours_layout,
 )
 from sparserec_np.vocabulary import Ids
 
@@ -96,17 +97,24 @@ class SizePlan:
         if labels is not None:
             self._labels = encode_strings(label_strings(labels), prefix="", out={})
 
-    def encoded_size(self, item_weights: int, user_weights: int = 0) -> int:
+    def encoded_size(
+        self, item_weights: int, user_weights: int = 0, neighbours: int | None = None
+    ) -> int:
         """Bytes of the file with these numbers of weights; exact if config and facts fill the room.
 
         Args:
             item_weights: Weights of the item table.
             user_weights: Weights of the user table (``"embedding"`` only).
+            neighbours: Entries of the neighbours; None: there are none (``"history"`` only).
         """
         items = TableLayout.smallest(
             self._n_items, self._dim, item_weights, self._value_bits, has_directory=False
         )
         user_side: UsersLayout | HistoryLayout = self._history
+        if neighbours is not None:
+            user_side = self._history._replace(
+                neighbours=neighbours_layout(self._n_items, neighbours)
+            )
         if self._user_ids is not None:
             rows = TableLayout.smallest(
                 self._user_ids.n_rows,
@@ -156,6 +164,26 @@ class SizePlan:
             else:
                 high = middle - 1
         return low
+
+    def neighbours_for(self, max_bytes: int, item_weights: int, most: int) -> int | None:
+        """Find the largest number of neighbours that fit into a file beside the item table.
+
+        Args:
+            max_bytes: Most bytes of the file.
+            item_weights: Weights of the item table.
+            most: Most entries, whatever the size.
+
+        Returns:
+            Entries; None if not even one fits.
+        """
+        low, high = 0, most
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.encoded_size(item_weights, neighbours=middle) <= max_bytes:
+                low = middle
+            else:
+                high = middle - 1
+        return low or None
 
     @property
     def _n_users(self) -> int:

@@ -15,7 +15,13 @@ import numpy.typing as npt
 
 from sparserec_np.errors import InputError
 from sparserec_np.modelfile import bitpacking, container
-from sparserec_np.modelfile.arrays import ModelArrays, Table, check
+from sparserec_np.modelfile.arrays import (
+    NEIGHBOUR_BITS,
+    ModelArrays,
+    Neighbours,
+    Table,
+    check,
+)
 from sparserec_np.modelfile.layout import (
     ROWS_A_BLOCK,
     ROWS_A_BYTE,
@@ -77,6 +83,7 @@ def encode(
             weights,
             float(arrays.history_power),
             float(arrays.history_recency),
+            None if arrays.neighbours is None else _encode_neighbours(arrays.neighbours, tensors),
         )
     labels = None
     if arrays.labels is not None:
@@ -151,6 +158,28 @@ def _encode_table(
         keys, n * table.dim, layout.low_bits
     )
     return layout
+
+
+def _encode_neighbours(neighbours: Neighbours, out: Tensors) -> TableLayout:
+    """Encode by item of a history (key = item * n_items + scored item)."""
+    n = len(neighbours)
+    levels = fit_levels(neighbours.values, NEIGHBOUR_BITS)
+    codes = assign(neighbours.values, levels)
+    out["neighbours.levels"] = levels
+    out["neighbours.codes"] = bitpacking.pack_bits(codes, NEIGHBOUR_BITS)
+    counts = np.diff(neighbours.indptr).astype(np.intp, copy=False)
+    keys = np.repeat(np.arange(n, dtype=np.int64) * n, counts)
+    keys += neighbours.items
+    layout = neighbours_layout(n, len(keys))
+    out["neighbours.low"], out["neighbours.high"] = bitpacking.encode_monotone(
+        keys, n * n, layout.low_bits
+    )
+    return layout
+
+
+def neighbours_layout(n_items: int, nnz: int) -> TableLayout:
+    """Return the layout of so many neighbours of so many items."""
+    return TableLayout.smallest(n_items, n_items, nnz, NEIGHBOUR_BITS, has_directory=False)
 
 
 def encode_ids(ids: Ids, *, prefix: str, out: Tensors) -> IdsLayout:

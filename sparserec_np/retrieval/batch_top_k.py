@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
-from sparserec_np.retrieval.inverted_index import Query, TopK, add_rows, build_index, search_index
+from sparserec_np.retrieval.inverted_index import (
+    NeighbourRows,
+    Query,
+    TopK,
+    add_rows,
+    build_index,
+    neighbour_rows,
+    search_index,
+    search_with_neighbours,
+)
 from sparserec_np.retrieval.signed_power import apply_signed_power
 from sparserec_np.runtime.history import age_weights
 from sparserec_np.utils.compiled import helper, kernel
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 16  # consecutive users of a thread, so that threads seldom write to the same cache line
 _ONE = np.float32(1.0)
+NOTHING_ADDED = neighbour_rows(None)
 
 
 class ItemScorer(NamedTuple):
@@ -38,6 +48,7 @@ class ItemScorer(NamedTuple):
         exponent: alpha in ``|H|^-alpha``.
         power: p in ``sign(y) |y|^p``, a multiple of 1/8 above 0, at most 1.
         dim: Number of columns of the table.
+        neighbours: What the items of a history add to the scores of others.
     """
 
     indptr: NDArray[np.int64]
@@ -48,6 +59,7 @@ class ItemScorer(NamedTuple):
     exponent: float
     power: float
     dim: int
+    neighbours: NeighbourRows = NOTHING_ADDED
 
 
 class UserRows(NamedTuple):
@@ -91,7 +103,11 @@ def _serve_users(seat, n_seats, scorer, index, history, users, rows, exclude, be
                     vector[columns[e]] = values[e]
             excluded = exclude.items[exclude.indptr[n] : exclude.indptr[n + 1]]
             query = Query(vector, _ONE, excluded)
-            search_index(index, query, TopK(best.items[n], best.scores[n]))
+            found = TopK(best.items[n], best.scores[n])
+            if history and scorer.neighbours.items.size:
+                search_with_neighbours(index, scorer.neighbours, columns, values, query, found)
+            else:
+                search_index(index, query, found)
 
 
 @helper
@@ -201,6 +217,7 @@ def model_top_k(
         model.history_exponent,
         model.history_power,
         model.dim,
+        neighbour_rows(model.neighbours()),
     )
     if isinstance(users, Interactions):
         user_rows = history_rows(users, model.history_recency)

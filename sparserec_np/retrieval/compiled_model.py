@@ -18,11 +18,14 @@ from sparserec_np.modelfile.arrays import Table
 from sparserec_np.modelfile.reader import open_model
 from sparserec_np.retrieval.inverted_index import (
     InvertedIndex,
+    NeighbourRows,
     Query,
     TopK,
     add_rows,
     build_index,
+    neighbour_rows,
     search_index,
+    search_with_neighbours,
 )
 from sparserec_np.retrieval.signed_power import apply_signed_power
 from sparserec_np.runtime.history import History
@@ -65,11 +68,19 @@ class CompiledModel(Model):
         best = TopK(items, scores)
         if user is None:
             weights = self._weights[known.items].astype(np.float64)
+            of_age = np.empty(0) if known.weights is None else known.weights
             if known.weights is not None:
                 weights *= known.weights
             query = Query(np.zeros(self.dim), self._scale(known), excluded)
             found = _search_history(
-                self._index, known.items, weights, self.history_power, query, best
+                self._index,
+                self._neighbour_rows,
+                known.items,
+                weights,
+                of_age,
+                self.history_power,
+                query,
+                best,
             )
         else:
             found = search_index(self._index, Query(self._user_vector(user), 1.0, excluded), best)
@@ -79,6 +90,10 @@ class CompiledModel(Model):
     def _index(self) -> InvertedIndex:
         rows = self.items_table()
         return build_index(rows.indptr, rows.dims, rows.values, self.item_bias, self.dim)
+
+    @cached_property
+    def _neighbour_rows(self) -> NeighbourRows:
+        return neighbour_rows(self.neighbours())
 
     @cached_property
     def _weights(self) -> npt.NDArray[np.float32]:
@@ -96,8 +111,10 @@ class CompiledModel(Model):
 
 
 @kernel
-def _search_history(index, items, weights, power, query, best):
+def _search_history(index, neighbours, items, weights, of_age, power, query, best):
     """Compose a history in the query's vector, which is zeros so far, and search for it."""
     add_rows(index, items, weights, query.vector)
     apply_signed_power(query.vector, power)
+    if neighbours.items.size:
+        return search_with_neighbours(index, neighbours, items, of_age, query, best)
     return search_index(index, query, best)

@@ -9,13 +9,16 @@ next.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.runtime.upper_bounds import ESSENTIAL, TINY, round_up, rounding
 from sparserec_np.utils.compiled import helper, inline, kernel
+
+if TYPE_CHECKING:
+    from sparserec_np.modelfile.arrays import Neighbours
 
 BLOCK = 65_536
 """Items whose scores are summed together."""
@@ -73,6 +76,27 @@ class Query(NamedTuple):
     vector: NDArray[np.floating]
     scale: np.floating | float
     excluded: NDArray[np.integer]
+
+
+class NeighbourRows(NamedTuple):
+    """What the items of a history add to the scores of others; rows may all be empty.
+
+    Attributes:
+        indptr: int64 array of shape [n_items + 1].
+        items: int32 array of shape [nnz], ascending within a row.
+        values: float32 array of shape [nnz].
+    """
+
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+
+def neighbour_rows(neighbours: Neighbours | None) -> NeighbourRows:
+    """Return the neighbours of a model as compiled code takes them; None: there are none."""
+    if neighbours is None:
+        return NeighbourRows(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    return NeighbourRows(neighbours.indptr, neighbours.items, neighbours.values)
 
 
 class TopK(NamedTuple):
@@ -223,6 +247,70 @@ def search_index(index, query, best):
             return found
         dims = query.vector.nonzero()[0]
     return _search_all(index, query, dims, first, best, found)
+
+
+@helper
+def search_with_neighbours(index, neighbours, items, weights, query, best):
+    """Find the items of the largest scores where items of a history add to those of others.
+
+    Bounds know nothing of what is added: the items that have some are left out of the search,
+    scored exactly, and inserted.
+
+    Args:
+        index: The items.
+        neighbours: :class:`NeighbourRows`.
+        items: The history by ascending item, array of integers of shape [n].
+        weights: Their recency weights, of the type of the query's vector, array of shape [n]; of
+            shape [0] where all are 1.
+        query: The :class:`Query`.
+        best: The :class:`TopK` to fill.
+
+    Returns:
+        The number of items found, at most k.
+    """
+    one = query.vector.dtype.type(1.0)
+    sums = np.zeros(index.bias.size, query.vector.dtype)
+    n_added = 0
+    for item in items:
+        n_added += neighbours.indptr[item + 1] - neighbours.indptr[item]
+    excluded = np.empty(query.excluded.size + n_added, query.excluded.dtype)
+    n = 0
+    for t in range(items.size):
+        weight = weights[t] if weights.size else one
+        for e in range(neighbours.indptr[items[t]], neighbours.indptr[items[t] + 1]):
+            item = neighbours.items[e]
+            if sums[item] == 0.0:
+                excluded[n] = item
+                n += 1
+            sums[item] += neighbours.values[e] * weight
+    for item in query.excluded:
+        sums[item] = -np.inf
+    added = excluded[:n]
+    excluded[n : n + query.excluded.size] = query.excluded
+    left_out = Query(query.vector, query.scale, excluded[: n + query.excluded.size])
+    found = search_index(index, left_out, best)
+    for item in added:
+        if sums[item] > -np.inf:
+            score = _exact_score(index, query, item) + sums[item]
+            sums[item] = -np.inf
+            found = _insert_by_item(best, found, item, score)
+    return found
+
+
+@helper
+def _insert_by_item(best, found, item, score):
+    """Insert an item into the best, among those of the same score by its number."""
+    items, scores = best
+    k = items.size
+    if found == k and (score < scores[k - 1] or (score == scores[k - 1] and item > items[k - 1])):
+        return found
+    found = min(found + 1, k)
+    t = found - 1
+    while t > 0 and (scores[t - 1] < score or (scores[t - 1] == score and items[t - 1] > item)):
+        scores[t], items[t] = scores[t - 1], items[t - 1]
+        t -= 1
+    scores[t], items[t] = score, item
+    return found
 
 
 @inline

@@ -16,6 +16,7 @@ import numpy as np
 
 from sparserec_np.modelfile.reader import ModelFile
 from sparserec_np.runtime import upper_bounds
+from sparserec_np.runtime.neighbours import NOTHING, Additions
 from sparserec_np.runtime.top_k import descending, threshold, top_k
 from sparserec_np.utils.csr import indptr_from_counts
 
@@ -205,41 +206,61 @@ class ItemIndex:
             np.add.at(sums, places, products)
 
     def best(
-        self, vector: FloatArray, scale: float, excluded: IntArray, k: int
+        self,
+        vector: FloatArray,
+        scale: float,
+        excluded: IntArray,
+        k: int,
+        additions: Additions = NOTHING,
     ) -> tuple[IntArray, FloatArray]:
-        """Find the items of the k largest scores, ``scale * (vector . v_i) + b_i``, exactly.
+        """Find the items of the k largest scores, exactly.
+
+        A score is ``scale * (vector . v_i) + b_i``, and what ``additions`` has for the item.
 
         Args:
             vector: float64 array of shape [dim].
             scale: Above 0.
             excluded: Items that are not ranked, int64 array.
             k: Number of items, at least 1.
+            additions: What is added to the scores of some items.
 
         Returns:
             At most ``k`` items, by falling score, equal ones by rising index, and their scores.
         """
-        found = self._best_by_bounds(vector, scale, excluded, k)
+        found = self._best_by_bounds(vector, scale, excluded, k, additions)
         if found is not None:
             return found
         scores = self.dots(vector)
         scores *= scale
         scores += self.bias
+        scores[additions.items] += additions.values
         scores[excluded] = -np.inf
         best = top_k(scores, k)
         return best, scores[best]
 
     def _best_by_bounds(
-        self, vector: FloatArray, scale: float, excluded: IntArray, k: int
+        self,
+        vector: FloatArray,
+        scale: float,
+        excluded: IntArray,
+        k: int,
+        additions: Additions,
     ) -> tuple[IntArray, FloatArray] | None:
-        """Do the same by :mod:`sparserec_np.runtime.upper_bounds`; None where that costs more."""
-        if k * _FEW > self._n_items:
+        """Do the same by :mod:`sparserec_np.runtime.upper_bounds`; None where that costs more.
+
+        Bounds know nothing of additions: the items that have some are scored exactly, all of them.
+        """
+        if max(k, len(additions.items)) * _FEW > self._n_items:
             return None
         approximate = self._approximate(vector * scale)
         if approximate is None:
             return None
         scores, radius, limit = approximate
         scores[excluded] = -np.inf
+        added = self._with_additions(scores, vector, scale, additions)
+        scores[added.items] = added.values
         least = threshold(scores, k)  # a guess, of approximate scores
+        scores[added.items] = -np.inf
         norms = self._norms
         most = norms.l1 * np.float32(limit)
         most += scores
@@ -250,11 +271,27 @@ class ItemIndex:
             if len(few) * _FEW > self._n_items:
                 return None
             exact = self._score(few, vector, scale)
+            if len(added.items):
+                few, exact = _merged(few, exact, added)
             order = descending(exact)[:k]
             worst = float(exact[order[-1]]) if len(order) == k else -np.inf
             if worst >= least:
                 return few[order], exact[order]
             least = worst  # the guess was too high; this one is not
+
+    def _with_additions(
+        self,
+        scores: npt.NDArray[np.float32],
+        vector: FloatArray,
+        scale: float,
+        additions: Additions,
+    ) -> Additions:
+        """Compute the exact scores of items with additions, without those at -inf in ``scores``."""
+        if not len(additions.items):
+            return additions
+        ranked = scores.take(additions.items) > -np.inf
+        items = additions.items[ranked]
+        return Additions(items, self._score(items, vector, scale) + additions.values[ranked])
 
     def _approximate(
         self, query: FloatArray
@@ -305,6 +342,13 @@ class ItemIndex:
         for _, items, codes in self._postings():
             squares[items] += level_squares[codes]
         return np.sqrt(squares)
+
+
+def _merged(items: IntArray, scores: FloatArray, others: Additions) -> tuple[IntArray, FloatArray]:
+    """Merge items and their scores with others, by ascending item."""
+    everything = np.concatenate((items, others.items))
+    order = np.argsort(everything, kind="stable")
+    return everything[order], np.concatenate((scores, others.values))[order]
 
 
 def sum_by(

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from sparserec_np.errors import InputError, UnknownIdError
-from sparserec_np.modelfile.layout import UsersLayout
+from sparserec_np.modelfile.layout import Layout, UsersLayout
 from sparserec_np.modelfile.reader import ModelFile, open_model
 from sparserec_np.runtime.history import NOBODY, History, take_history, warn_unknown
 from sparserec_np.runtime.item_index import ItemIndex, sum_by
+from sparserec_np.runtime.neighbours import NOTHING, Additions, NeighbourIndex
 from sparserec_np.runtime.signed_power import signed_power, signed_power_ratio
 from sparserec_np.runtime.top_k import top_k
 from sparserec_np.vocabulary import Id, Ids, IdSequence, StrIds, listed
@@ -29,7 +30,7 @@ from sparserec_np.vocabulary import Id, Ids, IdSequence, StrIds, listed
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from sparserec_np.modelfile.arrays import Table
+    from sparserec_np.modelfile.arrays import Neighbours, Table
     from sparserec_np.runtime.item_index import FloatArray, GatheredRows, IntArray
 
 Recommendation: TypeAlias = "tuple[list[Any], npt.NDArray[np.float32]]"
@@ -153,6 +154,10 @@ class Model:
         side = self._file.layout.user_side
         return 0.0 if isinstance(side, UsersLayout) else side.recency
 
+    def neighbours(self) -> Neighbours | None:
+        """Decode what the items of a history add to the scores of others; None if nothing."""
+        return self._file.neighbours()
+
     def items_table(self) -> Table:
         """Decode the item rows: a table of n_items rows, its values float32."""
         return self._file.item_table()
@@ -255,15 +260,17 @@ class Model:
         return found
 
     def similar_items(self, item: Id, k: int = 10) -> Recommendation:
-        """Find the items whose rows point the same way.
+        """Find the items whose rows point the same way and, with neighbours, that go together.
 
         Args:
             item: Id of an item.
             k: How many items, at most.
 
         Returns:
-            Ids, most similar first, and the cosines of their rows with the item's, float32. Only
-            items with a positive cosine, without the item itself.
+            Ids, most similar first, and the cosines of their rows with the item's, float32; where
+            the model has neighbours, the mean of the cosine and of what the two add to each other,
+            relative to the most that any does. Only items where it is positive, without the item
+            itself.
 
         Raises:
             UnknownIdError: The item is unknown.
@@ -277,6 +284,9 @@ class Model:
         products = lengths * lengths[index]
         dots = self._items.dots(vector)
         cosines = np.divide(dots, products, out=np.zeros_like(dots), where=products > 0)
+        if self._neighbours is not None:
+            cosines += self._neighbours.both_ways(index)
+            cosines /= 2
         cosines[cosines <= 0] = -np.inf
         cosines[index] = -np.inf
         best = top_k(cosines, min(k, len(cosines)))
@@ -288,7 +298,8 @@ class Model:
         """Take the score of an item apart.
 
         For a history model each known item ``j`` has the share ``L^-alpha`` times the sum over
-        ``d`` of ``w_j r_j v_jd v_id z_d / y_d`` (``FORMAT.md``, "Scores"); for an embedding model
+        ``d`` of ``w_j r_j v_jd v_id z_d / y_d`` (``FORMAT.md``, "Scores"), and, where there are
+        neighbours, ``r_j B_ji``; for an embedding model
         each dimension ``d`` of both has ``x_ud v_id``. Bias and shares sum to the score.
 
         Args:
@@ -313,6 +324,8 @@ class Model:
             target *= signed_power_ratio(sum_by(rows.dims, values, self.dim), self.history_power)
             target *= self._scale(known)
             shares = sum_by(rows.owners, values * target[rows.dims], len(known.items))
+            if self._neighbours is not None:
+                shares += self._neighbours.to_item(known, index)
             names: list[Any] = self.item_ids.take(known.items)
         else:
             shares = self._user_vector(user) * target
@@ -337,10 +350,10 @@ class Model:
         Returns:
             ``users``, ``dim``, ``n_users`` (rows of the user table; for a history model those of
             its training if known, or None), ``n_items``, ``weights`` (stored, of both tables),
-            ``sparsity`` (share not stored), ``bytes``, ``format_version``, ``value_bits``,
-            ``history_power``, ``history_recency``, ``labels`` (whether there are any), ``config``,
-            ``facts``, and ``parts``: bytes of the header and of each tensor, which sum to
-            ``bytes``.
+            ``neighbours`` (entries), ``sparsity`` (share not stored), ``bytes``,
+            ``format_version``, ``value_bits``, ``history_power``, ``history_recency``, ``labels``
+            (whether there are any), ``config``, ``facts``, and ``parts``: bytes of the header and
+            of each tensor, which sum to ``bytes``.
 
         Raises:
             ModelFileError: The checksum differs.
@@ -359,6 +372,7 @@ class Model:
             "n_users": n_users,
             "n_items": layout.items.n_rows,
             "weights": weights,
+            "neighbours": _n_neighbours(layout),
             "sparsity": 1 - weights / sum(table.n_rows * table.dim for table in tables),
             "bytes": self._file.size,
             "format_version": self._file.version,
@@ -374,6 +388,11 @@ class Model:
     @cached_property
     def _items(self) -> ItemIndex:
         return ItemIndex(self._file)
+
+    @cached_property
+    def _neighbours(self) -> NeighbourIndex | None:
+        stored = self._file.neighbour_codes()
+        return None if stored is None else NeighbourIndex(stored)
 
     @cached_property
     def _labels(self) -> StrIds | None:
@@ -424,7 +443,10 @@ class Model:
         vector = signed_power(
             sum_by(rows.dims, self._weighted(rows, known), self.dim), self.history_power
         )
-        return self._items.best(vector, self._scale(known), excluded, k)
+        return self._items.best(vector, self._scale(known), excluded, k, self._additions(known))
+
+    def _additions(self, known: History) -> Additions:
+        return NOTHING if self._neighbours is None else self._neighbours.additions(known)
 
     def _scale(self, known: History) -> float:
         return float(known.length**-self.history_exponent)
@@ -442,6 +464,13 @@ class Model:
 def _check_k(k: Any) -> None:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise InputError(f"k must be a whole number, 1 or more, but is {k!r}")
+
+
+def _n_neighbours(layout: Layout) -> int:
+    side = layout.user_side
+    if isinstance(side, UsersLayout) or side.neighbours is None:
+        return 0
+    return side.neighbours.nnz
 
 
 def _index(ids: Ids | None, id_: Id, kind: str) -> int:

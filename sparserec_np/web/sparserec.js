@@ -1,4 +1,4 @@
-/* Reads a sparserec-np model file (formats 1.x to 3.x, history models) and recommends. No dependencies.
+/* Reads a sparserec-np model file (formats 1.x to 4.x, history models) and recommends. No dependencies.
 
    const model = await sparserec.load(arrayBuffer);  // model.ids[42], model.labels[42]
    model.recommend([3, 17], 10)   // indices of liked items, latest last -> [{ index, score }, ...]
@@ -92,7 +92,7 @@ const sparserec = (() => {
       const texts = metadata && !Array.isArray(metadata) && Object.values(metadata);
       if (!texts || !texts.every((value) => typeof value === "string")) fail("no metadata of texts");
       if (metadata.format !== "sparserec-np") fail("of another format");
-      if (!/^[123]\.\d+$/.test(metadata.version)) fail(`format version ${metadata.version}, not 1.x to 3.x`);
+      if (!/^[1-4]\.\d+$/.test(metadata.version)) fail(`format version ${metadata.version}, not 1.x to 4.x`);
       const mark = text.indexOf('"header_crc32":"');
       const place = 8 + new TextEncoder().encode(text.slice(0, mark)).length + 16;
       const found = String.fromCharCode(...raw.subarray(place, place + 8));
@@ -167,6 +167,18 @@ const sparserec = (() => {
       return wide && !big ? Float64Array.from(keys, Number) : keys;
     }
 
+    /* A sparse table of `rows` rows of `n` items each: bounds of the rows, items, and values. */
+    table(prefix, fields, rows, n) {
+      const weights = integer(fields, "weights", 0, Math.min(rows * n, 2 ** 32 - 1));
+      const bits = integer(fields, "value_bits", 1, 8), lowBits = integer(fields, "low_bits", 0, 56);
+      const keys = this.monotone(prefix, weights, BigInt(rows) * BigInt(n), lowBits);
+      const wide = keys instanceof BigUint64Array, size = wide ? BigInt(n) : n;
+      const items = Uint32Array.from(keys, (key) => Number(key % size)), bounds = new Uint32Array(rows + 1);
+      for (const key of keys) bounds[(wide ? Number(key / size) : Math.floor(key / size)) + 1]++;
+      for (let row = 0; row < rows; row++) bounds[row + 1] += bounds[row];
+      return { bounds, items, values: this.values(prefix, weights, bits) };
+    }
+
     async texts(prefix, fields, n, ascending) {
       const width = integer(fields, "width", 1, 4), stored = integer(fields, "stored", 0, 2 ** 53 - 1);
       const start = 2 * n * width, size = start + integer(fields, "bytes", 0, 2 ** 53 - 1);
@@ -227,11 +239,11 @@ const sparserec = (() => {
       const file = new Container(buffer), layout = file.model, self = new Model();
       if (layout.users !== "history") fail("an embedding model; only history models work here");
       const n = integer(layout, "n_items", 1, Math.min(2 ** 31 - 1, 2 * file.size));
-      const dim = integer(layout, "dim", 1, 65535), { exponent, items: table } = layout;
+      const dim = integer(layout, "dim", 1, 65535), { exponent } = layout;
       if (typeof exponent !== "number" || !(exponent >= 0 && exponent <= 2)) fail("exponent is no number from 0 to 2");
       const eighths = "eighths" in layout ? integer(layout, "eighths", 1, 8) : 8;
       const recency = "recency" in layout ? integer(layout, "recency", 0, 8) : 0;
-      Object.assign(self, { size: n, dim, exponent, eighths, recency, bounds: new Uint32Array(dim + 1) });
+      Object.assign(self, { size: n, dim, exponent, eighths, recency });
       self.ids = await file.ids(layout.item_ids, n);
       const labels = "labels" in layout ? await file.texts("labels", layout.labels, n) : [];
       self.labels = self.ids.map((id, i) => labels[i] || String(id));
@@ -239,12 +251,8 @@ const sparserec = (() => {
       const bits = integer(layout, "history_bits", 0, 8);
       if (bits && !(file.levels("history", bits)[0] > 0)) fail("a history weight is not above 0");
       self.weights = bits ? file.values("history", n, bits) : new Float64Array(n).fill(1);
-      const weights = integer(table, "weights", 0, Math.min(n * dim, 2 ** 32 - 1));
-      const keys = file.monotone("items", weights, BigInt(n) * BigInt(dim), integer(table, "low_bits", 0, 56));
-      self.items = Uint32Array.from(keys, (key) => key % n);
-      for (const key of keys) self.bounds[Math.floor(key / n) + 1]++;
-      for (let d = 0; d < dim; d++) self.bounds[d + 1] += self.bounds[d];
-      self.values = file.values("items", weights, integer(table, "value_bits", 1, 8));
+      Object.assign(self, file.table("items", layout.items, dim, n));
+      self.neighbours = "neighbours" in layout ? file.table("neighbours", layout.neighbours, n, n) : null;
       return self;
     }
 
@@ -262,21 +270,31 @@ const sparserec = (() => {
       const ages = [...new Set([...history].reverse())], sums = new Float64Array(this.dim);
       const byAge = ages.map((_, age) => (this.recency ? bend(1 / (age + 1), this.recency) : 1));
       const known = new Map(ages.map((item, age) => [item, this.weights[item] * byAge[age]]));
+      const ofAge = new Map(ages.map((item, age) => [item, byAge[age]]));
       this.rows(known.keys(), (d, item, value) => { sums[d] += value * known.get(item); });
-      return { known, sums, scale: byAge.reduce((sum, weight) => sum + weight, 0) ** -this.exponent };
+      return { known, ofAge, sums, scale: byAge.reduce((sum, weight) => sum + weight, 0) ** -this.exponent };
+    }
+
+    /* Calls visit(source, item, addition) for what the items of a history add to the scores of others. */
+    additions(ofAge, visit) {
+      const { bounds, items, values } = this.neighbours ?? { bounds: [] };
+      for (const source of [...ofAge.keys()].sort((a, b) => a - b))
+        for (let e = bounds[source]; e < bounds[source + 1]; e++)
+          visit(source, items[e], values[e] * ofAge.get(source));
     }
 
     recommend(history, k = 10, exclude = history) {
-      const { sums, scale, known } = this.compose(history), left = new Set(exclude), best = [];
+      const { sums, scale, known, ofAge } = this.compose(history), left = new Set(exclude), best = [];
       k = Math.min(k, this.size);
       if (!known.size) throw new Error("the history is empty");
-      const dots = new Float64Array(this.size);
+      const dots = new Float64Array(this.size), added = new Float64Array(this.size);
+      this.additions(ofAge, (_, item, addition) => { added[item] += addition; });
       sums.map((y) => bend(y, this.eighths)).forEach((z, d) => {
         for (let e = this.bounds[d]; z && e < this.bounds[d + 1]; e++)
           dots[this.items[e]] += this.values[e] * z;
       });
       for (let index = 0; index < this.size; index++) {
-        const score = dots[index] * scale + this.bias[index];
+        const score = dots[index] * scale + this.bias[index] + added[index];
         if (left.has(index) || (best.length === k && score <= best[k - 1].score)) continue;
         const place = best.findLastIndex((other) => other.score >= score) + 1;
         best.splice(place, 0, { index, score });
@@ -286,12 +304,15 @@ const sparserec = (() => {
     }
 
     explain(index, history) {
-      const { known, sums, scale } = this.compose(history), bias = this.bias[index];
+      const { known, ofAge, sums, scale } = this.compose(history), bias = this.bias[index];
       const target = new Float64Array(this.dim), shares = new Float64Array(this.size);
       const stretch = (y) => (this.eighths < 8 ? bend(y, this.eighths) / y || 0 : 1);
       this.rows([index], (d, _, value) => { target[d] = value * stretch(sums[d]); });
       this.rows(known.keys(), (d, item, value) => { shares[item] += known.get(item) * value * target[d]; });
-      const parts = [...known.keys()].map((index) => ({ index, share: scale * shares[index] }));
+      const added = new Map();
+      this.additions(ofAge, (source, item, addition) => { if (item === index) added.set(source, addition); });
+      const share = (item) => scale * shares[item] + (added.get(item) ?? 0);
+      const parts = [...known.keys()].map((item) => ({ index: item, share: share(item) }));
       parts.sort((a, b) => b.share - a.share || a.index - b.index);
       return { score: parts.reduce((sum, part) => sum + part.share, bias), bias, parts };
     }

@@ -98,6 +98,7 @@ class ByTheBook:
     n_users=st.sampled_from([1, 255, 256, 513]),
     power=st.sampled_from([0.125, 0.875, 1.0]),
     recency=st.sampled_from([0.0, 0.125, 1.0]),
+    neighbours=st.sampled_from([0, 5]),
 )
 def test_a_reader_written_from_the_specification_agrees(
     random_model: Make,
@@ -108,8 +109,10 @@ def test_a_reader_written_from_the_specification_agrees(
     n_users: int,
     power: float,
     recency: float,
+    neighbours: int,
 ) -> None:
     kind = {"ids": ids, "dim": dim, "n_users": n_users, "power": power, "recency": recency}
+    kind |= {"neighbours": neighbours if users == "history" else 0}
     model = random_model(seed, users, labels=True, **kind)
     data = encode(model)
     book, read = ByTheBook(data), open_model(data, verify=True).arrays()
@@ -129,7 +132,16 @@ def test_a_reader_written_from_the_specification_agrees(
         assert book.model["exponent"] == model.history_exponent
         assert book.model.get("eighths", 8) / 8 == read.history_power == power
         assert book.model.get("recency", 0) / 8 == read.history_recency == recency
-        assert book.metadata["version"] == ("3.0" if recency else "2.0" if power < 1 else "1.0")
+        lowest = "3.0" if recency else "2.0" if power < 1 else "1.0"
+        assert book.metadata["version"] == ("4.0" if neighbours else lowest)
+        assert ("neighbours" in book.model) == (neighbours > 0)
+        if neighbours:
+            own = read.neighbours
+            sources = np.repeat(np.arange(n), np.diff(own.indptr)).tolist()
+            pairs = [source * n + item for source, item in zip(sources, own.items, strict=True)]
+            entries = list(zip(pairs, own.values.tolist(), strict=True))
+            assert book.table("neighbours", "neighbours") == entries
+            np.testing.assert_array_equal(own.items, model.neighbours.items)
         return
     assert book.metadata["version"] == "1.0" and not {"eighths", "recency"} & set(book.model)
     assert book.ids("user_ids", n_users) == model.user_ids.take(range(n_users))
@@ -170,6 +182,19 @@ def test_frozen_history_model_with_recency() -> None:
     for history, expected, best in [
         ([0, 76, 2**63 - 1], [722, 1254, 1026, 456], [3.876995, 1.587732, 1.345115, 0.75]),
         ([2**63 - 1, 76, 0], [722, 1254, 456, 988], [3.513777, 2.472725, 0.75, 0.75]),
+    ]:
+        ids, scores = model.recommend(history=history, k=4)
+        assert ids == expected == runtime_stdlib.load(path, verify=True).recommend(history, 4)[0]
+        np.testing.assert_allclose(scores, best, rtol=1e-6)
+
+
+def test_frozen_history_model_with_neighbours() -> None:
+    path = DATA / "history-4.0.srec"
+    model = sparserec_np.load(path, verify=True)
+    assert model.info()["format_version"] == "4.0"
+    for history, expected, best in [
+        ([0, 76, 2**63 - 1], [722, 1254, 114, 266], [3.8769946, 1.5877322, 1.4933002, 1.462858]),
+        ([2**63 - 1, 76, 0], [722, 1254, 266, 114], [3.5137768, 2.4727252, 1.462858, 1.4433782]),
     ]:
         ids, scores = model.recommend(history=history, k=4)
         assert ids == expected == runtime_stdlib.load(path, verify=True).recommend(history, 4)[0]

@@ -36,8 +36,9 @@ kinds = st.fixed_dictionaries(
         "weighted": st.booleans(),
         "power": st.sampled_from([0.125, 0.875, 1.0]),
         "value_bits": st.integers(1, 8),
+        "neighbours": st.sampled_from([0, 0, 7]),
     }
-)
+).map(lambda kind: kind | {"neighbours": kind["neighbours"] * (kind["users"] == "history")})
 
 
 def ids_of(ids: object) -> list[object]:
@@ -64,6 +65,12 @@ def test_everything_comes_back(random_model: Make, seed: int, kind: dict[str, ob
         close = np.abs(table.values - original.values) if len(original.values) else np.zeros(1)
         assert close.mean() < 3.0 / 2 ** kind["value_bits"]
     assert np.abs(back.item_bias - model.item_bias).mean() < 0.05
+    assert (back.neighbours is None) == (model.neighbours is None)
+    if model.neighbours is not None:
+        np.testing.assert_array_equal(back.neighbours.indptr, model.neighbours.indptr)
+        np.testing.assert_array_equal(back.neighbours.items, model.neighbours.items)
+        far = np.abs(back.neighbours.values - model.neighbours.values)
+        assert far.size == 0 or far.mean() < 0.1
     assert (back.history_weights is None) == (model.history_weights is None)
     assert encode(back) == encode(open_model(encode(back)).arrays())  # nothing drifts
 
@@ -85,7 +92,8 @@ def test_size_is_known_beforehand(random_model: Make, seed: int, kind: dict[str,
         text_room=text_bytes(model.config, model.facts),
     )
     counts = [len(model.items.dims), len(model.user_rows.dims) if model.user_rows else 0]
-    size = plan.encoded_size(*counts)
+    neighbours = None if model.neighbours is None else len(model.neighbours.items)
+    size = plan.encoded_size(*counts, neighbours)
     assert size == len(encode(model))
 
 
@@ -103,6 +111,16 @@ def test_budget_is_the_largest_that_fits(random_model: Make) -> None:
         assert plan.budget_for(10**9, split) == 512 * (300 + (400 if users == "embedding" else 0))
         with pytest.raises(InputError, match=r"cannot hold the model.*alone take \d"):
             plan.budget_for(1000, split)
+
+
+def test_neighbours_are_the_most_that_fit(random_model: Make) -> None:
+    plan = SizePlan(users="history", dim=64, item_ids=random_model(1, n_items=300).item_ids)
+    for limit in (8_000, 20_000):
+        n = plan.neighbours_for(limit, 1000, 90_000)
+        assert plan.encoded_size(1000, neighbours=n) <= limit
+        assert plan.encoded_size(1000, neighbours=n + 1) > limit
+    assert plan.neighbours_for(10**9, 1000, 500) == 500
+    assert plan.neighbours_for(5_000, 1000, 500) is None
 
 
 def test_safetensors_reads_the_file(random_model: Make, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -133,6 +135,23 @@ def test_top_k_of_a_model_file_is_what_the_runtime_recommends(random_model, user
         expected, expected_scores = model.recommend(**whom, k=8, exclude=ids)
         assert model.item_ids.take(items[row]) == expected
         np.testing.assert_allclose(scores[row], expected_scores, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("recency", [0.0, 0.5])
+def test_top_k_with_neighbours_is_what_the_runtime_recommends(random_model, recency):
+    kind = {"n_items": 60, "power": 0.75, "recency": recency, "neighbours": 12}
+    model = load(encode(random_model(3, "history", **kind)))
+    histories = interactions.random_interactions(4, n_users=30, n_items=60, mean=6)
+    times = np.random.default_rng(0).permutation(histories.nnz).astype(float)
+    histories = replace(histories, times=times)
+    items, scores = model_top_k(model, histories, exclude=histories, k=8)
+    for row in range(histories.n_users):
+        liked = histories.items_of(row)
+        if liked.size:
+            ids = model.item_ids.take(liked)
+            expected, expected_scores = model.recommend(history=ids, k=8)
+            assert model.item_ids.take(items[row]) == expected
+            np.testing.assert_allclose(scores[row], expected_scores, rtol=1e-4, atol=1e-5)
 
 
 def test_top_k_without_exclusions(random_model):

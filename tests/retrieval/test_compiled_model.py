@@ -37,9 +37,13 @@ def assert_same(one, other) -> None:
     ids=st.sampled_from(["range", "int", "str"]),
     power=st.sampled_from([0.125, 0.875, 1.0]),
     recency=st.sampled_from([0.0, 0.5, 0.875, 1.0]),
+    neighbours=st.sampled_from([0, 1, 30]),
 )
-def test_histories_are_answered_alike(seed, data, k, ids, power, recency, random_model: Make):
+def test_histories_are_answered_alike(
+    seed, data, k, ids, power, recency, neighbours, random_model: Make
+):
     kind = {"n_items": 70, "ids": ids, "power": power, "recency": recency}
+    kind |= {"neighbours": neighbours}
     plain, compiled = pair(random_model(seed, users="history", **kind))
     everything = plain.item_ids.take(np.arange(len(plain.item_ids)))
     some = st.lists(st.sampled_from(everything), max_size=30)

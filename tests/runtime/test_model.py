@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import sparserec_np
 from sparserec_np import InputError, UnknownIdError, UnknownIdWarning
-from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.arrays import ModelArrays, Neighbours, Table
 from sparserec_np.modelfile.reader import open_model
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.runtime.model import Model, load
@@ -53,7 +53,17 @@ def oracle(stored: ModelArrays, user: object = None, history: list[object] | Non
         summed = (weights[known] * by_age) @ items[known]
         bent = np.sign(summed) * np.abs(summed) ** stored.history_power
         vector = by_age.sum() ** -stored.history_exponent * bent
+        if stored.neighbours is not None:
+            added = by_age @ added_by(stored.neighbours)[known]
+            return items @ vector + stored.item_bias + added
     return items @ vector + stored.item_bias
+
+
+def added_by(neighbours: Neighbours) -> np.ndarray:
+    out = np.zeros((len(neighbours), len(neighbours)))
+    sources = np.repeat(np.arange(len(neighbours)), np.diff(neighbours.indptr).astype(np.intp))
+    out[sources, neighbours.items] = neighbours.values
+    return out
 
 
 def ranked(stored: ModelArrays, scores: np.ndarray, k: int, left_out: set[int]) -> list[object]:
@@ -70,6 +80,7 @@ def test_history_recommendations_are_the_formula(
         "weighted": data.draw(st.booleans()),
         "power": data.draw(st.sampled_from([0.5, 0.875, 1])),
         "recency": data.draw(st.sampled_from([0.0, 0.375, 1.0])),
+        "neighbours": data.draw(st.sampled_from([0, 6])),
     }
     model, stored = opened(random_model(seed, ids=ids, n_items=70, **kind))
     assert model.history_power == stored.history_power == kind["power"]
@@ -151,6 +162,26 @@ def test_similar_items_are_by_cosine(random_model: Make) -> None:
         assert set(positions) == {i for i in np.argsort(-cosines)[:20] if cosines[i] > 0}
         np.testing.assert_allclose(scores, cosines[positions], rtol=1e-5)
         assert (np.diff(scores) <= 0).all()
+
+
+def test_similar_items_are_also_those_that_add_to_each_other(random_model: Make) -> None:
+    arrays = random_model(4, n_items=80)
+    (without, with_) = opened(arrays)[0], opened(replace(arrays, neighbours=one_way(80, 3, 7)))[0]
+    three, seven = arrays.item_ids.take([3, 7])
+    for item, other in ((three, seven), (seven, three)):
+        cosines = dict(zip(*without.similar_items(item, k=80), strict=True))
+        both = dict(zip(*with_.similar_items(item, k=80), strict=True))
+        assert both[other] == pytest.approx((cosines.get(other, 0) + 0.5) / 2, abs=0.05)
+        assert {i: s for i, s in both.items() if i != other} == pytest.approx(
+            {i: s / 2 for i, s in cosines.items() if i != other}
+        )
+
+
+def one_way(n_items: int, source: int, item: int) -> Neighbours:
+    """Return neighbours of one entry, which is 2."""
+    indptr = np.zeros(n_items + 1, np.int64)
+    indptr[source + 1 :] = 1
+    return Neighbours(indptr, np.array([item], np.int32), np.array([2], np.float32))
 
 
 def test_an_item_without_weights_is_similar_to_none(random_model: Make) -> None:

@@ -76,8 +76,9 @@ def read(page: Any, data: bytes) -> dict[str, list[str]]:
 @pytest.mark.parametrize("ids", ["range", "int", "str"])
 @pytest.mark.parametrize("dim", [1, 16, 3000])
 @pytest.mark.parametrize("value_bits", [1, 6, 8])
+@pytest.mark.parametrize("neighbours", [0, 9])
 def test_the_javascript_reader_ranks_alike(
-    reader: Any, random_model: Make, ids: str, dim: int, value_bits: int
+    reader: Any, random_model: Make, ids: str, dim: int, value_bits: int, neighbours: int
 ) -> None:
     weighted = value_bits != 1
     power, recency = {1: (0.5, 0.0), 6: (0.875, 0.625), 8: (1.0, 1.0)}[value_bits]
@@ -90,6 +91,7 @@ def test_the_javascript_reader_ranks_alike(
         value_bits=value_bits,
         power=power,
         recency=recency,
+        neighbours=neighbours,
     )
     data = encode(arrays)
     model = load(data)
@@ -129,8 +131,8 @@ def test_the_javascript_reader_refuses_damage(reader: Any, random_model: Make) -
     for cut in (0, 7, 200, len(data) - 1):
         with pytest.raises(Exception, match="not a usable model: "):
             read(reader, data[:cut])
-    later = data.replace(b'"version":"1.0"', b'"version":"4.0"')
-    with pytest.raises(Exception, match=r"format version 4.0, not 1.x to 3.x"):
+    later = data.replace(b'"version":"1.0"', b'"version":"5.0"')
+    with pytest.raises(Exception, match=r"format version 5.0, not 1.x to 4.x"):
         read(reader, later)
     good = encode(random_model(1, power=0.875, recency=0.5))
     for field in (rb"\"eighths\":7", rb"\"recency\":4"):

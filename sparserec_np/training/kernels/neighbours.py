@@ -18,10 +18,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sparserec_np.training.kernels.intrinsics import claim, task_at
+from sparserec_np.training.kernels.selection import sort_few
+from sparserec_np.utils.compiled import helper, kernel
 
 SWEEPS = 12
 """Passes of coordinate descent over the candidates of a target."""
@@ -98,7 +99,7 @@ class _Lists(NamedTuple):
     candidate: NDArray[np.int32]
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def _choose(target, matrix, work, chosen):
     """Write the best candidates of a target, ascending, to ``chosen``; return their number.
 
@@ -129,11 +130,11 @@ def _choose(target, matrix, work, chosen):
             best[t], chosen[t] = best[t - 1], chosen[t - 1]
             t -= 1
         best[t], chosen[t] = value, item
-    chosen[:n].sort()
+    sort_few(chosen[:n])
     return n
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def _count_products(target, candidates, matrix, work, lists):
     """Count ``G`` of the candidates and the target.
 
@@ -176,7 +177,7 @@ def _count_products(target, candidates, matrix, work, lists):
     return lists
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@helper
 def _solve(n, reg, work, values):
     """Minimise over weights that are not negative, by coordinate descent from zero."""
     products, rest = work.products, work.rest
@@ -196,7 +197,7 @@ def _solve(n, reg, work, values):
                     rest[t] -= change * products[s, t]
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@kernel
 def regress(seat, n_seats, taken, first, choose, matrix, reg, rows):
     """Regress consecutive targets; each thread calls it.
 

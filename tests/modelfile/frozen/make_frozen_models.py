@@ -7,11 +7,12 @@ files written once can be read for ever. A new format version gets new files bes
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.arrays import ModelArrays, Neighbours, Table
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.utils.atomic_write import write
 from sparserec_np.vocabulary import Ids, from_values
@@ -24,6 +25,14 @@ def table(rows: int, dim: int) -> Table:
     flat = np.concatenate([np.array(row) for row in dims]).astype(np.uint16)
     values = (np.arange(len(flat)) % 13 - 6.5).astype(np.float32) / 4
     return Table(indptr, flat, values, dim)
+
+
+def neighbours() -> Neighbours:
+    """Item j adds to the items j + 1 and j + 5, but for the last ones."""
+    items = [[j + step for step in (1, 5) if j + step < 40] for j in range(40)]
+    flat = np.array([item for row in items for item in row], np.int32)
+    values = (np.arange(len(flat)) % 11 - 2.5).astype(np.float32) / 2
+    return Neighbours(np.r_[0, np.cumsum([len(row) for row in items])], flat, values)
 
 
 def model(users: str, item_ids: Ids, power: float = 1.0, recency: float = 0.0) -> ModelArrays:
@@ -54,4 +63,6 @@ if __name__ == "__main__":
     write(folder / "history-1.0.srec", encode(model("history", odd)))
     write(folder / "history-2.0.srec", encode(model("history", odd, power=0.875)))
     write(folder / "history-3.0.srec", encode(model("history", odd, power=0.875, recency=0.75)))
+    recent = model("history", odd, power=0.875, recency=0.75)
+    write(folder / "history-4.0.srec", encode(replace(recent, neighbours=neighbours())))
     write(folder / "embedding-1.0.srec", encode(model("embedding", from_values(range(7, 47)))))

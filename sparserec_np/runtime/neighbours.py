@@ -1,0 +1,91 @@
+"""The neighbours of a model, decoded for requests: what the items of a history add to others.
+
+Sums are in float64, over the items of a history by ascending index, each starting from 0
+(``FORMAT.md``, "Scores").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from sparserec_np.modelfile.reader import NeighbourCodes
+    from sparserec_np.runtime.history import History
+    from sparserec_np.runtime.item_index import FloatArray, IntArray
+
+
+class Additions(NamedTuple):
+    """What is added to the scores of some items.
+
+    Attributes:
+        items: Their indices, ascending and unique, int64 array of shape [n].
+        values: What is added, float64 array of shape [n].
+    """
+
+    items: IntArray
+    values: FloatArray
+
+
+NOTHING = Additions(np.empty(0, dtype=np.int64), np.empty(0))
+
+
+class NeighbourIndex:
+    """The neighbours by item of a history; thread-safe. Takes 5 bytes an entry, and 4 an item.
+
+    Args:
+        stored: The neighbours as :meth:`sparserec_np.modelfile.reader.ModelFile.neighbour_codes`
+            decodes them.
+    """
+
+    def __init__(self, stored: NeighbourCodes) -> None:
+        self._indptr: npt.NDArray[np.uint32] = stored.indptr.astype(np.uint32)
+        self._items, self._codes = stored.items, stored.codes
+        self._levels = stored.levels.astype(np.float64)
+
+    def additions(self, known: History) -> Additions:
+        """Sum what the items of a history add to the scores."""
+        begins = self._indptr.take(known.items).astype(np.intp)
+        lengths = self._indptr.take(known.items + 1).astype(np.intp) - begins
+        places = (begins + lengths - lengths.cumsum()).repeat(lengths)
+        places += np.arange(len(places))
+        values = self._levels.take(self._codes.take(places), mode="wrap")
+        if known.weights is not None:
+            values *= known.weights.repeat(lengths)
+        targets = self._items.take(places)
+        sums = np.bincount(targets, weights=values, minlength=len(self._indptr) - 1)
+        items = np.flatnonzero(sums)
+        return Additions(items, sums.take(items))
+
+    def of_item(self, item: int) -> Additions:
+        """Return what an item adds to the others."""
+        row = slice(int(self._indptr[item]), int(self._indptr[item + 1]))
+        return Additions(self._items[row].astype(np.int64), self._levels[self._codes[row]])
+
+    def to_item(self, known: History, item: int) -> FloatArray:
+        """Return what each item of a history adds to the score of one, float64 of shape [n]."""
+        shares = np.zeros(len(known.items))
+        for place, own in enumerate(known.items.tolist()):
+            row = slice(int(self._indptr[own]), int(self._indptr[own + 1]))
+            for found in np.flatnonzero(self._items[row] == item).tolist():
+                shares[place] = self._levels[self._codes[row.start + found]]
+        return shares if known.weights is None else shares * known.weights
+
+    def both_ways(self, item: int) -> FloatArray:
+        """Say how much an item and each other one add to each other, -1 to 1.
+
+        Returns:
+            ``(B_ij + B_ji) / 2`` over the largest size of an entry; float64 array of shape
+            [n_items].
+        """
+        n_items = len(self._indptr) - 1
+        values = np.zeros(n_items)
+        targets, added = self.of_item(item)
+        values[targets] += added
+        entries = np.flatnonzero(self._items == item)
+        sources = np.searchsorted(self._indptr, entries, side="right") - 1
+        values[sources] += self._levels[self._codes[entries]]
+        return values / (2 * float(np.abs(self._levels).max()) or 1.0)
