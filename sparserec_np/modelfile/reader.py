@@ -153,6 +153,7 @@ class ModelFile:
         self.item_levels()
         self.item_bias()
         self.history_codes()
+        self.neighbour_codes()
         self.item_ids()
         self.labels()
         if isinstance(self.layout.user_side, UsersLayout):

@@ -39,6 +39,7 @@ def cases() -> Iterator[tuple[str, str, bytes]]:
     sys.path.insert(0, str(TESTS))
     from conftest import make_random_model
 
+    from sparserec_np.modelfile.arrays import Neighbours
     from sparserec_np.modelfile.bitpacking import encode_monotone
     from sparserec_np.modelfile.writer import encode
     from sparserec_np.vocabulary import from_values
@@ -179,7 +180,7 @@ def cases() -> Iterator[tuple[str, str, bytes]]:
     )
     for key in ("format", "version", "model", "config", "facts"):
         yield f"no {key}", "refuse", header(good, lambda h, k=key: h["__metadata__"].__delitem__(k))
-    for version in ("0.9", "4.0", "1", "1.x", "01.0", "1.0.0", "1.٣", ""):
+    for version in ("0.9", "5.0", "1", "1.x", "01.0", "1.0.0", "1.٣", ""):
         yield (
             f"version {version}",
             "refuse",
@@ -357,6 +358,29 @@ def cases() -> Iterator[tuple[str, str, bytes]]:
         "a wrong checksum of the zlib stream",
         "refuse",
         part(packed, "item_ids.texts", lambda c: c.__setitem__(-1, c[-1] ^ 1)),
+    )
+
+    # Neighbours.
+    added = encode(small(neighbours=4, recency=0.5))
+    yield "neighbours", "accept", added
+    none = Neighbours(np.zeros(13, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    yield "neighbours without an entry", "accept", encode(replace(small(), neighbours=none))
+    yield "neighbours that are null", "refuse", layout(added, neighbours=None)
+    for name, value in (("weights", 145), ("weights", 1), ("value_bits", 9), ("low_bits", 57)):
+        yield (
+            f"neighbours of {name} {value}",
+            "refuse",
+            layout(added, within="neighbours", **{name: value}),
+        )
+    yield (
+        "a neighbour too many",
+        "refuse",
+        part(added, "neighbours.high", lambda c: c.__setitem__(-1, c[-1] | 128)),
+    )
+    yield (
+        "levels of neighbours that fall",
+        "refuse",
+        part(added, "neighbours.levels", lambda c: c.__setitem__(slice(0, 4), b"\0\0\x80\x49")),
     )
 
     # The user side of an embedding model.
