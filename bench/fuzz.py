@@ -225,7 +225,7 @@ class Parts:
         self.texts["model"] = json.dumps(value)
 
     def mend(self, filler: Callable[[int], bytes] = bytes) -> None:
-        """Give every tensor the length that the layout asks for, if the layout is one at all."""
+        """Set every tensor to the length that the layout asks for, if the layout is one at all."""
         try:
             wanted = Layout.from_json(strict_json(self.texts["model"]), "").tensors()
         except (ModelFileError, ValueError):
@@ -493,7 +493,7 @@ Reader = Callable[[bytes], Answer]
 
 
 def judge(data: bytes, readers: Mapping[str, Reader]) -> str:
-    """Give a file to all readers.
+    """Open a file with all readers.
 
     Returns:
         ``"accepted"`` or ``"refused"``, if all agree; an embedding model must be refused by the

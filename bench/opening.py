@@ -1,4 +1,4 @@
-"""What it costs to open a model: time and memory of a fresh process up to its first answer.
+"""The cost of opening a model: time and memory of a fresh process up to its first answer.
 
     python bench/opening.py MODEL.srec [--repeats 30] [--history 20]
 

@@ -151,7 +151,7 @@ def _written(value: str | None) -> str:
 
 
 def _two_numbers(value: str | None) -> str:
-    """Say that a number may be two."""
+    """Return the problem of a number that may be read as two."""
     if value and re.fullmatch(r"\s*[+-]?\d{1,3}[.,]\d{3}\s*", value):
         return " that is clear: a thousand or a fraction?"
     return ""

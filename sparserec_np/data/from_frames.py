@@ -257,7 +257,7 @@ def _moment(value: Any) -> float | None:
 
 
 def _time_note(values: Sequence[Any], keep: NDArray[np.bool_], name: str) -> str:
-    """Say why times that are there, not all of them usable, are not used."""
+    """Log why times that are there, not all of them usable, are not used."""
     kept = (value for value, is_kept in zip(values, keep, strict=True) if is_kept)
     texts = [value for value in kept if isinstance(value, str)]
     rules = find_conventions((), texts[:_SAMPLE])

@@ -337,7 +337,7 @@ class Model:
         return Explanation(float(shares.sum()) + bias, bias, parts)
 
     def labels_of(self, ids: IdSequence) -> list[str | None]:
-        """Give the labels of items; None where an item is unknown or has no label."""
+        """Return the labels of items; None where an item is unknown or has no label."""
         if self._labels is None:
             return [None] * len(ids)
         found = self.item_ids.locate(ids)

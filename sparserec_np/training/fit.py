@@ -201,7 +201,7 @@ def _warn_if_nothing_to_learn(interactions: Interactions) -> None:
 
 
 def _tell_titles(labels: Mapping[Any, str], interactions: Interactions) -> None:
-    """Say how many items have a title."""
+    """Log how many items have a title."""
     ids = interactions.item_ids.take(np.arange(interactions.n_items))
     found = sum(id_ in labels for id_ in ids)
     if found:

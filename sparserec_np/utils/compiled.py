@@ -133,7 +133,7 @@ class _Notice(event.Listener):
             _log.info("compiling the engine, once on this machine, about %d s", SECONDS)
 
     def on_end(self, event: Any) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 event.register("numba:compile", _Notice())  # type: ignore[no-untyped-call]

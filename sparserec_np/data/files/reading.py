@@ -212,7 +212,7 @@ def _read(
 
 
 def _time_note(db: DuckDBPyConnection, staged: Sequence[StagedFile]) -> str | None:
-    """Say why times that are there are not used."""
+    """Log why times that are there are not used."""
     if not any(file.scan.columns.time for file in staged):
         return None
     for file in staged:

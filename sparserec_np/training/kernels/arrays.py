@@ -179,7 +179,7 @@ class Records(NamedTuple):
 
 
 class Turns(NamedTuple):
-    """Who has taken what of a batch, and the sums of its losses.
+    """Tasks of a batch that are taken, and the sums of its losses.
 
     Attributes:
         groups_taken: Whether a group of the batch is taken by a thread, int64 array of shape [G].
