@@ -29,6 +29,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from sparserec_np import ModelFileError
-from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.arrays import ModelArrays, Neighbours, Table
 from sparserec_np.modelfile.byte_source import ByteSource
 from sparserec_np.modelfile.container import parse, strict_json
 from sparserec_np.modelfile.layout import Layout
@@ -93,6 +94,10 @@ def samples() -> list[bytes]:
             config={"dim": dim},
             facts={"n_users": n_users},
         )
+        if seed == 1:
+            others = _table(rng, n_items, n_items)
+            added = Neighbours(others.indptr, others.dims.astype(np.int32), others.values)
+            model = replace(model, neighbours=added)
         files.append(encode(model, bias_bits=3, history_bits=3))
     return files
 
