@@ -163,7 +163,12 @@ class SparseRec:
         self.model_ = load(self._file)
         self.interactions_ = result.interactions
         self.epoch_metrics_ = result.metrics
-        self.best_epoch_, self.best_ndcg_, self.recency_ = result.chosen
+        chosen = result.chosen
+        self.best_epoch_, self.best_ndcg_, self.recency_ = (
+            chosen.epochs,
+            chosen.ndcg,
+            chosen.recency,
+        )
         return self
 
     def to_bytes(self) -> bytes:

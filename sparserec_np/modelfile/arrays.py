@@ -68,6 +68,10 @@ class Neighbours:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
+    def scaled(self, scale: float) -> Neighbours:
+        """Return the same with all values multiplied by ``scale``."""
+        return Neighbours(self.indptr, self.items, self.values * np.float32(scale))
+
 
 @dataclass(frozen=True, eq=False)
 class ModelArrays:

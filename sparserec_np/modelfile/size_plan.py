@@ -83,7 +83,7 @@ class SizePlan:
         self._dim = dim
         self._value_bits = value_bits
         self._text_room = text_room
-        self._n_items = len(item_ids)
+        self.n_items = len(item_ids)
         self._bias = CodesLayout(len(item_ids), bias_bits)
         self._item_ids = encode_ids(item_ids, prefix="", out={})
         self._user_ids = None if user_ids is None else encode_ids(user_ids, prefix="", out={})
@@ -108,12 +108,12 @@ class SizePlan:
             neighbours: Entries of the neighbours; None: there are none (``"history"`` only).
         """
         items = TableLayout.smallest(
-            self._n_items, self._dim, item_weights, self._value_bits, has_directory=False
+            self.n_items, self._dim, item_weights, self._value_bits, has_directory=False
         )
         user_side: UsersLayout | HistoryLayout = self._history
         if neighbours is not None:
             user_side = self._history._replace(
-                neighbours=neighbours_layout(self._n_items, neighbours)
+                neighbours=neighbours_layout(self.n_items, neighbours)
             )
         if self._user_ids is not None:
             rows = TableLayout.smallest(
@@ -156,7 +156,7 @@ class SizePlan:
                 f"a file of {max_bytes:,} bytes cannot hold the model: ids, labels, item biases "
                 f"and the header alone take {empty:,} bytes; allow more"
             )
-        low, high = 0, self._dim * (self._n_items + self._n_users)
+        low, high = 0, self._dim * (self.n_items + self._n_users)
         while low < high:
             middle = (low + high + 1) // 2
             if self.encoded_size(*split(middle)) <= max_bytes:
@@ -190,5 +190,5 @@ class SizePlan:
         return 0 if self._user_ids is None else self._user_ids.n_rows
 
     def _by_rows(self, weights: int) -> tuple[int, int]:
-        item_weights = -(-weights * self._n_items // (self._n_items + self._n_users))
+        item_weights = -(-weights * self.n_items // (self.n_items + self._n_users))
         return item_weights, weights - item_weights

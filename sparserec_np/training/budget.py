@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 from sparserec_np.data import Interactions
 from sparserec_np.errors import InputError
+from sparserec_np.modelfile.layout import MAX_NNZ
 from sparserec_np.modelfile.size_plan import SizePlan, text_bytes
 from sparserec_np.training.config import Config
 from sparserec_np.training.model_arrays import has_history_weights, model_facts
+from sparserec_np.training.state import Chosen
 from sparserec_np.utils.log import logger
 from sparserec_np.utils.sizes import parse_size
 
@@ -17,6 +19,9 @@ _log = logger(__name__)
 
 WEIGHTS_A_ROW = 12
 """Mean number of weights a row where neither size nor sparsity is given."""
+
+SCALES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+"""Factors of the neighbours to choose from, where there are weights beside them."""
 
 MOST_DENSE = 0.25
 """Largest share of the entries that a budget from a size uses, but for the one that each row needs:
@@ -64,6 +69,8 @@ class Budget(NamedTuple):
     """Weights of the item embeddings."""
     user_nnz: int
     """Weights of the user embeddings; 0 for the history model."""
+    neighbour_nnz: int = 0
+    """Entries of the neighbours."""
 
 
 def plan_budget(
@@ -93,10 +100,16 @@ def plan_budget(
         given += f" of {n_rows:,} rows x {dim} columns"
     elif limit.max_bytes is not None:
         plan = _size_plan(interactions, config, labels)
-        total = min(plan.budget_for(limit.max_bytes), most)
+        free = limit.max_bytes - plan.encoded_size(0)
+        own = limit.max_bytes - round(config.neighbours * max(free, 0))
+        total = min(plan.budget_for(own), most)
+        if config.neighbours > 0:  # the least that rows need comes first
+            total = max(total, min(plan.budget_for(limit.max_bytes), n_rows))
     else:
         total = min(WEIGHTS_A_ROW * n_rows, most)
     total = min(total, n_rows * dim)
+    if config.neighbours == 1 and total < n_rows:
+        total = n_rows  # stands for the size; none of them is stored
     if total < n_rows:
         raise InputError(
             f"{given} leaves {total:,} weights for {n_rows:,} rows, and each row needs one: "
@@ -107,7 +120,48 @@ def plan_budget(
     _log.debug(
         "budget: %s: %s weights in %s rows x %d columns", given, f"{total:,}", f"{n_rows:,}", dim
     )
+    if config.neighbours > 0:
+        return _with_neighbours(item_nnz, config, limit, _size_plan(interactions, config, labels))
     return Budget(item_nnz, total - item_nnz)
+
+
+def _with_neighbours(item_nnz: int, config: Config, limit: SizeLimit, plan: SizePlan) -> Budget:
+    """Give neighbours their share of the size.
+
+    Within a size given in bytes the share is one of what ids and biases leave; else neighbours
+    come on top of the item weights, as many bytes as make it their share.
+
+    Args:
+        item_nnz: Weights of the item embeddings.
+        config: Hyperparameters.
+        limit: How large the model may be.
+        plan: Of the file.
+
+    Raises:
+        InputError: There is no room for a single one.
+    """
+    share, empty = config.neighbours, plan.encoded_size(0)
+    own = plan.encoded_size(item_nnz) - empty
+    if share == 1:
+        item_nnz = 0
+    if limit.max_bytes is not None:
+        free = limit.max_bytes - empty
+        room = min(limit.max_bytes, plan.encoded_size(item_nnz) + round(share * free))
+    elif share == 1:
+        room = empty + own
+    else:
+        room = empty + own + round(own * share / (1 - share))
+    most = min(plan.n_items * config.neighbour_candidates, MAX_NNZ)
+    neighbours = plan.neighbours_for(room, item_nnz, most)
+    if neighbours is None:
+        raise InputError(
+            f"{limit.given} leaves no room for neighbours: allow more, or set their share "
+            "(--neighbours, neighbours=) to 0"
+        )
+    _log.debug(
+        "budget: of these %s item weights; %s neighbours", f"{item_nnz:,}", f"{neighbours:,}"
+    )
+    return Budget(item_nnz, 0, neighbours)
 
 
 def _size_plan(
@@ -115,7 +169,9 @@ def _size_plan(
 ) -> SizePlan:
     """Plan the largest file that a model of these hyperparameters can become."""
     history = config.users == "history"
-    longest_facts = model_facts(interactions, 10_000, 0.123456)
+    scale = config.neighbour_scale or max(SCALES, key=lambda scale: len(repr(scale)))
+    longest = Chosen(10_000, 0.123456, 0.0, scale if config.neighbours > 0 else 0.0)
+    longest_facts = model_facts(interactions, longest)
     recency = config.recency
     if recency is None:  # whatever is chosen takes no more bytes than 1
         recency = float(interactions.has_times)

@@ -317,11 +317,11 @@ def _progress(meta: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Progress
     if (quality is None) != (meta["best_epoch"] == 0) or (quality is None and keeps_best):
         raise ValueError("a best epoch without its quality, or the other way round")
     if chosen is not None:
-        if not isinstance(chosen, list) or len(chosen) != 3:
+        if not isinstance(chosen, list) or len(chosen) != 4:
             raise ValueError("no choices of a fit")
-        epochs, ndcg, recency = chosen
+        epochs, ndcg, recency, scale = chosen
         ndcg = None if ndcg is None else _number(ndcg, 0, 1)
-        chosen = Chosen(_count(epochs), ndcg, _number(recency, 0, 1))
+        chosen = Chosen(_count(epochs), ndcg, _number(recency, 0, 1), _number(scale, 0, 1e6))
     state = TrainingState(
         _parameters("last", meta["fingerprint"], stored),
         _count(meta["epoch"]),

@@ -119,6 +119,42 @@ class Config:
     degree_exponent: float = _hyperparameter(
         0.4, 0.0, 2.0, "beta in ``degree^-beta``, the weight of an item within a history."
     )
+    neighbours: float = _hyperparameter(
+        0.0,
+        0.0,
+        1.0,
+        "Share of the model's size for item-item neighbours: what each item of a history adds to "
+        "the scores of others (``history`` only). 0: there are none; 1: there is nothing else.",
+        option="Share of the size for item-item neighbours, 0 to 1.",
+    )
+    neighbour_scale: float | None = _hyperparameter(
+        None,
+        1e-6,
+        1e6,
+        "g in ``score = factors + g * neighbours``. None: chosen on a held-out part, else 4.",
+    )
+    neighbour_reg: float = _hyperparameter(
+        10.0,
+        1e-6,
+        1e6,
+        "L2 penalty of the regressions that the neighbours come from.",
+    )
+    neighbour_user_exponent: float = _hyperparameter(
+        0.5,
+        0.0,
+        2.0,
+        "w in ``n^-w``, the weight in these regressions of a user of n items.",
+    )
+    neighbour_degree_exponent: float = _hyperparameter(
+        0.0,
+        0.0,
+        2.0,
+        "a in ``shared / degree^a``: an item is regressed on those that it has most of by this, "
+        "``shared`` being the weighted number of users of both.",
+    )
+    neighbour_candidates: int = _hyperparameter(
+        50, 1, 1000, "Items that an item is regressed on at first."
+    )
     initial_norm: float = _hyperparameter(
         0.3, 1e-6, 1e3, "Root mean square of the norms of the rows that training starts from."
     )
@@ -166,10 +202,15 @@ class Config:
             value = getattr(self, one.name)
             if "range" in one.metadata and not (value is None and one.default is None):
                 _check(one, value)
+        if self.neighbours > 0 and self.users != "history":
+            raise InputError("neighbours go with users='history': leave out one of the two")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the hyperparameters as JSON can hold them."""
-        return asdict(self)
+        """Return the hyperparameters as JSON can hold them; those of no use are left out."""
+        fields = asdict(self)
+        if self.neighbours > 0:
+            return fields
+        return {name: value for name, value in fields.items() if not name.startswith("neighbour")}
 
 
 def _check(one: Field[Any], value: Any) -> None:

@@ -23,6 +23,7 @@ WORDS = {
     "version": "version of sparserec-np",
     "item_nnz": "item weights",
     "user_nnz": "user weights",
+    "neighbour_nnz": "neighbours",
     "chooses_epochs": "epochs found by validation",
     "warm_start": "checksum of the model to continue",
     "fixed": "set hyperparameters",

@@ -19,7 +19,7 @@ import numpy as np
 from sparserec_np.data import Interactions, align, from_any
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import ClusterError, InputError
-from sparserec_np.modelfile.arrays import ModelArrays
+from sparserec_np.modelfile.arrays import ModelArrays, Neighbours
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.training import warm_start as warm
 from sparserec_np.training.budget import Budget, SizeLimit, plan_budget
@@ -27,8 +27,9 @@ from sparserec_np.training.checkpoint import Checkpointing, Checkpoints, Progres
 from sparserec_np.training.config import Config
 from sparserec_np.training.defaults import config_for
 from sparserec_np.training.fingerprint import file_checksum, fingerprint
-from sparserec_np.training.initialization import initialize
+from sparserec_np.training.initialization import initialize, without_factors
 from sparserec_np.training.model_arrays import model_arrays
+from sparserec_np.training.neighbours import fit_neighbours
 from sparserec_np.training.parameters import Parameters
 from sparserec_np.training.state import Chosen, EpochMetrics, TrainingState
 from sparserec_np.training.trainer import EpochTrainer, Observer, Trainer, train
@@ -37,6 +38,9 @@ from sparserec_np.utils.log import logger
 from sparserec_np.utils.parallel import thread_count
 
 _log = logger(__name__)
+
+DEFAULT_SCALE = 4.0
+"""Factor of the neighbours where nothing is held out to choose it by."""
 
 HELD_OUT = 0.1
 """Share of each user's interactions held out to choose the epoch, where nothing else is given."""
@@ -65,6 +69,11 @@ class EpochValidator(Protocol):
 
     def choose_recency(self, parameters: Parameters) -> tuple[float, float]:
         """Find the recency that suits the parameters best, and the score with it."""
+
+    def choose_scale(
+        self, parameters: Parameters, neighbours: Neighbours
+    ) -> tuple[float, float, float]:
+        """Find the recency and the factor of the neighbours that suit best, and the score."""
 
 
 class Backend:
@@ -136,7 +145,8 @@ def fit(
     if warm_start is not None:
         old, given = _to_continue(warm_start, given, backend)
         if limit.sparsity is None and limit.max_bytes is None:
-            limit = SizeLimit.parse(sparsity=warm.sparsity_of(old))
+            sparsity = warm.sparsity_of(old)
+            limit = SizeLimit.parse(sparsity=sparsity if sparsity < 1 else None)
     Config(**given)  # so that a value out of range is found before the data is read
     interactions = backend.take(X)
     if interactions.nnz == 0:
@@ -149,6 +159,11 @@ def fit(
         names = ("the validation data", "the training data")
         align(held, interactions.user_ids, interactions.item_ids, names)
     config = config_for(interactions, given)
+    if config.neighbours > 0 and not backend.runs_here:
+        raise InputError(
+            "neighbours are fitted on one machine: leave out --dask (dask= in Python), or set "
+            "their share (--neighbours, neighbours=) to 0"
+        )
     texts = warm.texts_of(labels, interactions, old)
     if labels:
         _tell_titles(labels, interactions)
@@ -169,6 +184,7 @@ def fit(
         )
     stages = _Stages(
         config,
+        budget,
         backend,
         (lambda data: backend.initialize(data, config, budget))
         if old is None
@@ -179,7 +195,15 @@ def fit(
     )
     with thread_count(threads):
         parameters, chosen = stages.run(interactions, held, chooses=chooses)
-    arrays = model_arrays(parameters, interactions, config, chosen, texts)
+        neighbours = None
+        if budget.neighbour_nnz:
+            fitted = fit_neighbours(interactions, config, budget.neighbour_nnz)
+            neighbours = fitted.scaled(chosen.neighbour_scale)
+            if old is not None:
+                neighbours = warm.complete_neighbours(
+                    old, interactions, neighbours, budget.neighbour_nnz
+                )
+    arrays = model_arrays(parameters, interactions, config, chosen, texts, neighbours)
     del parameters  # and so Adagrad's sums, which the file does without
     return FitResult(encode(arrays), interactions, chosen, stages.metrics)
 
@@ -233,6 +257,7 @@ class _Stages:
     """The stages of a fit."""
 
     config: Config
+    budget: Budget
     backend: Backend
     initialize: Callable[[Interactions], Parameters]
     checkpoints: Checkpoints | None
@@ -288,6 +313,14 @@ class _Stages:
         validator = None
         if held is not None:
             validator = self.backend.validator(interactions, held, config)
+        if config.neighbours == 1:
+            parameters = without_factors(interactions, config)
+            return parameters, self._with_neighbours(
+                parameters,
+                interactions,
+                validator,
+                chosen or Chosen(0, None, config.recency or 0.0),
+            )
         chooses_recency = validator is not None and validator.chooses_recency
         state = self._resumed(name) or TrainingState(self.initialize(interactions))
         trainer = self.backend.trainer(state.parameters, interactions, config)
@@ -299,17 +332,41 @@ class _Stages:
             epochs=chosen.epochs if chosen else config.epochs,
             stage=name,
             validate=validator,
-            keep_best=name == "train" or chooses_recency,
+            keep_best=name == "train" or chooses_recency or config.neighbours > 0,
             observer=_StageObserver(self, name, chosen),
             restart=lambda: self.initialize(interactions),
         ).result()
         recency = config.recency or 0.0
-        if validator is not None and chooses_recency:
+        scale = chosen.neighbour_scale if chosen else 0.0
+        if config.neighbours > 0:
+            found_here = self._with_neighbours(
+                parameters, interactions, validator, Chosen(epochs, ndcg, recency, scale)
+            )
+            _, ndcg, recency, scale = found_here
+        elif validator is not None and chooses_recency:
             recency, ndcg = validator.choose_recency(parameters)
         found = f"{epochs} epochs" + ("" if ndcg is None else f", the best by NDCG@20 {ndcg:.4f}")
         found += f", recency {recency:g}" if chooses_recency else ""
+        found += f", neighbours x {scale:g}" if config.neighbours > 0 else ""
         _log.debug("stage '%s' done: %s, %.1f s", name, found, time.perf_counter() - began)
-        return parameters, Chosen(epochs, ndcg, recency)
+        return parameters, Chosen(epochs, ndcg, recency, scale)
+
+    def _with_neighbours(
+        self,
+        parameters: Parameters,
+        interactions: Interactions,
+        validator: EpochValidator | None,
+        chosen: Chosen,
+    ) -> Chosen:
+        """Choose how much neighbours count beside the parameters, if it is not chosen yet."""
+        if validator is not None:
+            fitted = fit_neighbours(interactions, self.config, self.budget.neighbour_nnz)
+            recency, scale, ndcg = validator.choose_scale(parameters, fitted)
+            return chosen._replace(ndcg=ndcg, recency=recency, neighbour_scale=scale)
+        if chosen.neighbour_scale:
+            return chosen
+        default = self.config.neighbour_scale or (DEFAULT_SCALE if parameters.nnz else 1.0)
+        return chosen._replace(neighbour_scale=default)
 
     def _resumed(self, stage: str) -> TrainingState | None:
         """Return the state that an earlier run left in this stage, once; else None."""

@@ -21,6 +21,7 @@ from sparserec_np.utils.communicator import communicator, replicated
 from sparserec_np.utils.compiled import kernel
 
 _NMF_ROOM = 1.5  # entries a row in the factors, in budgets a row: the best of them become the mask
+_TIE_BREAK = 1e-4  # largest bias of a model without weights: far below what a neighbour adds
 _NMF_WIDTH = 64  # most entries a row in the factors, whatever the budget
 
 
@@ -219,3 +220,16 @@ def _fill(factor, left, seed, first, taken, value_at, indptr, dims, values):
 def _add_squares(values, total):
     for value in values:
         total[0] += np.float64(value) ** 2
+
+
+def without_factors(interactions: Interactions, config: Config) -> Parameters:
+    """Return parameters of no weights: of a model that has neighbours and nothing else.
+
+    Biases order the items that no neighbour is added to by their number of users.
+    """
+    n_items = interactions.n_items
+    degrees = np.log1p(interactions.item_degrees())
+    bias = (_TIE_BREAK * degrees / max(float(degrees.max()), 1.0)).astype(np.float32)
+    none, ones = np.zeros(0, np.float32), np.ones(n_items, np.float32)
+    items = ItemParameters(empty_embeddings(n_items), bias, none, ones)
+    return Parameters(items, empty_embeddings(0), config.dim)

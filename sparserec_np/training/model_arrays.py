@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sparserec_np.data import Interactions
-from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.arrays import ModelArrays, Neighbours, Table
 from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.arrays import Embeddings
 from sparserec_np.training.parameters import Parameters
@@ -19,6 +19,7 @@ def model_arrays(
     config: Config,
     chosen: Chosen,
     labels: Sequence[str] | None,
+    neighbours: Neighbours | None = None,
 ) -> ModelArrays:
     """Bring trained parameters into the form that is encoded.
 
@@ -28,6 +29,7 @@ def model_arrays(
         config: Hyperparameters.
         chosen: Epochs, their quality, and recency.
         labels: A text for each item, or None.
+        neighbours: What items of a history add to the scores of others, scaled; or None.
     """
     history = config.users == "history"
     return ModelArrays(
@@ -40,29 +42,34 @@ def model_arrays(
         history_exponent=config.history_exponent if history else 0.0,
         history_power=config.history_power if history else 1.0,
         history_recency=chosen.recency if history else 0.0,
+        neighbours=neighbours,
         user_ids=None if history else interactions.user_ids,
         user_rows=None if history else _table(parameters.users, parameters.dim),
         labels=labels,
         value_bits=config.value_bits,
         config=config.to_dict(),
-        facts=model_facts(interactions, chosen.epochs, chosen.ndcg),
+        facts=model_facts(interactions, chosen),
     )
 
 
-def model_facts(interactions: Interactions, epochs: int, ndcg: float | None) -> dict[str, Any]:
+def model_facts(interactions: Interactions, chosen: Chosen) -> dict[str, Any]:
     """Return what the file says about data and result; no ids and no interactions are in it."""
-    return {
+    facts = {
         "users": interactions.n_users,
         "items": interactions.n_items,
         "interactions": interactions.nnz,
-        "epochs": epochs,
-        "validation_ndcg@20": None if ndcg is None else round(ndcg, 6),
+        "epochs": chosen.epochs,
+        "validation_ndcg@20": None if chosen.ndcg is None else round(chosen.ndcg, 6),
     }
+    if chosen.neighbour_scale:
+        facts["neighbour_scale"] = chosen.neighbour_scale
+    return facts
 
 
 def has_history_weights(config: Config) -> bool:
     """Tell whether the items of a model have weights within a history."""
-    return config.users == "history" and config.degree_exponent > 0
+    has_factors = config.neighbours < 1
+    return config.users == "history" and config.degree_exponent > 0 and has_factors
 
 
 def _table(rows: Embeddings, dim: int) -> Table:

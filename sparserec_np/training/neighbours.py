@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
 from sparserec_np.modelfile.arrays import Neighbours
+from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.neighbours import Matrix, Rows, free_tasks, regress
 from sparserec_np.training.nmf import transposed
 from sparserec_np.utils.csr import indptr_from_counts
@@ -32,19 +33,6 @@ LONGEST_HISTORY = 10_000
 _TARGETS = 1024  # targets that are regressed before their entries are pruned
 
 
-class NeighbourConfig(NamedTuple):
-    """Hyperparameters of the neighbours; see :class:`sparserec_np.training.config.Config`."""
-
-    reg: float
-    """Penalty on the squares of the weights."""
-    user_exponent: float = 0.5
-    """``w`` in ``n_u^-w``, the weight of a user of ``n_u`` items."""
-    degree_exponent: float = 0.0
-    """``a``: candidates are chosen by the users they share with a target, over ``degree^a``."""
-    candidates: int = 50
-    """Items that each item is regressed on, before pruning."""
-
-
 class _Entries(NamedTuple):
     """Entries of the matrix, by ascending target, then candidate; each array of shape [m]."""
 
@@ -53,39 +41,40 @@ class _Entries(NamedTuple):
     values: NDArray[np.float32]
 
 
-def fit_neighbours(interactions: Interactions, config: NeighbourConfig, most: int) -> Neighbours:
+def fit_neighbours(interactions: Interactions, config: Config, most: int) -> Neighbours:
     """Fit the neighbours of all items.
 
     The result does not depend on the number of threads. Memory beyond the interactions is a second
     copy of them, by item, ``O(most + n_items)``, and for each thread ``O(n_users + n_items +
-    candidates^2)`` and the interactions of the candidates of one item.
+    neighbour_candidates^2)`` and the interactions of the candidates of one item.
 
     Args:
         interactions: Interactions to learn from.
-        config: Hyperparameters.
+        config: Hyperparameters, of which those named ``neighbour_...`` count.
         most: Entries to keep at most: those of the largest ``|b| sqrt(degree)``, ``degree`` being
             the number of users who have the item that adds ``b``.
 
     Returns:
-        The weights, above 0; fewer entries than ``most`` where there are not so many.
+        The weights, above 0, not scaled yet; fewer entries than ``most`` where there are not so
+        many.
     """
     matrix = _matrix(interactions, config)
     root_degrees = np.sqrt(interactions.item_degrees())
     kept = _Entries(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
     for first in range(0, interactions.n_items, _TARGETS):
         n = min(_TARGETS, interactions.n_items - first)
-        rows = _room(n, config.candidates)
-        _regress(first, matrix, config.reg, rows, choose=True)
+        rows = _room(n, config.neighbour_candidates)
+        _regress(first, matrix, config.neighbour_reg, rows, choose=True)
         kept = _joined([kept, _entries(first, rows)])
         kept = _largest(kept, np.abs(kept.values) * root_degrees[kept.items], most)
-    parts = [_entries(first, rows) for first, rows in _refitted(kept, matrix, config.reg)]
+    parts = [_entries(first, rows) for first, rows in _refitted(kept, matrix, config.neighbour_reg)]
     return _by_item(_joined(parts or [kept]), interactions.n_items)
 
 
-def _matrix(interactions: Interactions, config: NeighbourConfig) -> Matrix:
+def _matrix(interactions: Interactions, config: Config) -> Matrix:
     (_, (item_indptr, users)) = next(transposed(interactions, max(interactions.nnz, 1)))
     lengths = interactions.user_degrees()
-    user_weight = np.maximum(lengths, 1).astype(np.float64) ** -config.user_exponent
+    user_weight = np.maximum(lengths, 1).astype(np.float64) ** -config.neighbour_user_exponent
     user_weight[lengths > LONGEST_HISTORY] = 0.0
     degrees = np.maximum(interactions.item_degrees(), 1).astype(np.float64)
     return Matrix(
@@ -94,7 +83,7 @@ def _matrix(interactions: Interactions, config: NeighbourConfig) -> Matrix:
         item_indptr,
         users,
         user_weight,
-        degrees**-config.degree_exponent,
+        degrees**-config.neighbour_degree_exponent,
     )
 
 
@@ -155,3 +144,30 @@ def _by_item(entries: _Entries, n_items: int) -> Neighbours:
     order = np.argsort(entries.items, kind="stable")
     counts = np.bincount(entries.items, minlength=n_items)
     return Neighbours(indptr_from_counts(counts), entries.targets[order], entries.values[order])
+
+
+def join_neighbours(
+    old: Neighbours, fitted: Neighbours, is_old: NDArray[np.bool_], most: int
+) -> Neighbours:
+    """Complete the neighbours of an older model by fitted ones that have a part in new items.
+
+    Args:
+        old: Those of the older model, in the numbering of all items.
+        fitted: Those fitted on new interactions, scaled as the old ones are.
+        is_old: Whether the older model knows each item, bool array of shape [n_items].
+        most: Entries to keep at most, the largest ones.
+    """
+    ours, theirs = _by_target(old), _by_target(fitted)
+    new = ~(is_old[theirs.targets] & is_old[theirs.items])
+    joined = _joined([ours, _Entries(*(array[new] for array in theirs))])
+    order = np.lexsort((joined.items, joined.targets))
+    joined = _Entries(*(array[order] for array in joined))
+    kept = _largest(joined, np.abs(joined.values).astype(np.float64), most)
+    return _by_item(kept, is_old.size)
+
+
+def _by_target(neighbours: Neighbours) -> _Entries:
+    """Undo :func:`_by_item`."""
+    items = np.repeat(np.arange(len(neighbours), dtype=np.int32), np.diff(neighbours.indptr))
+    order = np.argsort(neighbours.items, kind="stable")
+    return _Entries(neighbours.items[order], items[order], neighbours.values[order])

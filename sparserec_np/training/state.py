@@ -40,6 +40,8 @@ class Chosen(NamedTuple):
     """NDCG@20 of it; None where nothing was held out."""
     recency: float
     """Recency of the histories; see :class:`sparserec_np.training.config.Config`."""
+    neighbour_scale: float = 0.0
+    """Factor of the neighbours, likewise; 0 where there are none."""
 
 
 @dataclass(frozen=True, eq=False)

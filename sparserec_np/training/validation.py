@@ -8,9 +8,19 @@ from numpy.typing import NDArray
 from sparserec_np.data import Interactions, align, select_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation.metrics import find_hits, ndcg
+from sparserec_np.modelfile.arrays import Neighbours
 from sparserec_np.modelfile.layout import EIGHTHS
-from sparserec_np.retrieval.batch_top_k import ItemLists, UserRows, history_rows, model_top_k
+from sparserec_np.retrieval.batch_top_k import (
+    ItemLists,
+    ItemScorer,
+    UserRows,
+    batch_top_k,
+    history_rows,
+    model_top_k,
+)
+from sparserec_np.retrieval.inverted_index import neighbour_rows
 from sparserec_np.runtime.model import Model
+from sparserec_np.training.budget import SCALES
 from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.arrays import Embeddings
 from sparserec_np.training.kernels.ranking import HeldOut, HistoryShape, rank_items
@@ -94,6 +104,49 @@ class Validator:
         scores = {e: self._score(parameters, history_rows(self._known, e)) for e in RECENCIES}
         best = max(scores, key=lambda recency: scores[recency])
         return best, scores[best]
+
+    def choose_scale(
+        self, parameters: Parameters, neighbours: Neighbours
+    ) -> tuple[float, float, float]:
+        """Find the factor of the neighbours that suits the parameters best, and the recency.
+
+        Args:
+            parameters: Parameters; in this process.
+            neighbours: What was fitted beside them.
+
+        Returns:
+            The recency, the factor, of equally good ones the smallest, and the score with both.
+        """
+        scales = SCALES if parameters.nnz else (1.0,)
+        if self._config.neighbour_scale is not None:
+            scales = (self._config.neighbour_scale,)
+        histories = [rows for rows in self._histories if rows is not None]
+        scores = {
+            scale: max(self._score_with(parameters, neighbours, scale, some) for some in histories)
+            for scale in scales
+        }
+        scale = max(scores, key=lambda one: scores[one])
+        if not self.chooses_recency:
+            return self._recency, scale, scores[scale]
+        by_age = {
+            e: self._score_with(parameters, neighbours, scale, history_rows(self._known, e))
+            for e in RECENCIES
+        }
+        best = max(by_age, key=lambda recency: by_age[recency])
+        return best, scale, by_age[best]
+
+    def _score_with(
+        self, parameters: Parameters, neighbours: Neighbours, scale: float, histories: UserRows
+    ) -> float:
+        items, config = parameters.items, self._config
+        shape = config.history_exponent, config.history_power, parameters.dim
+        added = neighbour_rows(neighbours.scaled(scale))
+        scorer = ItemScorer(*items.rows[:3], items.bias, items.weight, *shape, added)
+        rows = np.arange(self._known.n_users)
+        excluded = ItemLists(self._known.indptr, self._known.items)
+        ranked, _ = batch_top_k(scorer, histories, rows, excluded, history=True, k=K)
+        hits = find_hits(ranked, self._relevant)
+        return float(ndcg(hits, self._relevant.user_degrees()).mean())
 
     def _score(self, parameters: Parameters, histories: UserRows | None) -> float:
         n, rank, size = self._known.n_users, self._comm.rank, self._comm.world_size

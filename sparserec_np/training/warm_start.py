@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from sparserec_np.data import Interactions, align
 from sparserec_np.data.alignment import check_overlap
 from sparserec_np.errors import InputError
-from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.arrays import ModelArrays, Neighbours, Table
 from sparserec_np.modelfile.reader import open_model
 from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
+from sparserec_np.training.neighbours import join_neighbours
 from sparserec_np.training.parameters import Parameters, empty_embeddings
 from sparserec_np.utils.csr import indptr_from_counts
 
@@ -94,6 +95,8 @@ def hyperparameters(old: ModelArrays) -> dict[str, Any]:
         "exploration": 0.0,
         "recency": old.history_recency,
     }
+    if old.neighbours is not None:
+        schedule["neighbour_scale"] = old.facts.get("neighbour_scale", 1.0)
     return {**kept, **schedule, "dim": old.dim, "users": old.users}
 
 
@@ -153,6 +156,29 @@ def continue_from(
     bias[at] = old.item_bias
     squares = _squares(interactions.item_degrees(), at, config)
     return Parameters(ItemParameters(_rows(items, squares), bias, squares, weight), users, old.dim)
+
+
+def complete_neighbours(
+    old: ModelArrays, interactions: Interactions, fitted: Neighbours, most: int
+) -> Neighbours:
+    """Keep the neighbours of the old model; take fitted ones where a new item has a part.
+
+    Args:
+        old: The model.
+        interactions: Interactions that were learned from, as :func:`widen` returns them.
+        fitted: Neighbours fitted on them, scaled.
+        most: Entries at most.
+    """
+    if old.neighbours is None:
+        return fitted
+    at, n_items = old.item_ids.positions_in(interactions.item_ids), interactions.n_items
+    counts = np.zeros(n_items, np.int64)
+    counts[at] = np.diff(old.neighbours.indptr)  # ids ascend, so rows keep their order
+    items = at[old.neighbours.items].astype(np.int32)
+    widened = Neighbours(indptr_from_counts(counts), items, old.neighbours.values)
+    is_old = np.zeros(n_items, np.bool_)
+    is_old[at] = True
+    return join_neighbours(widened, fitted, is_old, most)
 
 
 class _Entries(NamedTuple):

@@ -12,11 +12,21 @@ from sparserec_np.data import Interactions
 from sparserec_np.data.synthetic import generate
 from sparserec_np.modelfile.arrays import Neighbours
 from sparserec_np.training import neighbours
+from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.neighbours import SWEEPS
-from sparserec_np.training.neighbours import NeighbourConfig, fit_neighbours
+from sparserec_np.training.neighbours import fit_neighbours
 from sparserec_np.utils.csr import indptr_from_counts
 from sparserec_np.utils.parallel import thread_count
 from sparserec_np.vocabulary import RangeIds
+
+
+def config_of(reg: float, user: float = 0.5, degree: float = 0.0, candidates: int = 50) -> Config:
+    return Config(
+        neighbour_reg=reg,
+        neighbour_user_exponent=user,
+        neighbour_degree_exponent=degree,
+        neighbour_candidates=candidates,
+    )
 
 
 def drawn(n_users: int, n_items: int, density: float, seed: int = 0) -> Interactions:
@@ -48,7 +58,7 @@ def test_the_fit_is_that_of_the_reference(exponents, most, monkeypatch):
     monkeypatch.setattr(neighbours, "_TARGETS", 16)  # more than one block
     data = drawn(60, 40, 0.2)
     user_exponent, degree_exponent = exponents
-    config = NeighbourConfig(2.0, user_exponent, degree_exponent, candidates=6)
+    config = config_of(2.0, user_exponent, degree_exponent, candidates=6)
     found = fit_neighbours(data, config, most)
     wanted = reference.fit(
         dense(data),
@@ -64,7 +74,7 @@ def test_the_fit_is_that_of_the_reference(exponents, most, monkeypatch):
 
 
 def test_the_number_of_entries_is_exact_and_the_items_rise():
-    found = fit_neighbours(drawn(200, 80, 0.1), NeighbourConfig(1.0), 500)
+    found = fit_neighbours(drawn(200, 80, 0.1), config_of(1.0), 500)
     assert found.values.size == 500
     assert (found.values > 0).all()
     rows = np.repeat(np.arange(80), np.diff(found.indptr))
@@ -79,7 +89,7 @@ def test_ties_keep_an_exact_number():
         np.tile(np.arange(3, dtype=np.int32), (8, 1)) + 3 * np.arange(8, dtype=np.int32)[:, None]
     )
     data = Interactions(np.arange(0, 25, 3), items.ravel(), RangeIds(0, 8), RangeIds(0, 24))
-    found = fit_neighbours(data, NeighbourConfig(1.0), 7)
+    found = fit_neighbours(data, config_of(1.0), 7)
     assert found.values.size == 7
 
 
@@ -87,8 +97,8 @@ def test_no_interactions_have_no_neighbours():
     data = Interactions(
         np.array([0, 1, 2]), np.array([0, 1], np.int32), RangeIds(0, 2), RangeIds(0, 2)
     )
-    assert fit_neighbours(data, NeighbourConfig(1.0), 10).values.size == 0
-    assert fit_neighbours(drawn(30, 10, 0.3), NeighbourConfig(1.0), 0).values.size == 0
+    assert fit_neighbours(data, config_of(1.0), 10).values.size == 0
+    assert fit_neighbours(drawn(30, 10, 0.3), config_of(1.0), 0).values.size == 0
 
 
 def test_any_number_of_threads_gives_the_same_bits():
@@ -96,7 +106,7 @@ def test_any_number_of_threads_gives_the_same_bits():
     results = []
     for threads in (1, 2):
         with thread_count(threads):
-            results.append(fit_neighbours(data, NeighbourConfig(5.0), 3000))
+            results.append(fit_neighbours(data, config_of(5.0), 3000))
     first, second = results
     for name in ("indptr", "items", "values"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
@@ -107,17 +117,17 @@ def test_users_of_everything_are_left_out(monkeypatch):
     data = Interactions(
         np.array([0, 4, 6]), np.array([0, 1, 2, 3, 2, 3], np.int32), RangeIds(0, 2), RangeIds(0, 4)
     )
-    found = fit_neighbours(data, NeighbourConfig(1.0), 100)
+    found = fit_neighbours(data, config_of(1.0), 100)
     assert np.argwhere(to_dense(found)).tolist() == [[2, 3], [3, 2]]
 
 
 def test_memory_does_not_grow_with_the_candidates_of_all_items():
     n_items = 30_000
     data = drawn(300, n_items, 0.01)
-    fit_neighbours(drawn(40, 30, 0.2), NeighbourConfig(1.0), 10)  # compiled
+    fit_neighbours(drawn(40, 30, 0.2), config_of(1.0), 10)  # compiled
     tracemalloc.start()
     with thread_count(1):
-        fit_neighbours(data, NeighbourConfig(1.0, candidates=100), 1000)
+        fit_neighbours(data, config_of(1.0, candidates=100), 1000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < n_items * 100 * 8 * 0.5  # of an item and a value for each candidate
