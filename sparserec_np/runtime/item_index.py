@@ -257,10 +257,9 @@ class ItemIndex:
             return None
         scores, radius, limit = approximate
         scores[excluded] = -np.inf
-        added = self._with_additions(scores, vector, scale, additions)
-        scores[added.items] = added.values
-        least = threshold(scores, k)  # a guess, of approximate scores
+        added = additions.of_items(scores.take(additions.items) > -np.inf)
         scores[added.items] = -np.inf
+        least = threshold(scores, k)  # a guess, of approximate scores
         norms = self._norms
         most = norms.l1 * np.float32(limit)
         most += scores
@@ -270,28 +269,15 @@ class ItemIndex:
             few = few[scores.take(few) + norms.l2.take(few) * np.float32(radius) > floor]
             if len(few) * _FEW > self._n_items:
                 return None
-            exact = self._score(few, vector, scale)
             if len(added.items):
-                few, exact = _merged(few, exact, added)
+                few = np.sort(np.concatenate((few, added.items)))
+            exact = self._score(few, vector, scale)
+            exact[np.searchsorted(few, added.items)] += added.values
             order = descending(exact)[:k]
             worst = float(exact[order[-1]]) if len(order) == k else -np.inf
             if worst >= least:
                 return few[order], exact[order]
             least = worst  # the guess was too high; this one is not
-
-    def _with_additions(
-        self,
-        scores: npt.NDArray[np.float32],
-        vector: FloatArray,
-        scale: float,
-        additions: Additions,
-    ) -> Additions:
-        """Compute the exact scores of items with additions, without those at -inf in ``scores``."""
-        if not len(additions.items):
-            return additions
-        ranked = scores.take(additions.items) > -np.inf
-        items = additions.items[ranked]
-        return Additions(items, self._score(items, vector, scale) + additions.values[ranked])
 
     def _approximate(
         self, query: FloatArray
@@ -342,13 +328,6 @@ class ItemIndex:
         for _, items, codes in self._postings():
             squares[items] += level_squares[codes]
         return np.sqrt(squares)
-
-
-def _merged(items: IntArray, scores: FloatArray, others: Additions) -> tuple[IntArray, FloatArray]:
-    """Merge items and their scores with others, by ascending item."""
-    everything = np.concatenate((items, others.items))
-    order = np.argsort(everything, kind="stable")
-    return everything[order], np.concatenate((scores, others.values))[order]
 
 
 def sum_by(

@@ -29,6 +29,10 @@ class Additions(NamedTuple):
     items: IntArray
     values: FloatArray
 
+    def of_items(self, chosen: npt.NDArray[np.bool_]) -> Additions:
+        """Return those of some items, bool array of shape [n]."""
+        return Additions(self.items[chosen], self.values[chosen])
+
 
 NOTHING = Additions(np.empty(0, dtype=np.int64), np.empty(0))
 
@@ -55,10 +59,12 @@ class NeighbourIndex:
         values = self._levels.take(self._codes.take(places), mode="wrap")
         if known.weights is not None:
             values *= known.weights.repeat(lengths)
-        targets = self._items.take(places)
-        sums = np.bincount(targets, weights=values, minlength=len(self._indptr) - 1)
-        items = np.flatnonzero(sums)
-        return Additions(items, sums.take(items))
+        targets = self._items.take(places).astype(np.int64)
+        order = np.argsort(targets, kind="stable")  # the items of the history stay in their order
+        targets = targets[order]
+        is_first = np.diff(targets, prepend=-1) > 0
+        sums = np.bincount(is_first.cumsum() - 1, weights=values[order])
+        return Additions(targets[is_first], sums.astype(np.float64, copy=False))
 
     def of_item(self, item: int) -> Additions:
         """Return what an item adds to the others."""

@@ -19,7 +19,7 @@ import numpy as np
 from sparserec_np.data import Interactions, align, from_any
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import ClusterError, InputError
-from sparserec_np.modelfile.arrays import ModelArrays, Neighbours
+from sparserec_np.modelfile.arrays import ModelArrays
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.training import warm_start as warm
 from sparserec_np.training.budget import Budget, SizeLimit, plan_budget
@@ -69,11 +69,6 @@ class EpochValidator(Protocol):
 
     def choose_recency(self, parameters: Parameters) -> tuple[float, float]:
         """Find the recency that suits the parameters best, and the score with it."""
-
-    def choose_scale(
-        self, parameters: Parameters, neighbours: Neighbours
-    ) -> tuple[float, float, float]:
-        """Find the recency and the factor of the neighbours that suit best, and the score."""
 
 
 class Backend:
@@ -360,6 +355,7 @@ class _Stages:
     ) -> Chosen:
         """Choose how much neighbours count beside the parameters, if it is not chosen yet."""
         if validator is not None:
+            assert isinstance(validator, Validator)  # there is none on a cluster
             fitted = fit_neighbours(interactions, self.config, self.budget.neighbour_nnz)
             recency, scale, ndcg = validator.choose_scale(parameters, fitted)
             return chosen._replace(ndcg=ndcg, recency=recency, neighbour_scale=scale)

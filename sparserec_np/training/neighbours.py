@@ -14,7 +14,7 @@ regression on all items this is the sparse one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,10 @@ class _Entries(NamedTuple):
     targets: NDArray[np.int32]
     items: NDArray[np.int32]
     values: NDArray[np.float32]
+
+    def take(self, where: NDArray[Any] | slice) -> _Entries:
+        """Return some of them, by their places or by a mask."""
+        return _Entries(self.targets[where], self.items[where], self.values[where])
 
 
 def fit_neighbours(interactions: Interactions, config: Config, most: int) -> Neighbours:
@@ -107,7 +111,11 @@ def _entries(first: int, rows: Rows) -> _Entries:
 
 
 def _joined(parts: list[_Entries]) -> _Entries:
-    return _Entries(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    return _Entries(
+        np.concatenate([part.targets for part in parts]),
+        np.concatenate([part.items for part in parts]),
+        np.concatenate([part.values for part in parts]),
+    )
 
 
 def _largest(entries: _Entries, importance: NDArray[np.float64], most: int) -> _Entries:
@@ -115,12 +123,12 @@ def _largest(entries: _Entries, importance: NDArray[np.float64], most: int) -> _
     if importance.size <= most:
         return entries
     if most == 0:
-        return _Entries(*(array[:0] for array in entries))
+        return entries.take(slice(0))
     least = np.partition(importance, importance.size - most)[importance.size - most]
     keep = importance > least
     ties = np.flatnonzero(importance == least)
     keep[ties[: most - np.count_nonzero(keep)]] = True
-    return _Entries(*(array[keep] for array in entries))
+    return entries.take(keep)
 
 
 def _refitted(kept: _Entries, matrix: Matrix, reg: float) -> Iterator[tuple[int, Rows]]:
@@ -159,9 +167,9 @@ def join_neighbours(
     """
     ours, theirs = _by_target(old), _by_target(fitted)
     new = ~(is_old[theirs.targets] & is_old[theirs.items])
-    joined = _joined([ours, _Entries(*(array[new] for array in theirs))])
+    joined = _joined([ours, theirs.take(new)])
     order = np.lexsort((joined.items, joined.targets))
-    joined = _Entries(*(array[order] for array in joined))
+    joined = joined.take(order)
     kept = _largest(joined, np.abs(joined.values).astype(np.float64), most)
     return _by_item(kept, is_old.size)
 
