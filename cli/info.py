@@ -31,6 +31,7 @@ def info(model: Path, as_json: bool) -> None:
             *_recency(facts),
             ("dim", facts["dim"]),
             ("weights", f"{facts['weights']:,} (sparsity {facts['sparsity']:.3f})"),
+            *_neighbours(facts),
             *((f"bytes: {name}", f"{size:,}") for name, size in facts["parts"].items()),
             *((f"fit: {name}", _value(value)) for name, value in facts["facts"].items()),
             *((f"config: {name}", _value(value)) for name, value in facts["config"].items()),
@@ -50,6 +51,12 @@ def _recency(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if not recency:
         return []
     return [("recency", f"{recency:g}: histories are ordered, the latest item last")]
+
+
+def _neighbours(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    if not facts["neighbours"]:
+        return []
+    return [("neighbours", f"{facts['neighbours']:,}: what an item adds to the scores of others")]
 
 
 def _value(value: object) -> str:

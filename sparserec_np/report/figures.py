@@ -198,13 +198,15 @@ def _mask(
 
     Returns:
         ``moved``, the share of all weights whose position the initialization did not have, and
-        ``by_popularity``, the same for the items; None if the data is not that of the fit.
+        ``by_popularity``, the same for the items; None if the data is not that of the fit,
+        or there are no weights.
     """
     facts = info["facts"]
     counts = (facts.get("users"), facts.get("items"), facts.get("interactions"))
     known = train.item_ids.positions_in(model.item_ids)
     if (
-        counts != (train.n_users, train.n_items, train.nnz)
+        not len(items.dims)
+        or counts != (train.n_users, train.n_items, train.nnz)
         or not np.array_equal(known, np.arange(info["n_items"]))
         or model.dim != info["config"].get("dim")
     ):
