@@ -23,7 +23,7 @@ _NEVER = 1 << 30  # rank of an item that is left out of the ranking
 
 
 class HistoryShape(NamedTuple):
-    """Scale and power of the vector of a history; see :class:`sparserec_np.training.config.Config`."""
+    """Scale and power of the vector of a history, as in the config."""
 
     exponent: np.float32
     eighths: np.int64
