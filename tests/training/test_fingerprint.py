@@ -29,7 +29,7 @@ def test_it_comes_back_from_json_as_it_was(data):
 
 
 def test_it_has_every_hyperparameter_by_its_name(data):
-    assert set(HYPERPARAMETERS) <= set(of(data))
+    assert set(HYPERPARAMETERS) <= set(of(data, config=Config(neighbours=0.5)))
 
 
 def test_other_words_change_no_fingerprint(data, monkeypatch):
