@@ -23,9 +23,8 @@ from sparserec_np.training.config import MAX_DIM, Config
 from sparserec_np.training.defaults import config_for
 from sparserec_np.training.fingerprint import checksum, fingerprint
 from sparserec_np.training.fit import HELD_OUT
-from sparserec_np.training.initialization import initialize, without_factors
+from sparserec_np.training.initialization import initialize
 from sparserec_np.training.model_arrays import model_arrays
-from sparserec_np.training.neighbours import fit_neighbours
 from sparserec_np.training.parameters import Parameters
 from sparserec_np.training.state import Chosen, EpochMetrics, TrainingState
 from sparserec_np.training.trainer import Observer, Trainer, train
@@ -208,31 +207,21 @@ class _Objective:
         validator = self._validator(config)
 
         def begin() -> Parameters:
-            if config.neighbours == 1:
-                return without_factors(self._learned, config)
             return initialize(self._learned, config, budget)
 
         state = TrainingState(begin())
         parameters, epochs, ndcg = train(
             Trainer(state.parameters, self._learned, config),
             state,
-            epochs=config.epochs if config.neighbours < 1 else 0,
+            epochs=config.epochs,
             validate=validator,
             observer=_TrialObserver(trial, self._on_epoch),
             restart=begin,
         ).result()
-        neighbours, scale = None, 0.0
-        if budget.neighbour_nnz:
-            neighbours = fit_neighbours(self._learned, config, budget.neighbour_nnz)
-            recency, scale, ndcg = validator.choose_scale(parameters, neighbours)
-            neighbours = neighbours.scaled(scale)
-        else:
-            recency, _ = validator.choose_recency(parameters)
-        chosen = Chosen(epochs, ndcg, recency, scale)
+        recency, _ = validator.choose_recency(parameters)
+        chosen = Chosen(epochs, ndcg, recency)
         file = encode(
-            model_arrays(
-                parameters, self._interactions, config, chosen, self._label_texts, neighbours
-            )
+            model_arrays(parameters, self._interactions, config, chosen, self._label_texts)
         )
         for name, value in (("epochs", epochs), ("bytes", len(file)), ("weights", parameters.nnz)):
             trial.set_user_attr(name, value)
