@@ -32,6 +32,12 @@ OTHERS = {
     "history_power": 0.5, "recency": 0.25, "degree_exponent": 0.35, "initial_norm": 0.5,
     "initial_square": 0.1, "sweeps": 2, "exploration": 0.25, "exploration_end": 0.5,
     "buffer_bytes": 1 << 14, "buffer_rows": 7, "value_bits": 5, "seed": 3,
+    "neighbours": 0.25,
+    "neighbour_scale": 2.0,
+    "neighbour_reg": 5.0,
+    "neighbour_user_exponent": 0.25,
+    "neighbour_degree_exponent": 0.75,
+    "neighbour_candidates": 20,
 }  # fmt: skip
 """A value of each hyperparameter that no default and no rule gives."""
 
@@ -80,12 +86,15 @@ def test_arguments_are_all_hyperparameters_and_a_few_more():
 def test_every_hyperparameter_can_be_set(pairs):
     assert OTHERS.keys() == HYPERPARAMETERS.keys()
     for name, value in OTHERS.items():
-        fitted = SparseRec(**{"dim": 4, "epochs": 1, "sweeps": 1, name: value}).fit(pairs)
+        few = {"dim": 4, "epochs": 1, "sweeps": 1}
+        if name.startswith("neighbour"):  # the rest is of no use without the first
+            few["neighbours"] = 0.5
+        fitted = SparseRec(**few | {name: value}).fit(pairs)
         config = fitted.model_.info()["config"]
         assert config[name] == value
         assert fitted.get_params()[name] == value
     defaults = SparseRec(epochs=1).fit(pairs).model_.info()["config"]
-    assert not [name for name, value in OTHERS.items() if defaults[name] == value]
+    assert not [name for name, value in OTHERS.items() if defaults.get(name) == value]
 
 
 def test_a_clone_has_all_arguments():
@@ -219,7 +228,7 @@ def test_kinds_of_data_give_the_same_file(pairs):
         pytest.param({}, id="all chosen"),
         pytest.param({"dim": 16, "epochs": 2, "candidates": 3, "reg": 0.1, "seed": 5}, id="some"),
         pytest.param({"epochs": 1, "max_size": "4KB"}, id="a size"),
-        pytest.param({**OTHERS, "sparsity": 0.5}, id="all given"),
+        pytest.param({**OTHERS, "sparsity": 0.5, "neighbours": 0.0}, id="all given"),
     ],
 )
 def test_the_command_line_writes_the_same_file(tmp_path, pairs, users, given, log_as_it_was):

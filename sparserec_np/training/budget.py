@@ -147,10 +147,9 @@ def _with_neighbours(item_nnz: int, config: Config, limit: SizeLimit, plan: Size
     if limit.max_bytes is not None:
         free = limit.max_bytes - empty
         room = min(limit.max_bytes, plan.encoded_size(item_nnz) + round(share * free))
-    elif share == 1:
-        room = empty + own
     else:
-        room = empty + own + round(own * share / (1 - share))
+        added = own if share == 1 else round(own * share / (1 - share))
+        room = plan.encoded_size(item_nnz, neighbours=1) + added
     most = min(plan.n_items * config.neighbour_candidates, MAX_NNZ)
     neighbours = plan.neighbours_for(room, item_nnz, most)
     if neighbours is None:
