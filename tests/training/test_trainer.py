@@ -66,7 +66,7 @@ def fit(
 
 
 def check(parameters: Parameters, data, config: Config) -> None:
-    items, users = budget(data, config)
+    items, users, _ = budget(data, config)
     embeddings.check_rows(parameters.items.rows, config.dim, items)
     if config.users == "embedding":
         embeddings.check_rows(parameters.users, config.dim, users)
