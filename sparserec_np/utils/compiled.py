@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -36,8 +37,8 @@ SECONDS = 20
 
 
 def _digest() -> str:
-    """Return a checksum of all sources that compiled code is made of."""
-    checksum = hashlib.sha256()
+    """Return a checksum of all sources that compiled code is made of, and of what compiles it."""
+    checksum = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
     for source in _SOURCES:
         path = _PACKAGE / source
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
