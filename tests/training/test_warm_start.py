@@ -147,7 +147,8 @@ def test_the_budget_is_that_of_the_old_model_unless_told(old_file, new_data):
 def test_no_budget_is_exceeded_and_no_row_is_empty(random_model, seed, share, users):
     old = random_model(seed, users)
     rng = np.random.default_rng(seed)
-    new = from_pairs(rng.integers(0, 50, 200), rng.integers(0, 90, 200))
+    known = old.item_ids.take(range(3))
+    new = from_pairs(rng.integers(0, 50, 200), [*known, *rng.integers(0, 90, 200 - len(known))])
     data = widen(new, old)
     budget = Budget(*(int(n * (1 + share * 9)) for n in (data.n_items, data.n_users)))
     parameters = continue_from(old, data, Config(**hyperparameters(old)), budget)
