@@ -40,16 +40,13 @@ def client(security) -> Iterator[Client]:
         yield client
 
 
-def refuse_plain_connections(dask_worker: Any) -> None:
-    """Let no connection of this worker begin without TLS."""
-
-    async def refuse(*args: Any, **how: Any) -> None:
-        raise OSError("not encrypted")
-
-    tcp.TCPConnector.connect = refuse
-
-
 def test_workers_talk_by_tls(client):
+    def refuse_plain_connections(dask_worker: Any) -> None:  # within the test: sent by value
+        async def refuse(*args: Any, **how: Any) -> None:
+            raise OSError("not encrypted")
+
+        tcp.TCPConnector.connect = refuse
+
     data = interactions.random_interactions(3, n_users=60, n_items=30, mean=6)
     expected = SparseRec(dim=16, epochs=2).fit(data).to_bytes()
     client.run(refuse_plain_connections)

@@ -148,6 +148,6 @@ def test_what_is_known_already_is_warned_of(case, caplog):
 
 def test_data_of_other_ids_is_no_zero(case):
     model, train, test = case
-    others = from_pairs(test.user_ids.take([0, 1]), ["none", "of these"])
+    others = from_pairs(test.user_ids.take([0, 1]), ["neither", "of these"])
     with pytest.raises(InputError, match="none of the 2 item ids of the test data"):
         evaluate(model, train, others)
