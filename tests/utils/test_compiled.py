@@ -19,7 +19,7 @@ def folder(tmp_path, **environment: str) -> tuple[str, str]:
         env={**os.environ, "TMPDIR": str(tmp_path), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     return done.stdout.strip(), done.stderr
