@@ -212,7 +212,7 @@ class Model:
 
 
 class _Neighbours:
-    """What the items of a history add to the scores of others."""
+    """Additions of the items of a history to the scores of others."""
 
     def __init__(self, file: _File, n: int) -> None:
         fields = file.model["neighbours"]

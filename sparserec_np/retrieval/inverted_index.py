@@ -79,7 +79,7 @@ class Query(NamedTuple):
 
 
 class NeighbourRows(NamedTuple):
-    """What the items of a history add to the scores of others; rows may all be empty.
+    """Additions of the items of a history to the scores of others; rows may all be empty.
 
     Attributes:
         indptr: int64 array of shape [n_items + 1].

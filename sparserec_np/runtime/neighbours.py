@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Additions(NamedTuple):
-    """What is added to the scores of some items.
+    """Additions to the scores of some items.
 
     Attributes:
         items: Their indices, ascending and unique, int64 array of shape [n].
@@ -81,7 +81,7 @@ class NeighbourIndex:
         return shares if known.weights is None else shares * known.weights
 
     def both_ways(self, item: int) -> FloatArray:
-        """Say how much an item and each other one add to each other, -1 to 1.
+        """Return how much an item and each other one add to each other, -1 to 1.
 
         Returns:
             ``(B_ij + B_ji) / 2`` over the largest size of an entry; float64 array of shape
