@@ -85,7 +85,7 @@ def run_demo(
     data = generate(seed)
     train, test = hold_out(data.interactions, fraction=0.2, seed=seed)
     started = time.perf_counter()
-    estimator = SparseRec(seed=seed, threads=threads)
+    estimator = SparseRec(seed=seed, threads=threads, fast=True)
     estimator.fit(train, labels=data.titles, on_epoch=on_epoch).save(path)
     fit_seconds = time.perf_counter() - started
     model = load(path)

@@ -58,6 +58,9 @@ from .terminal import echo
     help="Keep the epoch with the best NDCG@20 on this file.",
 )
 @click.option(
+    "--fast", is_flag=True, help="Choose the number of epochs alone, in a third of the time."
+)
+@click.option(
     "--threads",
     type=click.IntRange(min=1),
     metavar="N",
@@ -128,7 +131,7 @@ def fit(
     limit = SizeLimit.parse(
         sparsity=given.pop("sparsity", None), max_size=given.pop("max_size", None)
     )
-    threads = given.pop("threads", None)
+    threads, fast = given.pop("threads", None), given.pop("fast")
     Config(**given)  # so that a value out of range is found before the data is read
     checkpointing = Checkpointing.parse(checkpoint, every=checkpoint_every, resume=resume)
     if warm_start is not None:
@@ -145,6 +148,7 @@ def fit(
             valid=held,
             labels=titles,
             warm_start=warm_start,
+            fast=fast,
             checkpointing=checkpointing,
             threads=threads,
             on_epoch=on_epoch,
@@ -170,6 +174,7 @@ def fit(
         "epochs": result.chosen.epochs,
         "ndcg": result.chosen.ndcg,
         "recency": result.chosen.recency,
+        "changes": dict(result.chosen.changes),
         "seconds": round(time.perf_counter() - started, 3),
     }
     if as_json:

@@ -30,11 +30,14 @@ _DOCS = {
         max_size: Bytes of the saved file at most: a number, or a text like ``"500KB"``. At most one
             of ``sparsity`` and ``max_size`` is given; without both, the data decides.""",
     **{name: described(name, " " * 8) for name in HYPERPARAMETERS},
+    "fast": """\
+        fast: Leave hyperparameters that are None at what formulas say, and choose the epoch alone:
+            a third of the time.""",
     "threads": """\
         threads: Number of threads; None for all cores. The file does not depend on it.""",
 }
 _ARGUMENTS: dict[str, Any] = {
-    name: HYPERPARAMETERS[name].default if name in _ALWAYS else None
+    name: HYPERPARAMETERS[name].default if name in _ALWAYS else False if name == "fast" else None
     for name in dict.fromkeys(("users", "dim", *_DOCS))
 }
 """Arguments of the estimator and their defaults."""
@@ -45,9 +48,10 @@ class SparseRec:
 
     Source: SparseRec, arXiv 2411.12205.
 
-    Hyperparameters that are None are chosen: ``epochs`` by validation, on ``valid`` if it is given
-    to :meth:`fit`, else on a tenth of each user's interactions, and the model is then trained anew
-    on everything; the others follow from the data.
+    Hyperparameters that are None are chosen: by formulas of the data, and, unless ``epochs`` or
+    ``fast`` is given, by a few trials (:mod:`sparserec_np.training.race`) on a held-out part:
+    ``valid`` if it is given to :meth:`fit`, else a tenth of each user's interactions. The model is
+    then trained anew on everything.
 
     Args:
         {arguments}
@@ -59,6 +63,7 @@ class SparseRec:
         best_epoch_: Number of epochs that the model was trained for.
         recency_: Recency of the model, chosen or given.
         best_ndcg_: NDCG@20 on the validation part at that epoch, or None.
+        changes_: Hyperparameters that trials chose other than the formulas, by name.
         interactions_: What was learned from.
 
     Raises:
@@ -144,7 +149,7 @@ class SparseRec:
         """
         given = {name: _plain(value) for name, value in self.get_params().items()}
         limit = SizeLimit.parse(sparsity=given.pop("sparsity"), max_size=given.pop("max_size"))
-        threads = given.pop("threads")
+        threads, fast = given.pop("threads"), given.pop("fast")
         checkpointing = Checkpointing.parse(checkpoint, every=checkpoint_every, resume=resume)
         with backend_for(dask, threads) as backend:
             result = fit(
@@ -154,6 +159,7 @@ class SparseRec:
                 valid=valid,
                 labels=labels,
                 warm_start=warm_start,
+                fast=fast,
                 checkpointing=checkpointing,
                 threads=threads,
                 on_epoch=on_epoch,
@@ -169,6 +175,7 @@ class SparseRec:
             chosen.ndcg,
             chosen.recency,
         )
+        self.changes_ = dict(chosen.changes)
         return self
 
     def to_bytes(self) -> bytes:
@@ -314,7 +321,8 @@ def _signature() -> inspect.Signature:
 
     def annotation(name: str) -> str:
         kind = HYPERPARAMETERS[name].type if name in HYPERPARAMETERS else _TYPES[name]
-        return str(kind) if name in _ALWAYS or "None" in str(kind) else f"{kind} | None"
+        plain = name in (*_ALWAYS, "fast") or "None" in str(kind)
+        return str(kind) if plain else f"{kind} | None"
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Signature(
@@ -329,7 +337,7 @@ def _signature() -> inspect.Signature:
     )
 
 
-_TYPES = {"sparsity": "float", "max_size": "int | str", "threads": "int"}
+_TYPES = {"sparsity": "float", "max_size": "int | str", "fast": "bool", "threads": "int"}
 SparseRec.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
 SparseRec.__doc__ = str(SparseRec.__doc__).format(
     arguments="\n".join(_DOCS[name] for name in _ARGUMENTS).lstrip()

@@ -459,9 +459,9 @@ def _monotone(file: _File, prefix: str, n: int, universe: int, low_bits: int) ->
     high = file.tensor(f"{prefix}.high", "U8", (n + (universe >> low_bits) + 7) // 8)
     low = file.tensor(f"{prefix}.low", "U8", (n * low_bits + 7) // 8)
     digits = f"{int.from_bytes(high, 'little'):b}"[::-1] if high else ""
-    zeros = digits.split("1")[: digits.count("1")]  # before each 1: what its high part grows by
-    if len(zeros) != n:
-        raise ModelFileError(f"{file.name}: '{prefix}.high' has {len(zeros)} keys, not {n}")
+    if (found := digits.count("1")) != n:  # before there is a text for each
+        raise ModelFileError(f"{file.name}: '{prefix}.high' has {found} keys, not {n}")
+    zeros = digits.split("1")[:n]  # before each 1: what its high part grows by
     if sum(map(len, zeros)) << low_bits >> 64:
         raise ModelFileError(f"{file.name}: '{prefix}.high' has a key of more than 64 bits")
     highs: Iterator[int] = accumulate(map(len, zeros))

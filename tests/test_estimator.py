@@ -25,7 +25,7 @@ from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.training.config import HYPERPARAMETERS
 
 FAST = {"dim": 16, "epochs": 2, "sweeps": 1}
-OWN = ["sparsity", "max_size", "threads"]  # arguments that are no hyperparameters
+OWN = ["sparsity", "max_size", "fast", "threads"]  # arguments that are no hyperparameters
 OTHERS = {
     "users": "embedding", "dim": 8, "epochs": 3, "patience": 2, "learning_rate": 0.05, "reg": 0.02,
     "reg_exponent": 0.5, "candidates": 3, "choice_bias": 0.5, "pool": 64, "history_exponent": 0.25,
@@ -78,7 +78,8 @@ def test_arguments_are_all_hyperparameters_and_a_few_more():
     assert {one.kind for one in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
     defaults = {name: one.default for name, one in parameters.items()}
     assert SparseRec().get_params() == defaults
-    assert {name for name, value in defaults.items() if value is not None} == {"users", "seed"}
+    chosen = {name: value for name, value in defaults.items() if value is not None}
+    assert chosen == {"users": "history", "seed": 0, "fast": False}
     for name in (*HYPERPARAMETERS, *OWN):
         assert inspect.cleandoc(SparseRec.__doc__).count(f"\n    {name}: ") == 1
 
@@ -98,10 +99,9 @@ def test_every_hyperparameter_can_be_set(pairs):
 
 
 def test_a_clone_has_all_arguments():
-    model = SparseRec(**OTHERS, sparsity=0.5, max_size=9000, threads=1)
-    assert clone(model).get_params() == model.get_params() == {
-        **OTHERS, "sparsity": 0.5, "max_size": 9000, "threads": 1
-    }  # fmt: skip
+    given = {**OTHERS, "sparsity": 0.5, "max_size": 9000, "fast": True, "threads": 1}
+    model = SparseRec(**given)
+    assert clone(model).get_params() == model.get_params() == given
 
 
 def test_unknown_arguments_are_refused_as_by_any_function():
@@ -293,7 +293,7 @@ def test_with_a_number_of_epochs_nothing_is_held_out(pairs):
 def test_with_validation_data_the_best_epoch_is_kept():
     data = interactions.random_interactions(16, n_users=150, n_items=60, mean=12)
     train, valid = hold_out(data, fraction=0.2, seed=0)
-    model = SparseRec(dim=16, sweeps=1).fit(train, valid=valid)
+    model = SparseRec(dim=16, sweeps=1, fast=True).fit(train, valid=valid)
     quality = {one.epoch: one.ndcg for one in model.epoch_metrics_}
     assert model.best_ndcg_ == max(quality.values()) == quality[model.best_epoch_]
     assert {one.stage for one in model.epoch_metrics_} == {"train"}
@@ -305,7 +305,7 @@ def test_with_validation_data_the_best_epoch_is_kept():
 
 def test_without_both_it_holds_out_a_part_and_learns_from_everything():
     data = interactions.random_interactions(16, n_users=150, n_items=60, mean=12)
-    model = SparseRec(dim=16, sweeps=1).fit(data)
+    model = SparseRec(dim=16, sweeps=1, fast=True).fit(data)
     chosen = [one for one in model.epoch_metrics_ if one.stage == "choose"]
     final = [one for one in model.epoch_metrics_ if one.stage == "train"]
     assert model.best_ndcg_ == max(one.ndcg for one in chosen)

@@ -22,6 +22,7 @@ from sparserec_np.distributed.sharding import (
 )
 from sparserec_np.distributed.worker import Part
 from sparserec_np.distributed.worker_group import WorkerGroup
+from sparserec_np.modelfile.arrays import Neighbours
 from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.fit import Backend, EpochValidator
@@ -122,6 +123,13 @@ class DaskBackend(Backend):
         )
         return _RemoteValidator(self, chooses_recency=chooses[0])
 
+    def fit_neighbours(self, data: Interactions, config: Config, most: int) -> Neighbours:
+        """Let a worker fit neighbours; it needs room for the interactions of all."""
+        name = _name(data)
+        fitted = self.group.call("fit_neighbours", lambda rank, size: (name, config, most))[0]
+        assert isinstance(fitted, Neighbours)
+        return fitted
+
     def trainer(self, parameters: Parameters, data: Interactions, config: Config) -> EpochTrainer:
         """Make a trainer that stands for those of the workers."""
         return _RemoteTrainer(self, parameters, data, config)
@@ -168,9 +176,21 @@ class _RemoteValidator:
         recency, score = self._ask("choose_recency", parameters)
         return recency, score
 
-    def _ask(self, method: str, parameters: Parameters) -> Any:
+    def with_neighbours(
+        self, parameters: Parameters, *several: Neighbours
+    ) -> list[tuple[float, float]]:
+        found: list[tuple[float, float]] = self._ask("with_neighbours", parameters, *several)
+        return found
+
+    def choose_scale(
+        self, parameters: Parameters, neighbours: Neighbours
+    ) -> tuple[float, float, float]:
+        recency, scale, score = self._ask("choose_scale", parameters, neighbours)
+        return recency, scale, score
+
+    def _ask(self, method: str, parameters: Parameters, *neighbours: Neighbours) -> Any:
         self._backend.send(parameters)
-        return self._backend.group.call("validate", lambda rank, size: (method,))[0]
+        return self._backend.group.call("validate", lambda rank, size: (method, *neighbours))[0]
 
 
 class _RemoteTrainer:

@@ -13,14 +13,16 @@ from sparserec_np.data import Interactions
 from sparserec_np.data.splitting import hold_out_of_shard
 from sparserec_np.distributed.communicator import DaskCommunicator
 from sparserec_np.distributed.sharding import ShardedInteractions, known_of, read_together
+from sparserec_np.modelfile.arrays import Neighbours
 from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
 from sparserec_np.training.divergence import DivergedError
 from sparserec_np.training.initialization import initialize
 from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
+from sparserec_np.training.neighbours import fit_neighbours
 from sparserec_np.training.parameters import Parameters, empty_embeddings
 from sparserec_np.training.trainer import EpochResult, Trainer
-from sparserec_np.training.validation import Validator
+from sparserec_np.training.validation import Validator, of_all_workers
 from sparserec_np.utils.communicator import communicating
 from sparserec_np.utils.parallel import thread_count
 
@@ -134,9 +136,14 @@ class TrainingWorker:
         self._validator = Validator(self._data[name], held, config)
         return self._validator.chooses_recency
 
-    def validate(self, method: str) -> Any:
-        """Call a method of the validator for the parameters."""
-        return getattr(self._validator, method)(self._parameters)
+    def validate(self, method: str, *neighbours: Neighbours) -> Any:
+        """Call a method of the validator for the parameters, and perhaps neighbours."""
+        return getattr(self._validator, method)(self._parameters, *neighbours)
+
+    def fit_neighbours(self, name: str, config: Config, most: int) -> Neighbours | None:
+        """Fit neighbours on the interactions of all workers; worker 0 returns them."""
+        everybody = of_all_workers(self._data[name])
+        return fit_neighbours(everybody, config, most) if self._comm.rank == 0 else None
 
     def _part(self) -> Part:
         parameters = self._parameters.copy()  # a client in this process would see them change

@@ -78,6 +78,8 @@ def plan_budget(
     config: Config,
     limit: SizeLimit,
     labels: Sequence[str] | None = None,
+    *,
+    races: bool = False,
 ) -> Budget:
     """Turn a size or a sparsity into numbers of weights.
 
@@ -86,6 +88,7 @@ def plan_budget(
         config: Hyperparameters.
         limit: How large the model may be.
         labels: Texts that the file will hold, or None.
+        races: Whether the file will say what a race has found.
 
     Raises:
         InputError: There are fewer weights than rows.
@@ -99,7 +102,7 @@ def plan_budget(
         total = round((1.0 - limit.sparsity) * n_rows * dim)
         given += f" of {n_rows:,} rows x {dim} columns"
     elif limit.max_bytes is not None:
-        plan = _size_plan(interactions, config, labels)
+        plan = _size_plan(interactions, config, labels, races)
         free = limit.max_bytes - plan.encoded_size(0)
         own = limit.max_bytes - round(config.neighbours * max(free, 0))
         total = min(plan.budget_for(own), most)
@@ -121,8 +124,19 @@ def plan_budget(
         "budget: %s: %s weights in %s rows x %d columns", given, f"{total:,}", f"{n_rows:,}", dim
     )
     if config.neighbours > 0:
-        return _with_neighbours(item_nnz, config, limit, _size_plan(interactions, config, labels))
+        return _with_neighbours(
+            item_nnz, config, limit, _size_plan(interactions, config, labels, races)
+        )
     return Budget(item_nnz, total - item_nnz)
+
+
+def limit_in_bytes(
+    interactions: Interactions, config: Config, labels: Sequence[str] | None
+) -> SizeLimit:
+    """Return the size of a model without a limit as a limit, for all trials of a race alike."""
+    item_nnz, user_nnz, _ = plan_budget(interactions, config, SizeLimit(), labels, races=True)
+    plan = _size_plan(interactions, config, labels, races=True)
+    return SizeLimit(max_bytes=plan.encoded_size(item_nnz, user_nnz))
 
 
 def _with_neighbours(item_nnz: int, config: Config, limit: SizeLimit, plan: SizePlan) -> Budget:
@@ -164,12 +178,14 @@ def _with_neighbours(item_nnz: int, config: Config, limit: SizeLimit, plan: Size
 
 
 def _size_plan(
-    interactions: Interactions, config: Config, labels: Sequence[str] | None
+    interactions: Interactions, config: Config, labels: Sequence[str] | None, races: bool
 ) -> SizePlan:
     """Plan the largest file that a model of these hyperparameters can become."""
     history = config.users == "history"
     scale = config.neighbour_scale or max(SCALES, key=lambda scale: len(repr(scale)))
     longest = Chosen(10_000, 0.123456, 0.0, scale if config.neighbours > 0 else 0.0)
+    if races:
+        longest = longest._replace(formula_ndcg=0.123456, popularity_ndcg=0.123456)
     longest_facts = model_facts(interactions, longest)
     recency = config.recency
     if recency is None:  # whatever is chosen takes no more bytes than 1

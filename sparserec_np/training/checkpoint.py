@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sparserec_np.errors import InputError
 from sparserec_np.modelfile.arrays import Table, check_table
 from sparserec_np.modelfile.container import strict_json
+from sparserec_np.training.config import Config
 from sparserec_np.training.epoch_log import metrics_of
 from sparserec_np.training.fingerprint import Fingerprint, differences
 from sparserec_np.training.kernels.arrays import Embeddings, ItemParameters
@@ -38,7 +39,8 @@ KEPT = 2
 """Checkpoints in a folder: should the last one be damaged, there is one before it."""
 
 _NAME = "checkpoint-{}.npz"
-_FORMAT = 3
+_FORMAT = 4
+_STAGE = re.compile(r"choose|try [1-9][0-9]?|train")
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -54,6 +56,8 @@ class Progress:
     """State of the stage."""
     metrics: tuple[EpochMetrics, ...]
     """Of the epochs up to here, of all stages."""
+    tried: tuple[Chosen, ...] = ()
+    """Results of the race so far."""
 
     @property
     def place(self) -> tuple[str, int, float]:
@@ -255,7 +259,8 @@ def _arrays(progress: Progress, fingerprint: Fingerprint) -> dict[str, Any]:
         "format": _FORMAT,
         "fingerprint": fingerprint,
         "stage": progress.stage,
-        "chosen": progress.chosen,
+        "chosen": progress.chosen and _plain(progress.chosen),
+        "tried": [_plain(one) for one in progress.tried],
         "metrics": [asdict(one) for one in progress.metrics],
         "epoch": state.epoch,
         "rate": state.rate,
@@ -310,18 +315,12 @@ def _progress(meta: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Progress
     """
     stage, chosen, quality = meta["stage"], meta["chosen"], meta["best_quality"]
     keeps_best, metrics = meta["keeps_best"], meta["metrics"]
-    if stage not in ("choose", "train") or not isinstance(keeps_best, bool):
+    if not isinstance(stage, str) or not _STAGE.fullmatch(stage) or type(keeps_best) is not bool:
         raise ValueError("no stage of a fit")
-    if not isinstance(metrics, list):
-        raise ValueError("no list of metrics")
+    if not isinstance(metrics, list) or not isinstance(meta["tried"], list):
+        raise ValueError("no list of metrics, or none of trials")
     if (quality is None) != (meta["best_epoch"] == 0) or (quality is None and keeps_best):
         raise ValueError("a best epoch without its quality, or the other way round")
-    if chosen is not None:
-        if not isinstance(chosen, list) or len(chosen) != 4:
-            raise ValueError("no choices of a fit")
-        epochs, ndcg, recency, scale = chosen
-        ndcg = None if ndcg is None else _number(ndcg, 0, 1)
-        chosen = Chosen(_count(epochs), ndcg, _number(recency, 0, 1), _number(scale, 0, 1e6))
     state = TrainingState(
         _parameters("last", meta["fingerprint"], stored),
         _count(meta["epoch"]),
@@ -330,7 +329,38 @@ def _progress(meta: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Progress
         _count(meta["best_epoch"]),
         -math.inf if quality is None else _number(quality, 0, 1),
     )
-    return Progress(stage, chosen, state, tuple(map(metrics_of, metrics)))
+    return Progress(
+        stage,
+        None if chosen is None else _chosen(chosen),
+        state,
+        tuple(map(metrics_of, metrics)),
+        tuple(map(_chosen, meta["tried"])),
+    )
+
+
+def _plain(chosen: Chosen) -> list[Any]:
+    return list(chosen._replace(changes=dict(chosen.changes)))
+
+
+def _chosen(stored: object) -> Chosen:
+    """Make choices of what :func:`_plain` returned.
+
+    Raises:
+        ValueError: They are no choices of a fit.
+    """
+    if not isinstance(stored, list) or len(stored) != len(Chosen._fields):
+        raise ValueError("no choices of a fit")
+    epochs, ndcg, recency, scale, changes, *ndcgs = stored
+    if not isinstance(changes, dict):
+        raise ValueError("changes that are no JSON object")
+    try:
+        Config(**changes)
+    except (InputError, TypeError) as error:
+        raise ValueError(f"changes of a fit: {error}") from error
+    ndcg, *ndcgs = (None if one is None else _number(one, 0, 1) for one in (ndcg, *ndcgs))
+    return Chosen(
+        _count(epochs), ndcg, _number(recency, 0, 1), _number(scale, 0, 1e6), changes, *ndcgs
+    )
 
 
 def _count(value: object) -> int:
@@ -374,12 +404,12 @@ def _parameters(prefix: str, fit: Fingerprint, stored: dict[str, NDArray[Any]]) 
 
     n_items = fit["train_items"]
     items = ItemParameters(
-        embeddings("rows", n_items, fit["item_nnz"]),
+        embeddings("rows", n_items, n_items * dim),
         array("bias", np.float32, n_items),
         squares("bias_squares", n_items),
         array("weight", np.float32, n_items),
     )
-    return Parameters(items, embeddings("users", fit["train_users"], fit["user_nnz"]), dim)
+    return Parameters(items, embeddings("users", fit["train_users"], fit["train_users"] * dim), dim)
 
 
 class _OtherFit(Exception):

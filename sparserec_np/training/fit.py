@@ -1,16 +1,17 @@
 """The fit: interactions and hyperparameters in, the bytes of a model file out.
 
-A fit has one stage or two. Where nothing says when to stop, the stage ``choose`` learns from all
-but a held-out part and finds the best number of epochs (and the recency); the stage ``train`` then
-learns from everything. A fit can be stopped and resumed anywhere. The estimator and the command
-line are two faces of :func:`fit`.
+A fit has one stage or several. Where nothing says when to stop, the stage ``choose`` learns from
+all but a held-out part and finds the best number of epochs (and the recency); the stages ``try 1``
+and so on do so with other hyperparameters (:mod:`sparserec_np.training.race`); the stage ``train``
+then learns from everything. A fit can be stopped and resumed anywhere. The estimator and the
+command line are two faces of :func:`fit`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -19,18 +20,28 @@ import numpy as np
 from sparserec_np.data import Interactions, align, from_any
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import ClusterError, InputError
-from sparserec_np.modelfile.arrays import ModelArrays
+from sparserec_np.modelfile.arrays import ModelArrays, Neighbours
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.training import warm_start as warm
-from sparserec_np.training.budget import Budget, SizeLimit, plan_budget
+from sparserec_np.training.budget import Budget, SizeLimit, limit_in_bytes, plan_budget
 from sparserec_np.training.checkpoint import Checkpointing, Checkpoints, Progress
 from sparserec_np.training.config import Config
 from sparserec_np.training.defaults import config_for
 from sparserec_np.training.fingerprint import file_checksum, fingerprint
 from sparserec_np.training.initialization import initialize, without_factors
 from sparserec_np.training.model_arrays import model_arrays
-from sparserec_np.training.neighbours import fit_neighbours
+from sparserec_np.training.neighbours import fit_neighbours, prune_neighbours
 from sparserec_np.training.parameters import Parameters
+from sparserec_np.training.race import (
+    MOST_INTERACTIONS,
+    NEIGHBOUR_FITS,
+    SHARE,
+    Trial,
+    best_of,
+    is_estimate,
+    next_trial,
+    races_neighbours,
+)
 from sparserec_np.training.state import Chosen, EpochMetrics, TrainingState
 from sparserec_np.training.trainer import EpochTrainer, Observer, Trainer, train
 from sparserec_np.training.validation import Validator
@@ -70,6 +81,16 @@ class EpochValidator(Protocol):
     def choose_recency(self, parameters: Parameters) -> tuple[float, float]:
         """Find the recency that suits the parameters best, and the score with it."""
 
+    def with_neighbours(
+        self, parameters: Parameters, *several: Neighbours
+    ) -> list[tuple[float, float]]:
+        """Find the factor and the score of each of several neighbours."""
+
+    def choose_scale(
+        self, parameters: Parameters, neighbours: Neighbours
+    ) -> tuple[float, float, float]:
+        """Find recency and factor of the neighbours that suit best, and the score."""
+
 
 class Backend:
     """Runs the stages of a fit, here in this process; see :mod:`sparserec_np.distributed`."""
@@ -98,6 +119,10 @@ class Backend:
         """Make a validator on a held-out part."""
         return Validator(data, held, config)
 
+    def fit_neighbours(self, data: Interactions, config: Config, most: int) -> Neighbours:
+        """Fit the neighbours of all items, at most so many."""
+        return fit_neighbours(data, config, most)
+
 
 def fit(
     X: Any,
@@ -107,6 +132,7 @@ def fit(
     valid: Any = None,
     labels: Mapping[Any, str] | None = None,
     warm_start: str | Path | None = None,
+    fast: bool = False,
     checkpointing: Checkpointing | None = None,
     threads: int | None = None,
     on_epoch: Callable[[EpochMetrics], None] | None = None,
@@ -123,6 +149,8 @@ def fit(
         labels: Titles or other texts to store with the items, by item id.
         warm_start: A model file to continue from. Its ids stay, its hyperparameters hold where
             nothing else is given, and few epochs do.
+        fast: Leave it at the formulas: choose the epoch alone by what is held out, in a third of
+            the time.
         checkpointing: Where and how often to write checkpoints, and whether to go on from one.
         threads: Number of threads; None for all cores. The file does not depend on it.
         on_epoch: Called after each epoch.
@@ -154,16 +182,19 @@ def fit(
         names = ("the validation data", "the training data")
         align(held, interactions.user_ids, interactions.item_ids, names)
     config = config_for(interactions, given)
-    if config.neighbours > 0 and not backend.runs_here:
-        raise InputError(
-            "neighbours are fitted on one machine: leave out --dask (dask= in Python), or set "
-            "their share (--neighbours, neighbours=) to 0"
-        )
     texts = warm.texts_of(labels, interactions, old)
     if labels:
         _tell_titles(labels, interactions)
-    budget = plan_budget(interactions, config, limit, texts)
-    chooses = held is None and old is None and "epochs" not in given
+
+    seeks = old is None and "epochs" not in given
+    races = seeks and not fast and interactions.nnz <= MOST_INTERACTIONS
+    if races and limit.sparsity is None and limit.max_bytes is None:
+        limit = limit_in_bytes(interactions, config, texts)
+
+    def plan(config: Config) -> Budget:
+        return plan_budget(interactions, config, limit, texts, races=races)
+
+    budget = plan(config)
     checkpoints = None
     if checkpointing is not None:
         checkpoints = Checkpoints(
@@ -173,31 +204,32 @@ def fit(
                 interactions,
                 held,
                 **budget._asdict(),
-                chooses_epochs=chooses,
+                chooses_epochs=seeks and held is None,
+                races=races,
                 warm_start=None if warm_start is None else file_checksum(warm_start),
             ),
         )
     stages = _Stages(
         config,
-        budget,
+        plan,
+        frozenset(given) if races else None,
         backend,
-        (lambda data: backend.initialize(data, config, budget))
+        backend.initialize
         if old is None
-        else (lambda data: warm.continue_from(old, data, config, budget)),
+        else (lambda data, config, budget: warm.continue_from(old, data, config, budget)),
         checkpoints,
         checkpoints.load() if checkpoints and checkpointing and checkpointing.resume else None,
         on_epoch,
     )
     with thread_count(threads):
-        parameters, chosen = stages.run(interactions, held, chooses=chooses)
-        neighbours = None
-        if budget.neighbour_nnz:
-            fitted = fit_neighbours(interactions, config, budget.neighbour_nnz)
+        parameters, chosen = stages.run(interactions, held, chooses=seeks and held is None)
+        config = replace(config, **chosen.changes)
+        most, neighbours = plan(config).neighbour_nnz, None
+        if most:
+            fitted = backend.fit_neighbours(interactions, config, most)
             neighbours = fitted.scaled(chosen.neighbour_scale)
             if old is not None:
-                neighbours = warm.complete_neighbours(
-                    old, interactions, neighbours, budget.neighbour_nnz
-                )
+                neighbours = warm.complete_neighbours(old, interactions, neighbours, most)
     arrays = model_arrays(parameters, interactions, config, chosen, texts, neighbours)
     del parameters  # and so Adagrad's sums, which the file does without
     return FitResult(encode(arrays), interactions, chosen, stages.metrics)
@@ -252,9 +284,12 @@ class _Stages:
     """The stages of a fit."""
 
     config: Config
-    budget: Budget
+    """What formulas say and what is given."""
+    plan: Callable[[Config], Budget]
+    given: frozenset[str] | None
+    """Names of the hyperparameters that the race leaves alone; None: there is no race."""
     backend: Backend
-    initialize: Callable[[Interactions], Parameters]
+    initialize: Callable[[Interactions, Config, Budget], Parameters]
     checkpoints: Checkpoints | None
     progress: Progress | None
     """Of an earlier run, until its stage is resumed."""
@@ -262,6 +297,7 @@ class _Stages:
 
     def __post_init__(self) -> None:
         self.metrics = [] if self.progress is None else list(self.progress.metrics)
+        self.tried = [] if self.progress is None else list(self.progress.tried)
 
     def run(
         self, interactions: Interactions, held: Interactions | None, *, chooses: bool
@@ -270,9 +306,9 @@ class _Stages:
 
         Args:
             interactions: What to learn from.
-            held: What to choose the best epoch by, or None.
-            chooses: Without ``held``, whether to hold out a part, choose the number of epochs by
-                it, and then train anew on everything.
+            held: What to choose by, or None.
+            chooses: Without ``held``, whether to hold out a part, choose by it, and then train anew
+                on everything.
         """
         try:
             return self._run(interactions, held, chooses)
@@ -284,25 +320,99 @@ class _Stages:
     def _run(
         self, interactions: Interactions, held: Interactions | None, chooses: bool
     ) -> tuple[Parameters, Chosen]:
-        if held is not None or not chooses:
+        if not chooses and self.given is None:
             return self._stage("train", interactions, held)
         chosen = None if self.progress is None else self.progress.chosen
         if chosen is None:
-            learned, held = self.backend.hold_out(interactions, HELD_OUT, self.config.seed)
-            if held.nnz == 0:  # every user has a single item: nothing can be held out
-                return self._stage("train", interactions, None)
-            chosen = self._stage("choose", learned, held)[1]
-            del learned, held
-        return self._stage("train", interactions, None, chosen)[0], chosen
+            learned, part = interactions, held
+            if part is None:
+                learned, part = self.backend.hold_out(interactions, HELD_OUT, self.config.seed)
+                if part.nnz == 0:  # every user has a single item: nothing can be held out
+                    return self._stage("train", interactions, None)
+            chosen = self._choose(learned, part)
+            del learned, part
+        parameters, found = self._stage("train", interactions, held, chosen=chosen)
+        return parameters, chosen if held is None else found
+
+    def _choose(self, learned: Interactions, held: Interactions) -> Chosen:
+        """Choose the epoch and, in a race, other hyperparameters on a held-out part."""
+        if self.given is None:
+            return self._stage("choose", learned, held)[1]
+        tried = self.tried
+        while (trial := next_trial(self.config, self.given, tried)) is not None:
+            trained = sum(one.epochs > 0 for one in tried)
+            name = f"try {trained}" if trained else "choose"
+            parameters, found = self._stage(name, learned, held, trial)
+            if not tried and races_neighbours(self.config, self.given):
+                tried += [found, *self._neighbours_beside(parameters, learned, held, found)]
+            else:
+                tried.append(found)
+        best = best_of(tried)
+        for one in tried:
+            _log.debug("tried %s", _in_words(one))
+        popularity = self.backend.validator(learned, held, self.config)(
+            without_factors(learned, self.config)
+        )
+        if (best.ndcg or 0.0) <= popularity:
+            _log.warning(
+                "on what was held out the model is no better than a ranking by popularity (NDCG@20 "
+                "%.4f against %.4f): there may be too little to learn from, or the columns of "
+                "users and items are not the right ones",
+                best.ndcg or 0.0,
+                popularity,
+            )
+        _log.info("chosen on what was held out: %s", _in_words(best))
+        return best._replace(formula_ndcg=tried[0].ndcg, popularity_ndcg=popularity)
+
+    def _neighbours_beside(
+        self, parameters: Parameters, learned: Interactions, held: Interactions, first: Chosen
+    ) -> list[Chosen]:
+        """Fit neighbours in a few ways; return the best of them alone and beside parameters."""
+        configs = [replace(self.config, **one) for one in NEIGHBOUR_FITS]
+        try:
+            most = self.plan(configs[0]).neighbour_nnz
+            beside = self.plan(replace(configs[0], neighbours=SHARE)).neighbour_nnz
+        except InputError:  # there is no room for them
+            return []
+        several = [self.backend.fit_neighbours(learned, config, most) for config in configs]
+        degrees = learned.item_degrees()
+        fewer = [prune_neighbours(one, degrees, beside) for one in several]
+        validator, found = self.backend.validator(learned, held, configs[0]), []
+        alone = without_factors(learned, self.config)
+        for share, here, fitted in ((1.0, alone, several), (SHARE, parameters, fewer)):
+            scored = validator.with_neighbours(here, *fitted)
+            best = max(range(len(scored)), key=lambda n: scored[n][1])
+            recency, scale, ndcg = validator.choose_scale(here, fitted[best])
+            changes = {**NEIGHBOUR_FITS[best], "neighbours": share}
+            found.append(Chosen(0, ndcg, recency, scale, changes))
+        return found
 
     def _stage(
         self,
         name: str,
         interactions: Interactions,
         held: Interactions | None,
+        trial: Trial | None = None,
+        *,
         chosen: Chosen | None = None,
     ) -> tuple[Parameters, Chosen]:
-        config = self.config
+        """Train once.
+
+        Args:
+            name: Of the stage.
+            interactions: What to learn from.
+            held: What to choose the best epoch by, or None.
+            trial: What to try; None: what is chosen.
+            chosen: What an earlier stage has chosen.
+        """
+        start = chosen or Chosen(0, None, self.config.recency or 0.0)
+        if trial is not None:
+            start = start._replace(changes=trial.changes)
+        config = replace(self.config, **start.changes)
+        most = config.epochs if trial is None else min(trial.epochs, config.epochs)
+        if chosen is not None and held is None:
+            most = chosen.epochs
+        budget = self.plan(config)
         _log.debug("stage '%s': %s interactions", name, f"{interactions.nnz:,}")
         began = time.perf_counter()
         validator = None
@@ -311,57 +421,57 @@ class _Stages:
         if config.neighbours == 1:
             parameters = without_factors(interactions, config)
             return parameters, self._with_neighbours(
-                parameters,
-                interactions,
-                validator,
-                chosen or Chosen(0, None, config.recency or 0.0),
+                parameters, interactions, validator, config, budget, start
             )
         chooses_recency = validator is not None and validator.chooses_recency
-        state = self._resumed(name) or TrainingState(self.initialize(interactions))
+        state = self._resumed(name) or TrainingState(self.initialize(interactions, config, budget))
         trainer = self.backend.trainer(state.parameters, interactions, config)
         left = [state]
         del state  # handed over: the training frees what it no longer needs
         parameters, epochs, ndcg = train(
             trainer,
             left.pop(),
-            epochs=chosen.epochs if chosen else config.epochs,
+            epochs=most,
             stage=name,
             validate=validator,
-            keep_best=name == "train" or chooses_recency or config.neighbours > 0,
+            keep_best=name == "train"
+            or self.given is not None
+            or chooses_recency
+            or config.neighbours > 0,
             observer=_StageObserver(self, name, chosen),
-            restart=lambda: self.initialize(interactions),
+            restart=lambda: self.initialize(interactions, config, budget),
         ).result()
-        recency = config.recency or 0.0
-        scale = chosen.neighbour_scale if chosen else 0.0
+        found = start._replace(epochs=epochs, ndcg=ndcg)
         if config.neighbours > 0:
-            found_here = self._with_neighbours(
-                parameters, interactions, validator, Chosen(epochs, ndcg, recency, scale)
+            found = self._with_neighbours(
+                parameters, interactions, validator, config, budget, found
             )
-            _, ndcg, recency, scale = found_here
         elif validator is not None and chooses_recency:
             recency, ndcg = validator.choose_recency(parameters)
-        found = f"{epochs} epochs" + ("" if ndcg is None else f", the best by NDCG@20 {ndcg:.4f}")
-        found += f", recency {recency:g}" if chooses_recency else ""
-        found += f", neighbours x {scale:g}" if config.neighbours > 0 else ""
-        _log.debug("stage '%s' done: %s, %.1f s", name, found, time.perf_counter() - began)
-        return parameters, Chosen(epochs, ndcg, recency, scale)
+            found = found._replace(recency=recency, ndcg=ndcg)
+        text = f"{epochs} epochs" + ("" if ndcg is None else f", the best by NDCG@20 {ndcg:.4f}")
+        text += f", recency {found.recency:g}" if chooses_recency else ""
+        text += f", neighbours x {found.neighbour_scale:g}" if config.neighbours > 0 else ""
+        _log.debug("stage '%s' done: %s, %.1f s", name, text, time.perf_counter() - began)
+        return parameters, found
 
     def _with_neighbours(
         self,
         parameters: Parameters,
         interactions: Interactions,
         validator: EpochValidator | None,
+        config: Config,
+        budget: Budget,
         chosen: Chosen,
     ) -> Chosen:
         """Choose how much neighbours count beside the parameters, if it is not chosen yet."""
         if validator is not None:
-            assert isinstance(validator, Validator)  # there is none on a cluster
-            fitted = fit_neighbours(interactions, self.config, self.budget.neighbour_nnz)
+            fitted = self.backend.fit_neighbours(interactions, config, budget.neighbour_nnz)
             recency, scale, ndcg = validator.choose_scale(parameters, fitted)
             return chosen._replace(ndcg=ndcg, recency=recency, neighbour_scale=scale)
         if chosen.neighbour_scale:
             return chosen
-        default = self.config.neighbour_scale or (DEFAULT_SCALE if parameters.nnz else 1.0)
+        default = config.neighbour_scale or (DEFAULT_SCALE if parameters.nnz else 1.0)
         return chosen._replace(neighbour_scale=default)
 
     def _resumed(self, stage: str) -> TrainingState | None:
@@ -370,6 +480,14 @@ class _Stages:
             return None
         state, self.progress = self.progress.state, None
         return state
+
+
+def _in_words(trial: Chosen) -> str:
+    """Say what a trial had and how it scored."""
+    changes = ", ".join(f"{name} {value:g}" for name, value in trial.changes.items())
+    epochs = f", {trial.epochs} epochs" if trial.epochs else ""
+    ndcg = "" if trial.ndcg is None else f": NDCG@20 {trial.ndcg:.4f}"
+    return f"{changes or 'the formulas'}{epochs}{' (estimated)' * is_estimate(trial)}{ndcg}"
 
 
 class _StageObserver(Observer):
@@ -392,4 +510,5 @@ class _StageObserver(Observer):
         stages = self._stages
         if stages.checkpoints is not None:
             metrics = tuple(stages.metrics)
-            stages.checkpoints.note(Progress(self._name, self._chosen, state, metrics))
+            tried = tuple(stages.tried)
+            stages.checkpoints.note(Progress(self._name, self._chosen, state, metrics, tried))

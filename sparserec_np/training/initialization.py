@@ -225,11 +225,13 @@ def _add_squares(values, total):
 def without_factors(interactions: Interactions, config: Config) -> Parameters:
     """Return parameters of no weights: of a model that has neighbours and nothing else.
 
-    Biases order the items that no neighbour is added to by their number of users.
+    Biases order the items that no neighbour is added to by their number of users; without
+    neighbours it is the ranking by popularity.
     """
     n_items = interactions.n_items
     degrees = np.log1p(interactions.item_degrees())
     bias = (_TIE_BREAK * degrees / max(float(degrees.max()), 1.0)).astype(np.float32)
     none, ones = np.zeros(0, np.float32), np.ones(n_items, np.float32)
     items = ItemParameters(empty_embeddings(n_items), bias, none, ones)
-    return Parameters(items, empty_embeddings(0), config.dim)
+    n_users = 0 if config.users == "history" else interactions.n_users
+    return Parameters(items, empty_embeddings(n_users), config.dim)

@@ -61,6 +61,9 @@ def model_facts(interactions: Interactions, chosen: Chosen) -> dict[str, Any]:
         "epochs": chosen.epochs,
         "validation_ndcg@20": None if chosen.ndcg is None else round(chosen.ndcg, 6),
     }
+    if chosen.formula_ndcg is not None and chosen.popularity_ndcg is not None:
+        facts["formula_ndcg@20"] = round(chosen.formula_ndcg, 6)
+        facts["popularity_ndcg@20"] = round(chosen.popularity_ndcg, 6)
     if chosen.neighbour_scale:
         facts["neighbour_scale"] = chosen.neighbour_scale
     return facts

@@ -154,6 +154,19 @@ def _by_item(entries: _Entries, n_items: int) -> Neighbours:
     return Neighbours(indptr_from_counts(counts), entries.targets[order], entries.values[order])
 
 
+def prune_neighbours(fitted: Neighbours, item_degrees: NDArray[np.int64], most: int) -> Neighbours:
+    """Keep the entries that :func:`fit_neighbours` would keep, without regressing again.
+
+    Args:
+        fitted: Neighbours, not scaled.
+        item_degrees: Users of each item, int64 array of shape [n_items].
+        most: Entries to keep at most.
+    """
+    entries = _by_target(fitted)
+    importance = np.abs(entries.values) * np.sqrt(item_degrees)[entries.items]
+    return _by_item(_largest(entries, importance, most), item_degrees.size)
+
+
 def join_neighbours(
     old: Neighbours, fitted: Neighbours, is_old: NDArray[np.bool_], most: int
 ) -> Neighbours:

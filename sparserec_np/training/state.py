@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from sparserec_np.training.parameters import Parameters
 
@@ -28,7 +30,8 @@ class EpochMetrics:
     seconds: float
     """Seconds since the stage began, or was resumed."""
     stage: str
-    """Purpose of the epoch: ``"choose"`` the number of epochs, or ``"train"``."""
+    """Purpose of the epoch: ``"choose"`` the number of epochs, ``"try 1"`` and so on for other
+    hyperparameters, or ``"train"``."""
 
 
 class Chosen(NamedTuple):
@@ -42,6 +45,13 @@ class Chosen(NamedTuple):
     """Recency of the histories; see :class:`sparserec_np.training.config.Config`."""
     neighbour_scale: float = 0.0
     """Factor of the neighbours, likewise; 0 where there are none."""
+    changes: Mapping[str, Any] = MappingProxyType({})
+    """Hyperparameters that differ from those of the formulas; see
+    :mod:`sparserec_np.training.race`."""
+    formula_ndcg: float | None = None
+    """NDCG@20 with those of the formulas; None where there was no race."""
+    popularity_ndcg: float | None = None
+    """NDCG@20 of the ranking by popularity, likewise."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,21 +12,14 @@ from sparserec_np.errors import InputError
 from sparserec_np.evaluation.metrics import find_hits, ndcg
 from sparserec_np.modelfile.arrays import Neighbours
 from sparserec_np.modelfile.layout import EIGHTHS
-from sparserec_np.retrieval.batch_top_k import (
-    ItemLists,
-    ItemScorer,
-    UserRows,
-    batch_top_k,
-    history_rows,
-    model_top_k,
-)
-from sparserec_np.retrieval.inverted_index import neighbour_rows
+from sparserec_np.retrieval.batch_top_k import ItemLists, UserRows, history_rows, model_top_k
 from sparserec_np.runtime.model import Model
 from sparserec_np.training.budget import SCALES
 from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.arrays import Embeddings
 from sparserec_np.training.kernels.ranking import HeldOut, HistoryShape, rank_items
 from sparserec_np.training.parameters import Parameters
+from sparserec_np.training.score_sums import ndcg_of_sums
 from sparserec_np.utils.communicator import communicator
 from sparserec_np.utils.csr import entries_of_rows, indptr_from_counts
 from sparserec_np.utils.parallel import run_parallel
@@ -77,8 +72,8 @@ class Validator:
         self._config = config
         self._comm = comm
         self._users = users
-        self._known = _of_all(select_users(train, users))
-        self._relevant = _of_all(select_users(relevant, users))
+        self._known = of_all_workers(select_users(train, users))
+        self._relevant = of_all_workers(select_users(relevant, users))
         history = config.users == "history"
         self.chooses_recency = history and config.recency is None and _tell_apart(train)
         self._recency = config.recency or 0.0
@@ -105,48 +100,74 @@ class Validator:
         best = max(scores, key=lambda recency: scores[recency])
         return best, scores[best]
 
+    def with_neighbours(
+        self, parameters: Parameters, *several: Neighbours
+    ) -> list[tuple[float, float]]:
+        """Find the factor, of a few, with which each of several neighbours suits parameters best.
+
+        Args:
+            parameters: Parameters.
+            several: Neighbours, each fitted to stand beside them.
+
+        Returns:
+            Factor, of equally good ones the smallest, and score, for each.
+        """
+        scales = self._scales(parameters)[::2]
+        scores = self._judged(parameters, several, scales)
+        return [(scales[int(one.argmax())], float(one.max())) for one in scores]
+
     def choose_scale(
         self, parameters: Parameters, neighbours: Neighbours
     ) -> tuple[float, float, float]:
         """Find the factor of the neighbours that suits the parameters best, and the recency.
 
         Args:
-            parameters: Parameters; in this process.
+            parameters: Parameters.
             neighbours: What was fitted beside them.
 
         Returns:
             The recency, the factor, of equally good ones the smallest, and the score with both.
         """
-        scales = SCALES if parameters.nnz else (1.0,)
-        if self._config.neighbour_scale is not None:
-            scales = (self._config.neighbour_scale,)
-        histories = [rows for rows in self._histories if rows is not None]
-        scores = {
-            scale: max(self._score_with(parameters, neighbours, scale, some) for some in histories)
-            for scale in scales
-        }
-        scale = max(scores, key=lambda one: scores[one])
+        scales = self._scales(parameters)
+        scale, score = self.with_neighbours(parameters, neighbours)[0]
+        place = scales.index(scale)
+        near = [one for one in scales[max(place - 1, 0) : place + 2] if one != scale]
+        if near:
+            (scores,) = self._judged(parameters, [neighbours], near)
+            if scores.max() > score:
+                scale, score = near[int(scores.argmax())], float(scores.max())
         if not self.chooses_recency:
-            return self._recency, scale, scores[scale]
+            return self._recency, scale, score
         by_age = {
-            e: self._score_with(parameters, neighbours, scale, history_rows(self._known, e))
+            e: self._sums(parameters, [neighbours], [scale], history_rows(self._known, e)).item()
             for e in RECENCIES
         }
         best = max(by_age, key=lambda recency: by_age[recency])
         return best, scale, by_age[best]
 
-    def _score_with(
-        self, parameters: Parameters, neighbours: Neighbours, scale: float, histories: UserRows
-    ) -> float:
-        items, config = parameters.items, self._config
-        shape = config.history_exponent, config.history_power, parameters.dim
-        added = neighbour_rows(neighbours.scaled(scale))
-        scorer = ItemScorer(*items.rows[:3], items.bias, items.weight, *shape, added)
-        rows = np.arange(self._known.n_users)
-        excluded = ItemLists(self._known.indptr, self._known.items)
-        ranked, _ = batch_top_k(scorer, histories, rows, excluded, history=True, k=K)
-        hits = find_hits(ranked, self._relevant)
-        return float(ndcg(hits, self._relevant.user_degrees()).mean())
+    def _scales(self, parameters: Parameters) -> tuple[float, ...]:
+        """Return the factors of neighbours to choose from, ascending."""
+        if self._config.neighbour_scale is not None:
+            return (self._config.neighbour_scale,)
+        return SCALES if parameters.nnz else (1.0,)
+
+    def _judged(
+        self, parameters: Parameters, several: Sequence[Neighbours], scales: Sequence[float]
+    ) -> NDArray[np.float64]:
+        """Score sums, by neighbours and factor, with the better of the recencies to judge by."""
+        histories = [rows for rows in self._histories if rows is not None]
+        scores = [self._sums(parameters, several, scales, one) for one in histories]
+        best: NDArray[np.float64] = np.maximum.reduce(scores)
+        return best
+
+    def _sums(
+        self,
+        parameters: Parameters,
+        several: Sequence[Neighbours],
+        scales: Sequence[float],
+        histories: UserRows,
+    ) -> NDArray[np.float64]:
+        return ndcg_of_sums(parameters, self._config, histories, self._relevant, several, scales, K)
 
     def _score(self, parameters: Parameters, histories: UserRows | None) -> float:
         n, rank, size = self._known.n_users, self._comm.rank, self._comm.world_size
@@ -190,8 +211,8 @@ def _tell_apart(interactions: Interactions) -> bool:
     return len(np.unique(communicator().all_gather_concat(ends))) > 1
 
 
-def _of_all(interactions: Interactions) -> Interactions:
-    """Gather the interactions of the drawn users of all workers."""
+def of_all_workers(interactions: Interactions) -> Interactions:
+    """Gather the interactions of the users of all workers."""
     comm = communicator()
     degrees = comm.all_gather_concat(interactions.user_degrees())
     return Interactions(
