@@ -37,14 +37,14 @@ def read_config(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: is no JSON object of hyperparameters, as tune writes it ({error})"
         ) from error
-    known = [*HYPERPARAMETERS, *_LIMITS]
+    known = [*HYPERPARAMETERS, *_LIMITS, "fast"]
     for name in config:
         if name not in known:
             raise InputError(f"{path}: unknown name {name!r}; there are: {', '.join(known)}")
     given = {name: value for name, value in config.items() if value is not None}
     try:
         SizeLimit.parse(**{name: value for name, value in given.items() if name in _LIMITS})
-        Config(**{name: value for name, value in given.items() if name not in _LIMITS})
+        Config(**{name: value for name, value in given.items() if name in HYPERPARAMETERS})
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return given

@@ -58,7 +58,10 @@ from .terminal import echo
     help="Keep the epoch with the best NDCG@20 on this file.",
 )
 @click.option(
-    "--fast", is_flag=True, help="Choose the number of epochs alone, in a third of the time."
+    "--fast",
+    is_flag=True,
+    default=None,
+    help="Choose the number of epochs alone, in a third of the time.",
 )
 @click.option(
     "--threads",
@@ -131,7 +134,7 @@ def fit(
     limit = SizeLimit.parse(
         sparsity=given.pop("sparsity", None), max_size=given.pop("max_size", None)
     )
-    threads, fast = given.pop("threads", None), given.pop("fast")
+    threads, fast = given.pop("threads", None), given.pop("fast", False)
     Config(**given)  # so that a value out of range is found before the data is read
     checkpointing = Checkpointing.parse(checkpoint, every=checkpoint_every, resume=resume)
     if warm_start is not None:

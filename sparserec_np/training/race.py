@@ -100,7 +100,7 @@ def next_trial(config: Config, given: Collection[str], tried: Sequence[Chosen]) 
         run = any(not is_estimate(other) and other.changes == one.changes for other in tried)
         if _is_better(one, best) and not run:
             return Trial(dict(one.changes), max(left, needed))
-    for change in _single_changes(config, given, best, tried):
+    for change in _single_changes(config, given, best):
         if change.get("epochs", needed) <= left and not _is_tried(change, tried):
             return Trial({**best.changes, **change}, left)
     return None
@@ -113,12 +113,14 @@ def epochs_of(config: Config, trial: Chosen) -> int:
 
 
 def _single_changes(
-    config: Config, given: Collection[str], best: Chosen, tried: Sequence[Chosen]
+    config: Config, given: Collection[str], best: Chosen
 ) -> Iterator[dict[str, Any]]:
     """Yield changes of the best trial, those that are most often worth it first."""
     if best.changes.get("neighbours") == 1:
         return  # there are no factors
     now = replace(config, **best.changes)
+    if best.epochs < _EARLY * now.epochs:
+        yield {"epochs": max(4, 3 * best.epochs)}
     if now.neighbours == SHARE and "neighbours" not in given:
         yield {"neighbours": MORE}
     if "degree_exponent" not in given and now.users == "history":
@@ -129,8 +131,6 @@ def _single_changes(
         yield {"reg": second} if now.reg < config.reg else {"reg": round(3 * config.reg, 6)}
     if best.epochs > _LATE * now.epochs:
         yield {"epochs": 2 * now.epochs}
-    elif best.epochs < _EARLY * now.epochs:
-        yield {"epochs": max(4, 3 * best.epochs)}
 
 
 def _is_tried(change: Mapping[str, Any], tried: Sequence[Chosen]) -> bool:

@@ -162,7 +162,7 @@ def tune(
         study = open_study(storage, name, search_fingerprint)
         interrupted = search(study, objective, space, points, trials, seed, on_trial)
         found = finished(study)[:trials]
-    given = {**fixed, "max_size": max_size, "sparsity": sparsity, "seed": seed}
+    given = {**fixed, "max_size": max_size, "sparsity": sparsity, "seed": seed, "fast": True}
     kept = {name: value for name, value in given.items() if value is not None}
     return Tuned(tuple(found), {"users": config.users, **kept}, interrupted)
 

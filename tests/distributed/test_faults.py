@@ -57,7 +57,8 @@ def data():
 
 
 def model(users: str, **more: Any) -> SparseRec:
-    return SparseRec(users=users, dim=32, max_size=SIZES[users], sweeps=2, exploration=0.4, **more)
+    given = {"dim": 32, "max_size": SIZES[users], "sweeps": 2, "exploration": 0.4, "fast": True}
+    return SparseRec(users=users, **given | more)
 
 
 @pytest.mark.parametrize("users", SIZES)

@@ -26,7 +26,7 @@ from sparserec_np.training.validation import RECENCIES, Validator
 
 Make = Callable[..., ModelArrays]
 
-SMALL = {"dim": 16, "sparsity": 0.5}
+SMALL = {"dim": 16, "sparsity": 0.5, "fast": True}
 N_ITEMS, TASTES = 120, 6
 
 
@@ -177,7 +177,7 @@ def test_same_bytes_for_any_order_and_threads(frame: pd.DataFrame, fitted: Spars
 
 @pytest.mark.parametrize("max_size", ["5KB", "7KB"])
 def test_the_file_is_as_large_as_asked(frame: pd.DataFrame, max_size: str) -> None:
-    estimator = SparseRec(dim=256, max_size=max_size).fit(frame)
+    estimator = SparseRec(dim=256, max_size=max_size, fast=True).fit(frame)
     size = int(max_size[0]) * 1000
     assert estimator.recency_ > 0 and 0.95 * size <= len(estimator.to_bytes()) <= size
 

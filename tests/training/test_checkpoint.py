@@ -13,7 +13,7 @@ from sparserec_np.data import Interactions, from_pairs
 from sparserec_np.errors import InputError
 from sparserec_np.training.checkpoint import KEPT, Checkpointing, clear
 
-SMALL = {"dim": 16, "sparsity": 0.7, "exploration": 0.3}
+SMALL = {"dim": 16, "sparsity": 0.7, "exploration": 0.3, "fast": True}
 
 
 def make_interactions(seed: int = 0, n_users: int = 90, n_items: int = 60) -> Interactions:
