@@ -194,7 +194,13 @@ def fit(
     def plan(config: Config) -> Budget:
         return plan_budget(interactions, config, limit, texts, races=races)
 
-    budget = plan(config)
+    try:
+        budget = plan(config)
+    except InputError:
+        if not (races and races_neighbours(config, given)):
+            raise
+        config = replace(config, neighbours=1.0)  # which need no weight for each row
+        budget = plan(config)
     checkpoints = None
     if checkpointing is not None:
         checkpoints = Checkpoints(
@@ -369,17 +375,20 @@ class _Stages:
     ) -> list[Chosen]:
         """Fit neighbours in a few ways; return the best of them alone and beside parameters."""
         configs = [replace(self.config, **one) for one in NEIGHBOUR_FITS]
-        try:
-            most = self.plan(configs[0]).neighbour_nnz
-            beside = self.plan(replace(configs[0], neighbours=SHARE)).neighbour_nnz
-        except InputError:  # there is no room for them
-            return []
-        several = [self.backend.fit_neighbours(learned, config, most) for config in configs]
-        degrees = learned.item_degrees()
-        fewer = [prune_neighbours(one, degrees, beside) for one in several]
+        several: list[Neighbours] = []
         validator, found = self.backend.validator(learned, held, configs[0]), []
-        alone = without_factors(learned, self.config)
-        for share, here, fitted in ((1.0, alone, several), (SHARE, parameters, fewer)):
+        for share in (1.0, SHARE):
+            try:
+                most = self.plan(replace(configs[0], neighbours=share)).neighbour_nnz
+            except InputError:  # there is no room for them
+                break
+            if share == 1:
+                several = [self.backend.fit_neighbours(learned, one, most) for one in configs]
+                here, fitted = without_factors(learned, self.config), several
+            else:
+                degrees = learned.item_degrees()
+                fitted = [prune_neighbours(one, degrees, most) for one in several]
+                here = parameters
             scored = validator.with_neighbours(here, *fitted)
             best = max(range(len(scored)), key=lambda n: scored[n][1])
             recency, scale, ndcg = validator.choose_scale(here, fitted[best])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparserec_np import SparseRec
+from sparserec_np import InputError, SparseRec
 from sparserec_np.data import Interactions, from_pairs, select_users
 from sparserec_np.data.synthetic import generate
 from sparserec_np.training.config import Config
@@ -158,3 +158,13 @@ def test_noise_is_called_noise(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="sparserec_np"):
         model().fit(noise)
     assert "no better than a ranking by popularity" in caplog.text
+
+
+def test_a_size_too_small_for_rows_has_room_for_neighbours(data: Interactions) -> None:
+    with pytest.raises(InputError, match="each row needs one"):
+        model(max_size=4_000, epochs=2).fit(data)
+    small = model(max_size=4_000).fit(data)
+    info = small.model_.info()
+    assert info["bytes"] <= 4_000
+    assert info["weights"] == 0 < info["neighbours"]
+    assert small.best_ndcg_ > info["facts"]["popularity_ndcg@20"]
