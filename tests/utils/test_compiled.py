@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+from shutil import ignore_patterns
 
 import pytest
 
@@ -51,15 +54,28 @@ def test_a_temporary_folder_that_others_may_write_to_is_not_used(tmp_path):
     assert "NUMBA_CACHE_DIR" in said
 
 
-def test_other_sources_have_another_folder(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "source, matters",
+    [
+        ("training/kernels/bpr.py", True),
+        ("training/kernels/arrays.py", True),  # types alone
+        ("training/nmf.py", True),
+        ("retrieval/inverted_index.py", True),
+        ("utils/parallel.py", True),
+        ("modelfile/layout.py", True),
+        ("training/fit.py", False),
+        ("data/interactions.py", False),
+    ],
+)
+def test_other_sources_of_compiled_code_have_another_folder(monkeypatch, tmp_path, source, matters):
     from sparserec_np.utils import compiled
 
-    before = compiled._digest()
-    (tmp_path / "training").mkdir()
-    (tmp_path / "training" / "kernel.py").write_text("LANES = 32\n")
-    monkeypatch.setattr(compiled, "_PACKAGE", tmp_path)
-    monkeypatch.setattr(compiled, "_SOURCES", ("training",))
-    assert compiled._digest() != before
+    before, copy = compiled._digest(), tmp_path / "sparserec_np"
+    shutil.copytree(Path(compiled.__file__).parents[1], copy, ignore=ignore_patterns("__pycache__"))
+    monkeypatch.setattr(compiled, "_PACKAGE", copy)
+    assert compiled._digest() == before
+    (copy / source).write_text((copy / source).read_text() + "LANES = 32\n")
+    assert (compiled._digest() != before) == matters
 
 
 def test_a_first_fit_says_that_it_compiles(tmp_path):
