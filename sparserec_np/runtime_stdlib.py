@@ -23,7 +23,7 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import accumulate, chain, compress, count, islice, pairwise, repeat
 from operator import add, ge, lshift, sub
 from typing import Any
@@ -31,6 +31,7 @@ from typing import Any
 MAX_HEADER = 1 << 20
 MAX_VALUE = 1e6
 ROWS_A_BYTE = 2  # items for each byte of the file, at most
+_POOL = 100  # items that diversity chooses from, at least
 _GROUPS = 4096  # groups of 8 packed values that are spread at a time
 
 
@@ -110,7 +111,15 @@ class Model:
         self._neighbours: _Neighbours | None = None
 
     def recommend(
-        self, history: Iterable[Any], k: int = 10, exclude: Iterable[Any] | None = None
+        self,
+        history: Iterable[Any],
+        k: int = 10,
+        exclude: Iterable[Any] | None = None,
+        *,
+        popularity: float = 1.0,
+        diversity: float = 0.0,
+        recency: float | None = None,
+        dislikes: Iterable[Any] = (),
     ) -> tuple[list[Any], list[float]]:
         """Find the best items for somebody who has some items.
 
@@ -118,23 +127,40 @@ class Model:
             history: Item ids, the latest last; known ones count, each once.
             k: How many items, at most; 1 or more.
             exclude: Items to leave out; None leaves out the history.
+            popularity: Factor of what is popular with everybody, 0 to 1; 1 as learned.
+            diversity: From 0, the best items, to 1, items as unlike each other as can be.
+            recency: How fast the items of a history lose weight with age, a multiple of 1/8 from 0
+                to 1; None as learned.
+            dislikes: Items not to be recommended, nor what is like them; no part of the history.
 
         Returns:
-            Ids, best first, equal scores in the order of the ids, and scores.
+            Ids, best first, equal scores in the order of the ids, and scores. With diversity in the
+            order of choice.
 
         Raises:
-            UnknownIdError: No item of the history is known.
+            UnknownIdError: No item of the history is known, or all of them are disliked.
+            ValueError: A wish is out of its range.
             ModelFileError: The file turns out to be damaged.
         """
+        eighths = self._recency if recency is None else recency * 8
+        if not 0 <= popularity <= 1 or not 0 <= diversity <= 1 or eighths not in range(9):
+            raise ValueError("popularity, diversity and recency (in eighths) go from 0 to 1")
+        disliked = set(self._located(dislikes))
         latest_first = list(dict.fromkeys(reversed(self._located(history))))
+        latest_first = [item for item in latest_first if item not in disliked]
         if not latest_first:
             raise UnknownIdError("the model knows none of the items of the history")
-        left_out = latest_first if exclude is None else self._located(exclude)
-        scores = self._scores(latest_first)
-        for item in left_out:
+        weights = [_signed_power(1 / (age + 1), int(eighths)) for age in range(len(latest_first))]
+        *_, length = accumulate(weights)
+        known = dict(zip(latest_first, weights, strict=True)) | dict.fromkeys(disliked, -1.0)
+        scores = self._scores(known, length**-self._exponent, popularity)
+        for item in disliked.union(latest_first if exclude is None else self._located(exclude)):
             scores[item] = -float("inf")
-        best = heapq.nlargest(min(max(k, 0), self._n), range(self._n), key=scores.__getitem__)
+        n_ranked = min(max(_POOL, 2 * k) if diversity else max(k, 0), self._n)
+        best = heapq.nlargest(n_ranked, range(self._n), key=scores.__getitem__)
         best = [item for item in best if scores[item] > -float("inf")]
+        if diversity:
+            best = self._diversify(best, [scores[item] for item in best], k, diversity)
         return [self.item_ids[item] for item in best], [scores[item] for item in best]
 
     def labels(self) -> list[str] | None:
@@ -158,23 +184,15 @@ class Model:
         places = (_place(self.item_ids, item) for item in ids)
         return [place for place in places if place >= 0]
 
-    def _scores(self, latest_first: list[int]) -> array[float]:
+    def _scores(self, known: dict[int, float], scale: float, popularity: float) -> array[float]:
         """Score all items; sums in the order that the format prescribes."""
-        weights = [1.0] * len(latest_first)
-        if self._recency:
-            weights = [_signed_power(1 / (age + 1), self._recency) for age in range(len(weights))]
-        known = dict(zip(latest_first, weights, strict=True))
-        *_, length = accumulate(weights)
         items, codes, bounds, levels = self._table = self._table or self._decode()
         vector = [0.0] * self._dim
-        dim = 0
-        for place in compress(count(), map(known.__contains__, items)):
-            while bounds[dim + 1] <= place:
-                dim += 1
-            weight = known[items[place]]
+        for dim, item, code in self._entries(known):
+            weight = known[item]
             if self._weights is not None:
-                weight = self._weights[items[place]] * weight
-            vector[dim] += levels[codes[place]] * weight
+                weight = self._weights[item] * weight
+            vector[dim] += levels[code] * weight
         dots = array("d", bytes(8 * self._n))
         for dim, total in enumerate(vector):
             if total:
@@ -183,14 +201,52 @@ class Model:
                 products = [level * value for level in levels]
                 for item, code in zip(items[begin:end], codes[begin:end], strict=True):
                     dots[item] += products[code]
-        scale = length**-self._exponent
         for item, bias in enumerate(self._bias):
-            dots[item] = dots[item] * scale + bias
+            dots[item] = dots[item] * scale + bias * popularity
         self._decode_neighbours()
         if self._neighbours is not None:
             for item, added in self._neighbours.additions(known).items():
                 dots[item] += added
         return dots
+
+    def _entries(self, wanted: Container[int]) -> Iterator[tuple[int, int, int]]:
+        """Yield dimension, item and code of each weight of some items, dimensions ascending."""
+        items, codes, bounds, _ = self._table = self._table or self._decode()
+        dim = 0
+        for place in compress(count(), map(wanted.__contains__, items)):
+            while bounds[dim + 1] <= place:
+                dim += 1
+            yield dim, items[place], codes[place]
+
+    def _diversify(
+        self, best: list[int], scores: list[float], k: int, diversity: float
+    ) -> list[int]:
+        """Choose items one by one for their score and for being unlike those chosen before."""
+        rows: dict[int, dict[int, float]] = {item: {} for item in best}
+        levels = (self._table or self._decode())[3]
+        for dim, item, code in self._entries(rows):
+            rows[item][dim] = levels[code]
+        lengths = {
+            item: math.sqrt(_total(value * value for value in row.values()))
+            for item, row in rows.items()
+        }
+        worth = dict.fromkeys(best, 0.0)
+        if best and scores[0] > scores[-1]:
+            spread = scores[0] - scores[-1]
+            for item, score in zip(best, scores, strict=True):
+                worth[item] = (1 - diversity) * (score - scores[-1]) / spread
+        closest = dict.fromkeys(best, 0.0)
+        chosen: list[int] = []
+        while worth and len(chosen) < k:
+            one = max(worth, key=lambda item: worth[item] - diversity * closest[item])
+            chosen.append(one)
+            del worth[one]
+            for item in worth:
+                row, product = rows[one], lengths[item] * lengths[one]
+                if product > 0:
+                    dot = _total(row.get(dim, 0.0) * value for dim, value in rows[item].items())
+                    closest[item] = max(closest[item], dot / product)
+        return chosen
 
     def _decode_neighbours(self) -> None:
         if self._neighbours is None and "neighbours" in self._file.model:
@@ -331,6 +387,14 @@ class _File:
         levels = self.levels(prefix, bits)
         codes = _unpack(self.tensor(f"{prefix}.codes", "U8", (n * bits + 7) // 8), bits, n)
         return array("f", map(levels.__getitem__, codes))
+
+
+def _total(values: Iterable[float]) -> float:
+    """Add one after the other; ``sum`` does it in another way from Python 3.12 on."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
 
 
 def _signed_power(value: float, eighths: int) -> float:

@@ -19,6 +19,7 @@ from sparserec_np.data import Interactions, align, from_any, select_users
 from sparserec_np.errors import InputError
 from sparserec_np.evaluation.metrics import Counts, average_metrics
 from sparserec_np.retrieval.batch_top_k import model_top_k
+from sparserec_np.runtime.taste import AS_LEARNED, Taste
 from sparserec_np.utils.log import logger
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def evaluate(
     test: Interactions,
     *,
     k: int = 20,
+    taste: Taste = AS_LEARNED,
     threads: int | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model file by the protocol above.
@@ -45,6 +47,7 @@ def evaluate(
         train: Known interactions: left out of the ranking, and the histories of a history model.
         test: Interactions to be predicted.
         k: Number of ranks that count.
+        taste: Wishes for all users, such as ``Taste(popularity=0.5)``.
         threads: Number of threads; None for all cores.
 
     Returns:
@@ -53,7 +56,7 @@ def evaluate(
     Raises:
         InputError: No user has a test item, or ``k`` is below 1.
     """
-    ranking = rank_for_test(model, train, test, k=k, threads=threads)
+    ranking = rank_for_test(model, train, test, k=k, taste=taste, threads=threads)
     return {**ranking.metrics(), "k": k, "model_bytes": model.info()["bytes"]}
 
 
@@ -90,6 +93,7 @@ def rank_for_test(
     test: Interactions,
     *,
     k: int,
+    taste: Taste = AS_LEARNED,
     threads: int | None = None,
 ) -> Ranking:
     """Rank all items for each user with test items; arguments and errors as :func:`evaluate`."""
@@ -106,7 +110,7 @@ def rank_for_test(
     users = np.flatnonzero(n_relevant)
     unserved = int(np.count_nonzero(test.user_degrees())) - len(users)
     ranked = np.full((relevant.n_users, k), -1, dtype=np.int32)
-    ranked[users], _ = rank(model, known, users, k=k, threads=threads)
+    ranked[users], _ = rank(model, known, users, k=k, taste=taste, threads=threads)
     without = unserved + int(np.count_nonzero(ranked[users, 0] < 0))
     if without:
         _log.warning(
@@ -171,6 +175,7 @@ def rank(
     users: npt.NDArray[np.int64],
     *,
     k: int,
+    taste: Taste = AS_LEARNED,
     threads: int | None = None,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """Rank all items for many users, without their known items.
@@ -181,6 +186,7 @@ def rank(
             model, of users.
         users: Rows of ``known`` to rank for, int64 array of shape [n].
         k: Number of items for each user.
+        taste: Wishes for all of them.
         threads: Number of threads; None for all cores.
 
     Returns:
@@ -190,8 +196,8 @@ def rank(
     """
     mine = select_users(known, users)
     if model.users == "embedding":
-        return model_top_k(model, users, exclude=mine, k=k, threads=threads)
-    items, scores = model_top_k(model, mine, exclude=mine, k=k, threads=threads)
+        return model_top_k(model, users, exclude=mine, k=k, taste=taste, threads=threads)
+    items, scores = model_top_k(model, mine, exclude=mine, k=k, taste=taste, threads=threads)
     items[mine.user_degrees() == 0] = -1
     return items, scores
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
+from sparserec_np.retrieval.diversity import diversify
 from sparserec_np.retrieval.inverted_index import (
     NeighbourRows,
     Query,
@@ -25,6 +26,7 @@ from sparserec_np.retrieval.inverted_index import (
 )
 from sparserec_np.retrieval.signed_power import apply_signed_power
 from sparserec_np.runtime.history import age_weights
+from sparserec_np.runtime.taste import AS_LEARNED, Taste
 from sparserec_np.utils.compiled import helper, kernel
 from sparserec_np.utils.parallel import run_parallel, thread_count
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from sparserec_np.runtime.model import Model
 
 _CHUNK = 16  # consecutive users of a thread, so that threads seldom write to the same cache line
+_BLOCK = 4096  # users whose lists are made diverse together: their pools take a few MB
 _ONE = np.float32(1.0)
 NOTHING_ADDED = neighbour_rows(None)
 
@@ -49,6 +52,7 @@ class ItemScorer(NamedTuple):
         power: p in ``sign(y) |y|^p``, a multiple of 1/8 above 0, at most 1.
         dim: Number of columns of the table.
         neighbours: What the items of a history add to the scores of others.
+        popularity: Factor of the biases, 0 to 1.
     """
 
     indptr: NDArray[np.int64]
@@ -60,6 +64,7 @@ class ItemScorer(NamedTuple):
     power: float
     dim: int
     neighbours: NeighbourRows = NOTHING_ADDED
+    popularity: np.float32 = _ONE
 
 
 class UserRows(NamedTuple):
@@ -102,12 +107,23 @@ def _serve_users(seat, n_seats, scorer, index, history, users, rows, exclude, be
                 for e in range(columns.size):
                     vector[columns[e]] = values[e]
             excluded = exclude.items[exclude.indptr[n] : exclude.indptr[n + 1]]
-            query = Query(vector, _ONE, excluded)
+            query = Query(vector, _ONE, scorer.popularity, excluded)
             found = TopK(best.items[n], best.scores[n])
             if history and scorer.neighbours.items.size:
                 search_with_neighbours(index, scorer.neighbours, columns, values, query, found)
             else:
                 search_index(index, query, found)
+
+
+@kernel
+def _diversify_lists(seat, n_seats, index, diversity, pools, best):
+    """Choose some items of each list, which ends where its items are -1."""
+    for n in range(pools.items.shape[0]):
+        if n // _CHUNK % n_seats == seat:
+            found = (pools.items[n] >= 0).sum()
+            few = min(found, best.items.shape[1])
+            chosen = TopK(best.items[n, :few], best.scores[n, :few])
+            diversify(index, pools.items[n, :found], pools.scores[n, :found], diversity, chosen)
 
 
 @helper
@@ -134,6 +150,7 @@ def batch_top_k(
     *,
     history: bool,
     k: int,
+    diversity: float = 0.0,
     threads: int | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Find the k best items for each of many users.
@@ -147,20 +164,33 @@ def batch_top_k(
         exclude: Items to leave out of each of the n rankings.
         history: Kind of ``users``.
         k: Number of items for each user, at least 1.
+        diversity: As in :func:`sparserec_np.runtime.taste.diversify`; 0 for none.
         threads: Number of threads; None for all cores.
 
     Returns:
         Items, int32 array of shape [n, k], best first, of equal scores the smaller number first, -1
         where nothing is left; and their scores, float32 array of shape [n, k], -inf there.
     """
-    items = np.full((rows.size, k), -1, np.int32)
-    scores = np.full((rows.size, k), -np.inf, np.float32)
+    items, scores = _empty_lists(rows.size, k)
     index = build_index(scorer.indptr, scorer.dims, scorer.values, scorer.bias, scorer.dim)
     with thread_count(threads):
-        run_parallel(
-            _serve_users, scorer, index, history, users, rows, exclude, TopK(items, scores)
-        )
+        if not diversity:
+            best = TopK(items, scores)
+            run_parallel(_serve_users, scorer, index, history, users, rows, exclude, best)
+            return items, scores
+        n_ranked = Taste(diversity=diversity).n_ranked(k, scorer.bias.size)
+        for first in range(0, rows.size, _BLOCK):
+            some = slice(first, first + _BLOCK)
+            pools = TopK(*_empty_lists(rows[some].size, n_ranked))
+            left_out = ItemLists(exclude.indptr[first : first + _BLOCK + 1], exclude.items)
+            run_parallel(_serve_users, scorer, index, history, users, rows[some], left_out, pools)
+            lists = TopK(items[some], scores[some])
+            run_parallel(_diversify_lists, index, diversity, pools, lists)
     return items, scores
+
+
+def _empty_lists(n: int, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    return np.full((n, k), -1, np.int32), np.full((n, k), -np.inf, np.float32)
 
 
 def history_rows(users: Interactions, recency: float) -> UserRows:
@@ -186,6 +216,7 @@ def model_top_k(
     *,
     exclude: Interactions | None = None,
     k: int = 10,
+    taste: Taste = AS_LEARNED,
     threads: int | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Find the k best items of a model file for each of many users.
@@ -197,6 +228,7 @@ def model_top_k(
             [n].
         exclude: Items to leave out, one row for each of ``users``.
         k: Number of items for each user, at least 1.
+        taste: Wishes; with a recency above 0 the histories must have times.
         threads: Number of threads; None for all cores.
 
     Returns:
@@ -218,9 +250,11 @@ def model_top_k(
         model.history_power,
         model.dim,
         neighbour_rows(model.neighbours()),
+        np.float32(taste.popularity),
     )
     if isinstance(users, Interactions):
-        user_rows = history_rows(users, model.history_recency)
+        recency = model.history_recency if taste.recency is None else taste.recency
+        user_rows = history_rows(users, recency)
         rows = np.arange(users.n_users)
     else:
         own = model.users_table()
@@ -230,4 +264,13 @@ def model_top_k(
         excluded = ItemLists(np.zeros(rows.size + 1, np.int64), np.zeros(0, np.int32))
     else:
         excluded = ItemLists(exclude.indptr, exclude.items)
-    return batch_top_k(scorer, user_rows, rows, excluded, history=history, k=k, threads=threads)
+    return batch_top_k(
+        scorer,
+        user_rows,
+        rows,
+        excluded,
+        history=history,
+        k=k,
+        diversity=taste.diversity,
+        threads=threads,
+    )

@@ -16,6 +16,7 @@ import numpy as np
 
 from sparserec_np.modelfile.arrays import Table
 from sparserec_np.modelfile.reader import open_model
+from sparserec_np.retrieval.diversity import diversify
 from sparserec_np.retrieval.inverted_index import (
     InvertedIndex,
     NeighbourRows,
@@ -62,7 +63,7 @@ class CompiledModel(Model):
     """A :class:`sparserec_np.Model` whose ``recommend`` runs compiled. Thread-safe."""
 
     def _best(
-        self, user: Id | None, known: History, excluded: IntArray, k: int
+        self, user: Id | None, known: History, excluded: IntArray, k: int, popularity: float
     ) -> tuple[IntArray, FloatArray]:
         items, scores = np.empty(k, np.int64), np.empty(k)
         best = TopK(items, scores)
@@ -71,7 +72,7 @@ class CompiledModel(Model):
             of_age = np.empty(0) if known.weights is None else known.weights
             if known.weights is not None:
                 weights *= known.weights
-            query = Query(np.zeros(self.dim), self._scale(known), excluded)
+            query = Query(np.zeros(self.dim), self._scale(known), popularity, excluded)
             found = _search_history(
                 self._index,
                 self._neighbour_rows,
@@ -83,8 +84,16 @@ class CompiledModel(Model):
                 best,
             )
         else:
-            found = search_index(self._index, Query(self._user_vector(user), 1.0, excluded), best)
+            query = Query(self._user_vector(user, known), 1.0, popularity, excluded)
+            found = search_index(self._index, query, best)
         return items[:found], scores[:found]
+
+    def _diversify(
+        self, items: IntArray, scores: FloatArray, k: int, diversity: float
+    ) -> tuple[IntArray, FloatArray]:
+        chosen, own = np.empty(min(k, len(items)), np.int64), np.empty(min(k, len(items)))
+        diversify(self._index, items, scores, diversity, TopK(chosen, own))
+        return chosen, own
 
     @cached_property
     def _index(self) -> InvertedIndex:

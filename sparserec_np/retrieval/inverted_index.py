@@ -65,16 +65,18 @@ class InvertedIndex(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A search for the items of the largest scores ``scale * (vector . v_i) + b_i``.
+    """A search for items by ``scale * (vector . v_i) + popularity * b_i``.
 
     Attributes:
         vector: float32 or float64 array of shape [dim].
         scale: Of the same type, above 0.
+        popularity: Of the same type, 0 to 1.
         excluded: Items that are not ranked, array of integers.
     """
 
     vector: NDArray[np.floating]
     scale: np.floating | float
+    popularity: np.floating | float
     excluded: NDArray[np.integer]
 
 
@@ -287,7 +289,8 @@ def search_with_neighbours(index, neighbours, items, weights, query, best):
         sums[item] = -np.inf
     added = excluded[:n]
     excluded[n : n + query.excluded.size] = query.excluded
-    left_out = Query(query.vector, query.scale, excluded[: n + query.excluded.size])
+    excluded = excluded[: n + query.excluded.size]
+    left_out = Query(query.vector, query.scale, query.popularity, excluded)
     found = search_index(index, left_out, best)
     for item in added:
         if sums[item] > -np.inf:
@@ -335,7 +338,7 @@ def _search_all(index, query, dims, first, best, found):
         block, bias = scores[start : start + BLOCK], index.bias[start : start + BLOCK]
         _add_postings(index, start, dims, vector, one, block)
         for t in range(block.size):
-            block[t] = block[t] * scale + bias[t]
+            block[t] = block[t] * scale + bias[t] * query.popularity
         found = _insert_block(block, start, best, found)
     return found
 
@@ -348,7 +351,7 @@ def _search_by_bounds(index, query, split, best):
         The number of items found, and the first item that has not been searched.
     """
     n_items, k = index.bias.size, best.items.size
-    scores = index.bias.copy()
+    scores = index.bias * np.float32(query.popularity)
     for item in query.excluded:
         scores[item] = -np.inf
     candidates = np.empty(min(BLOCK, n_items), np.int64)
@@ -408,7 +411,7 @@ def _exact_score(index, query, item):
     total = query.vector.dtype.type(0.0)
     for e in range(index.indptr[item], index.indptr[item + 1]):
         total += index.values[e] * query.vector[index.dims[e]]
-    return total * query.scale + index.bias[item]
+    return total * query.scale + index.bias[item] * query.popularity
 
 
 @helper

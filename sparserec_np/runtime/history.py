@@ -1,4 +1,4 @@
-"""Histories as a history model sees them: each item once, weighed by its age."""
+"""Histories as a history model sees them: each item once, weighed by its age; dislikes below 0."""
 
 from __future__ import annotations
 
@@ -16,20 +16,27 @@ if TYPE_CHECKING:
 
 
 class History(NamedTuple):
-    """The known items of a history.
+    """The known items of a history, and those that are disliked.
 
     Attributes:
         items: Their indices, each once, ascending; int64 array of shape [n].
-        weights: What recency makes of their weights, float64 array of shape [n]; None: nothing.
-        length: How many they are, or the sum of ``weights`` by ascending age.
+        weights: What recency makes of their weights, and -1 for what is disliked; float64 array of
+            shape [n]; None: 1 for each.
+        length: How many the items of the history are, or the sum of their weights by ascending age.
     """
 
     items: IntArray
     weights: FloatArray | None
     length: float
 
+    def disliked(self) -> IntArray:
+        """Return the indices of what is disliked."""
+        return NO_ITEMS if self.weights is None else self.items[self.weights < 0]
 
-NOBODY = History(np.empty(0, dtype=np.int64), None, 0.0)
+
+NO_ITEMS = np.empty(0, dtype=np.int64)
+DISLIKED = -1.0
+"""Weight of what is disliked; that of the latest item of a history is 1."""
 
 
 def age_weights(n: int, recency: float) -> FloatArray:
@@ -54,16 +61,19 @@ def warn_unknown(unknown: int, total: int, name: str) -> None:
         warnings.warn(message, UnknownIdWarning, stacklevel=4)
 
 
-def take_history(history: IdSequence, item_ids: Ids, recency: float) -> History:
+def take_history(
+    history: IdSequence, item_ids: Ids, recency: float, disliked: IntArray = NO_ITEMS
+) -> History:
     """Find the items of a history in a model.
 
     Args:
         history: Ids, the latest last; of one that occurs again the last place counts.
         item_ids: Ids of the model's items.
         recency: As in :func:`age_weights`.
+        disliked: Indices of items that are disliked, and no part of the history.
 
     Raises:
-        UnknownIdError: Every item is unknown, or there is none.
+        UnknownIdError: Every item is unknown, or there is none, or all are disliked.
         InputError: It is no list, or of ids of another type than the model's.
     """
     history = listed(history, "history", item_ids)
@@ -75,19 +85,28 @@ def take_history(history: IdSequence, item_ids: Ids, recency: float) -> History:
     if unknown < len(places):
         warn_unknown(unknown, len(places), "history")
     ages: dict[int, int] = {}
+    left_out = {-1, *disliked.tolist()}
     for place in reversed(places):
-        if place >= 0:
+        if place not in left_out:
             ages.setdefault(place, len(ages))
     if not ages:
+        if unknown < len(places):
+            raise UnknownIdError("all known items of the history are dislikes: nothing is left")
         some = ", ".join(repr(item) for item in list(history)[:3])
         raise UnknownIdError(
             f"the model knows none of the {len(history)} items of the history ({some}"
             f"{', ...' if len(history) > 3 else ''})"
         )
-    items = sorted(ages)
-    if not recency:
-        return History(np.array(items, dtype=np.int64), None, float(len(items)))
-    weights = age_weights(len(items), recency)
+    if not recency and not len(disliked):
+        return History(np.array(sorted(ages), dtype=np.int64), None, float(len(ages)))
+    weights = age_weights(len(ages), recency)
     length = float(np.cumsum(weights)[-1])  # one after the other; numpy.sum adds in pairs
-    own = weights[[ages[item] for item in items]]
+    return with_dislikes({item: weights[age] for item, age in ages.items()}, length, disliked)
+
+
+def with_dislikes(weights: dict[int, float], length: float, disliked: IntArray) -> History:
+    """Make a history of weights by item, and of what is disliked, which is in none of these."""
+    weights = weights | dict.fromkeys(disliked.tolist(), DISLIKED)
+    items = sorted(weights)
+    own = np.array([weights[item] for item in items], dtype=np.float64)
     return History(np.array(items, dtype=np.int64), own, length)

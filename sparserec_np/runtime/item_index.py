@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -69,6 +69,20 @@ class _Compressed(NamedTuple):
         return begins.astype(np.intp), ends.astype(np.intp)
 
 
+class Query(NamedTuple):
+    """A search for items by ``scale * (vector . v_i) + popularity * b_i``.
+
+    Attributes:
+        vector: float64 array of shape [dim].
+        scale: Above 0.
+        popularity: Factor of the biases, 0 to 1.
+    """
+
+    vector: FloatArray
+    scale: float = 1.0
+    popularity: float = 1.0
+
+
 class _Norms(NamedTuple):
     """Norms of the item rows, for :mod:`sparserec_np.runtime.upper_bounds`.
 
@@ -98,6 +112,7 @@ class ItemIndex:
     def __init__(self, file: ModelFile) -> None:
         self._file = file
         self._n_items = file.layout.items.n_rows
+        self.dim = file.layout.items.dim
         self._short_levels = file.item_levels()
         self._levels = self._short_levels.astype(np.float64)
 
@@ -206,20 +221,12 @@ class ItemIndex:
             np.add.at(sums, places, products)
 
     def best(
-        self,
-        vector: FloatArray,
-        scale: float,
-        excluded: IntArray,
-        k: int,
-        additions: Additions = NOTHING,
+        self, query: Query, excluded: IntArray, k: int, additions: Additions = NOTHING
     ) -> tuple[IntArray, FloatArray]:
         """Find the items of the k largest scores, exactly.
 
-        A score is ``scale * (vector . v_i) + b_i``, and what ``additions`` has for the item.
-
         Args:
-            vector: float64 array of shape [dim].
-            scale: Above 0.
+            query: What scores are made of, but for ``additions``.
             excluded: Items that are not ranked, int64 array.
             k: Number of items, at least 1.
             additions: What is added to the scores of some items.
@@ -227,24 +234,19 @@ class ItemIndex:
         Returns:
             At most ``k`` items, by falling score, equal ones by rising index, and their scores.
         """
-        found = self._best_by_bounds(vector, scale, excluded, k, additions)
+        found = self._best_by_bounds(query, excluded, k, additions)
         if found is not None:
             return found
-        scores = self.dots(vector)
-        scores *= scale
-        scores += self.bias
+        scores = self.dots(query.vector)
+        scores *= query.scale
+        scores += weighed(self.bias, query.popularity)
         scores[additions.items] += additions.values
         scores[excluded] = -np.inf
         best = top_k(scores, k)
         return best, scores[best]
 
     def _best_by_bounds(
-        self,
-        vector: FloatArray,
-        scale: float,
-        excluded: IntArray,
-        k: int,
-        additions: Additions,
+        self, query: Query, excluded: IntArray, k: int, additions: Additions
     ) -> tuple[IntArray, FloatArray] | None:
         """Do the same by :mod:`sparserec_np.runtime.upper_bounds`; None where that costs more.
 
@@ -252,7 +254,7 @@ class ItemIndex:
         """
         if max(k, len(additions.items)) * _FEW > self._n_items:
             return None
-        approximate = self._approximate(vector * scale)
+        approximate = self._approximate(query.vector * query.scale, query.popularity)
         if approximate is None:
             return None
         scores, radius, limit = approximate
@@ -271,7 +273,7 @@ class ItemIndex:
                 return None
             if len(added.items):
                 few = np.sort(np.concatenate((few, added.items)))
-            exact = self._score(few, vector, scale)
+            exact = self._score(few, query)
             exact[np.searchsorted(few, added.items)] += added.values
             order = descending(exact)[:k]
             worst = float(exact[order[-1]]) if len(order) == k else -np.inf
@@ -280,7 +282,7 @@ class ItemIndex:
             least = worst  # the guess was too high; this one is not
 
     def _approximate(
-        self, query: FloatArray
+        self, vector: FloatArray, popularity: float
     ) -> tuple[npt.NDArray[np.float32], float, float] | None:
         """Compute scores of all items with less work.
 
@@ -289,24 +291,24 @@ class ItemIndex:
             L2 and of the L1 norms; None where it would cost more.
         """
         if self._dense is not None:
-            scores = self._dense @ query.astype(np.float32)
-            scores += self.bias
-            error = upper_bounds.rounding(len(query)) * math.sqrt(float(query @ query))
+            scores = self._dense @ vector.astype(np.float32)
+            scores += weighed(self.bias, popularity, np.float32)
+            error = upper_bounds.rounding(len(vector)) * math.sqrt(float(vector @ vector))
             return scores, error, error
-        essential, n_rest, radius, limit = upper_bounds.split_query(query)
-        n_spared = n_rest / len(query) * self._file.layout.items.nnz  # more or less
+        essential, n_rest, radius, limit = upper_bounds.split_query(vector)
+        n_spared = n_rest / len(vector) * self._file.layout.items.nnz  # more or less
         if n_spared < _WORTH * self._n_items:
             return None
-        scores = self.bias.copy()
-        self._add(scores, essential, query.astype(np.float32), self._short_levels)
+        scores = weighed(self.bias, popularity, np.float32).copy()
+        self._add(scores, essential, vector.astype(np.float32), self._short_levels)
         return scores, radius, limit
 
-    def _score(self, items: IntArray, vector: FloatArray, scale: float) -> FloatArray:
+    def _score(self, items: IntArray, query: Query) -> FloatArray:
         """Compute the exact scores of some items."""
         rows = self.rows(items)
-        scores = sum_by(rows.owners, vector.take(rows.dims) * rows.values, len(items))
-        scores *= scale
-        scores += self.bias[items]
+        scores = sum_by(rows.owners, query.vector.take(rows.dims) * rows.values, len(items))
+        scores *= query.scale
+        scores += weighed(self.bias[items], query.popularity)
         return scores
 
     @cached_property
@@ -328,6 +330,13 @@ class ItemIndex:
         for _, items, codes in self._postings():
             squares[items] += level_squares[codes]
         return np.sqrt(squares)
+
+
+def weighed(
+    bias: npt.NDArray[np.float32], popularity: float, dtype: type[np.floating] = np.float64
+) -> npt.NDArray[Any]:
+    """Multiply biases by the popularity of a request; as they are, float32, if that is 1."""
+    return bias if popularity == 1 else np.multiply(bias, popularity, dtype=dtype)
 
 
 def sum_by(

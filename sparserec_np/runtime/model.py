@@ -20,10 +20,17 @@ import numpy as np
 from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.modelfile.layout import Layout, UsersLayout
 from sparserec_np.modelfile.reader import ModelFile, open_model
-from sparserec_np.runtime.history import NOBODY, History, take_history, warn_unknown
-from sparserec_np.runtime.item_index import ItemIndex, sum_by
+from sparserec_np.runtime.history import (
+    NO_ITEMS,
+    History,
+    take_history,
+    warn_unknown,
+    with_dislikes,
+)
+from sparserec_np.runtime.item_index import ItemIndex, Query, sum_by
 from sparserec_np.runtime.neighbours import NOTHING, Additions, NeighbourIndex
 from sparserec_np.runtime.signed_power import signed_power, signed_power_ratio
+from sparserec_np.runtime.taste import checked_taste, diversify
 from sparserec_np.runtime.top_k import top_k
 from sparserec_np.vocabulary import Id, Ids, IdSequence, StrIds, listed
 
@@ -179,6 +186,11 @@ class Model:
         k: int = 10,
         exclude: IdSequence | None = None,
         candidates: IdSequence | None = None,
+        *,
+        popularity: float = 1.0,
+        diversity: float = 0.0,
+        recency: float | None = None,
+        dislikes: IdSequence | None = None,
     ) -> Recommendation:
         """Find the best items for a user.
 
@@ -194,26 +206,41 @@ class Model:
                 not know which items a user has: pass them here.
             candidates: Rank these items alone. Unknown ones are ignored, with a warning, and in
                 ``exclude`` without one.
+            popularity: Factor of what is popular with everybody, the item biases: 1 as learned, 0
+                not at all. Less shows rarer items, and finds a little less.
+            diversity: From 0, the best items, to 1, items as unlike each other as can be; see
+                :func:`sparserec_np.runtime.taste.diversify`.
+            recency: How fast the items of a history lose weight with age, a multiple of 1/8 from 0,
+                not at all, to 1; None: as learned (``history_recency``).
+            dislikes: Items not to be recommended, nor what is like them. They are no part of the
+                history, even where they are listed there; unknown ones are ignored, with a warning.
 
         Returns:
             Ids, best first, equal scores in the order of the ids, and float32 scores. Fewer than
-            ``k`` where not so many are left.
+            ``k`` where not so many are left. With diversity in the order of choice, so that scores
+            need not fall.
 
         Raises:
             UnknownIdError: The user, or every item of the history, is unknown.
             InputError: ``user`` where the model needs a ``history`` or the other way round, an
-                empty history, ids that are no list or of another type than the model's, or ``k``
-                below 1.
+                empty history, ids that are no list or of another type than the model's, ``k``
+                below 1, or a wish that is out of its range.
             ModelFileError: The file turns out to be damaged.
         """
         _check_k(k)
-        known = self._known_history(user, history)
-        excluded = known.items if exclude is None else self._located(exclude, "exclude")
+        taste = checked_taste(popularity, diversity, recency, self.users)
+        known = self._known_history(user, history, taste.recency, dislikes)
+        excluded = known.items
+        if exclude is not None:
+            excluded = np.concatenate((known.disliked(), self._located(exclude, "exclude")))
         if candidates is not None:
             others = np.ones(len(self.item_ids), dtype=np.bool_)
             others[self._located(candidates, "candidates")] = False
             excluded = np.concatenate((excluded, np.flatnonzero(others)))
-        best, scores = self._best(user, known, excluded, min(int(k), len(self.item_ids)))
+        n_ranked = taste.n_ranked(int(k), len(self.item_ids))
+        best, scores = self._best(user, known, excluded, n_ranked, taste.popularity)
+        if taste.diversity:
+            best, scores = self._diversify(best, scores, int(k), taste.diversity)
         return self.item_ids.take(best), scores.astype(np.float32)
 
     def recommend_batch(
@@ -224,6 +251,7 @@ class Model:
         exclude: Sequence[IdSequence | None] | None = None,
         *,
         skip_unknown: bool = False,
+        **wishes: Any,
     ) -> list[Recommendation]:
         """Recommend for many users, one after the other.
 
@@ -234,6 +262,8 @@ class Model:
             exclude: For each user what :meth:`recommend` takes.
             skip_unknown: Return nothing for a user who is unknown, or whose history is empty or
                 unknown, rather than raise an error.
+            wishes: ``popularity``, ``diversity``, ``recency``, ``dislikes`` and ``candidates`` of
+                :meth:`recommend`, the same for all.
 
         Returns:
             A list with what :meth:`recommend` returns for each.
@@ -252,7 +282,7 @@ class Model:
         found: list[Recommendation] = []
         for number, (request, skip) in enumerate(zip(requests, excluded, strict=True)):
             try:
-                found.append(self.recommend(**{name: request}, k=k, exclude=skip))
+                found.append(self.recommend(**{name: request}, k=k, exclude=skip, **wishes))
             except UnknownIdError as error:
                 if not skip_unknown:
                     raise UnknownIdError(f"{name} {number} of {len(requests)}: {error}") from None
@@ -293,7 +323,14 @@ class Model:
         return self.item_ids.take(best), cosines[best].astype(np.float32)
 
     def explain(
-        self, item: Id, user: Id | None = None, history: IdSequence | None = None
+        self,
+        item: Id,
+        user: Id | None = None,
+        history: IdSequence | None = None,
+        *,
+        popularity: float = 1.0,
+        recency: float | None = None,
+        dislikes: IdSequence | None = None,
     ) -> Explanation:
         """Take the score of an item apart.
 
@@ -306,6 +343,9 @@ class Model:
             item: Id of the item that was, or might be, recommended.
             user: As for :meth:`recommend`.
             history: As for :meth:`recommend`.
+            popularity: As for :meth:`recommend`; the bias is multiplied by it.
+            recency: As for :meth:`recommend`.
+            dislikes: As for :meth:`recommend`; these have shares, too, most of them below 0.
 
         Returns:
             The score and what it is made of.
@@ -314,7 +354,8 @@ class Model:
             UnknownIdError: The item is unknown, or as :meth:`recommend`.
             InputError: As :meth:`recommend`.
         """
-        known = self._known_history(user, history)
+        taste = checked_taste(popularity, 0, recency, self.users)
+        known = self._known_history(user, history, taste.recency, dislikes)
         index = _index(self.item_ids, item, "item")
         row = self._items.rows(np.array([index]))
         target = sum_by(row.dims, row.values, self.dim)
@@ -328,10 +369,10 @@ class Model:
                 shares += self._neighbours.to_item(known, index)
             names: list[Any] = self.item_ids.take(known.items)
         else:
-            shares = self._user_vector(user) * target
+            shares = self._user_vector(user, known) * target
             names = np.flatnonzero(shares).tolist()
             shares = shares[names]
-        bias = float(self.item_bias[index])
+        bias = float(self.item_bias[index]) * taste.popularity
         order = np.argsort(-shares, kind="stable").tolist()
         parts = [(names[place], float(shares[place])) for place in order]
         return Explanation(float(shares.sum()) + bias, bias, parts)
@@ -414,36 +455,52 @@ class Model:
     def _located(self, items: IdSequence, name: str) -> IntArray:
         """Indices of the known items, in any order."""
         found = self.item_ids.locate(listed(items, name, self.item_ids))
-        if name == "candidates":
+        if name in ("candidates", "dislikes"):
             warn_unknown(int(np.count_nonzero(found < 0)), len(found), name)
         return found[found >= 0]
 
-    def _known_history(self, user: Id | None, history: IdSequence | None) -> History:
-        """Check that the request fits the model; an embedding model has no history."""
+    def _known_history(
+        self,
+        user: Id | None,
+        history: IdSequence | None,
+        recency: float | None,
+        dislikes: IdSequence | None,
+    ) -> History:
+        """Check that the request fits the model; an embedding model has dislikes alone."""
+        disliked = NO_ITEMS if dislikes is None else self._located(dislikes, "dislikes")
         if self.users == "embedding":
             if user is None or history is not None:
                 raise InputError(
                     "this is an embedding model: give the id of a user, not a history; for new "
                     "users train one with users='history'"
                 )
-            return NOBODY
+            return with_dislikes({}, 0.0, disliked)
         if history is None or user is not None:
             raise InputError(
                 "this is a history model and knows no users: give the history, a list of item ids"
             )
-        return take_history(history, self.item_ids, self.history_recency)
+        recency = self.history_recency if recency is None else recency
+        return take_history(history, self.item_ids, recency, disliked)
 
     def _best(
-        self, user: Id | None, known: History, excluded: IntArray, k: int
+        self, user: Id | None, known: History, excluded: IntArray, k: int, popularity: float
     ) -> tuple[IntArray, FloatArray]:
         """Rank all items but those left out: at most ``k`` indices, best first, and scores."""
         if user is not None:
-            return self._items.best(self._user_vector(user), 1.0, excluded, k)
+            query = Query(self._user_vector(user, known), 1.0, popularity)
+            return self._items.best(query, excluded, k)
         rows = self._items.rows(known.items)
         vector = signed_power(
             sum_by(rows.dims, self._weighted(rows, known), self.dim), self.history_power
         )
-        return self._items.best(vector, self._scale(known), excluded, k, self._additions(known))
+        query = Query(vector, self._scale(known), popularity)
+        return self._items.best(query, excluded, k, self._additions(known))
+
+    def _diversify(
+        self, items: IntArray, scores: FloatArray, k: int, diversity: float
+    ) -> tuple[IntArray, FloatArray]:
+        """Choose ``k`` of the best items; see :func:`sparserec_np.runtime.taste.diversify`."""
+        return diversify(self._items, items, scores, k, diversity)
 
     def _additions(self, known: History) -> Additions:
         return NOTHING if self._neighbours is None else self._neighbours.additions(known)
@@ -451,10 +508,14 @@ class Model:
     def _scale(self, known: History) -> float:
         return float(known.length**-self.history_exponent)
 
-    def _user_vector(self, user: Id) -> FloatArray:
+    def _user_vector(self, user: Id, known: History) -> FloatArray:
+        """The row of a user, less those of what the user dislikes."""
         dims, values = self._user_row(_index(self.user_ids, user, "user"))
         vector = np.zeros(self.dim)
         vector[dims] = values
+        if len(known.items):
+            rows = self._items.rows(known.items)
+            vector -= sum_by(rows.dims, rows.values, self.dim)
         return vector
 
     def _user_row(self, user: int) -> tuple[IntArray, npt.NDArray[np.float32]]:

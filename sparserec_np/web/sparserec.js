@@ -2,11 +2,13 @@
 
    const model = await sparserec.load(arrayBuffer);  // model.ids[42], model.labels[42]
    model.recommend([3, 17], 10)   // indices of liked items, latest last -> [{ index, score }, ...]
-   model.explain(42, [3, 17])     // -> { score, bias, parts: [{ index, share }, ...] }
+   model.recommend([3, 17], 10, [3, 17], { popularity: 0.5, diversity: 0.2, recency: 0, dislikes: [8] })
+   model.explain(42, [3, 17])     // -> { score, bias, parts: [{ index, share }, ...] }; wishes may follow
    FORMAT.md is the specification; sums are done in its order, so scores equal the other readers'. */
 "use strict";
 
 const sparserec = (() => {
+  const POOL = 100; // items that diversity chooses from, at least
   const fail = (what) => { throw new Error(what); };
 
   const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
@@ -265,14 +267,15 @@ const sparserec = (() => {
           if (wanted[this.items[e]]) visit(d, this.items[e], this.values[e]);
     }
 
-    /* Weights of the items of a history, a Map; their sum over the dimensions; and its scale. */
-    compose(history) {
-      const ages = [...new Set([...history].reverse())], sums = new Float64Array(this.dim);
-      const byAge = ages.map((_, age) => (this.recency ? bend(1 / (age + 1), this.recency) : 1));
-      const known = new Map(ages.map((item, age) => [item, this.weights[item] * byAge[age]]));
-      const ofAge = new Map(ages.map((item, age) => [item, byAge[age]]));
+    /* Weights of the items of a history and of the disliked ones, a Map; their sum over the dimensions; its scale. */
+    compose(history, { recency = this.recency / 8, dislikes = [] } = {}) {
+      const disliked = new Set(dislikes), sums = new Float64Array(this.dim);
+      const ages = [...new Set([...history].reverse())].filter((item) => !disliked.has(item));
+      const byAge = ages.map((_, age) => (recency ? bend(1 / (age + 1), recency * 8) : 1));
+      const ofAge = new Map([...ages.map((item, age) => [item, byAge[age]]), ...[...disliked].map((item) => [item, -1])]);
+      const known = new Map([...ofAge].map(([item, weight]) => [item, this.weights[item] * weight]));
       this.rows(known.keys(), (d, item, value) => { sums[d] += value * known.get(item); });
-      return { known, ofAge, sums, scale: byAge.reduce((sum, weight) => sum + weight, 0) ** -this.exponent };
+      return { known, ofAge, sums, n: ages.length, scale: byAge.reduce((sum, weight) => sum + weight, 0) ** -this.exponent };
     }
 
     /* Calls visit(source, item, addition) for what the items of a history add to the scores of others. */
@@ -283,10 +286,12 @@ const sparserec = (() => {
           visit(source, items[e], values[e] * ofAge.get(source));
     }
 
-    recommend(history, k = 10, exclude = history) {
-      const { sums, scale, known, ofAge } = this.compose(history), left = new Set(exclude), best = [];
-      k = Math.min(k, this.size);
-      if (!known.size) throw new Error("the history is empty");
+    /* wishes: { popularity, diversity, recency, dislikes }, all of them optional. */
+    recommend(history, k = 10, exclude = history, wishes = {}) {
+      const { popularity = 1, diversity = 0, dislikes = [] } = wishes;
+      const { sums, scale, n, ofAge } = this.compose(history, wishes), left = new Set([...exclude, ...dislikes]);
+      const best = [], most = Math.min(diversity ? Math.max(POOL, 2 * k) : k, this.size);
+      if (!n) throw new Error("the history is empty");
       const dots = new Float64Array(this.size), added = new Float64Array(this.size);
       this.additions(ofAge, (_, item, addition) => { added[item] += addition; });
       sums.map((y) => bend(y, this.eighths)).forEach((z, d) => {
@@ -294,17 +299,42 @@ const sparserec = (() => {
           dots[this.items[e]] += this.values[e] * z;
       });
       for (let index = 0; index < this.size; index++) {
-        const score = dots[index] * scale + this.bias[index] + added[index];
-        if (left.has(index) || (best.length === k && score <= best[k - 1].score)) continue;
+        const score = dots[index] * scale + this.bias[index] * popularity + added[index];
+        if (left.has(index) || (best.length === most && score <= best[most - 1].score)) continue;
         const place = best.findLastIndex((other) => other.score >= score) + 1;
         best.splice(place, 0, { index, score });
-        best.length = Math.min(best.length, k);
+        best.length = Math.min(best.length, most);
       }
-      return best;
+      return diversity ? this.diversify(best, k, diversity) : best;
     }
 
-    explain(index, history) {
-      const { known, ofAge, sums, scale } = this.compose(history), bias = this.bias[index];
+    /* Chooses items one by one for their score and for being unlike those chosen before. */
+    diversify(best, k, diversity) {
+      const rows = new Map(best.map(({ index }) => [index, new Map()])), chosen = [];
+      this.rows(rows.keys(), (d, item, value) => { rows.get(item).set(d, value); });
+      const last = best.at(-1)?.score, spread = best[0]?.score - last;
+      let left = best.map((hit) => {
+        const row = rows.get(hit.index), length = Math.sqrt([...row.values()].reduce((sum, x) => sum + x * x, 0));
+        return { hit, row, length, closest: 0, worth: spread > 0 ? ((1 - diversity) * (hit.score - last)) / spread : 0 };
+      });
+      while (left.length && chosen.length < k) {
+        const value = ({ worth, closest }) => worth - diversity * closest;
+        const one = left.reduce((a, b) => (value(b) > value(a) ? b : a));
+        chosen.push(one.hit);
+        left = left.filter((other) => other !== one);
+        for (const other of left) {
+          let dot = 0;
+          for (const [d, x] of other.row) dot += (one.row.get(d) ?? 0) * x;
+          const product = other.length * one.length;
+          if (product > 0) other.closest = Math.max(other.closest, dot / product);
+        }
+      }
+      return chosen;
+    }
+
+    explain(index, history, wishes = {}) {
+      const { known, ofAge, sums, scale } = this.compose(history, wishes);
+      const bias = this.bias[index] * (wishes.popularity ?? 1);
       const target = new Float64Array(this.dim), shares = new Float64Array(this.size);
       const stretch = (y) => (this.eighths < 8 ? bend(y, this.eighths) / y || 0 : 1);
       this.rows([index], (d, _, value) => { target[d] = value * stretch(sums[d]); });

@@ -19,6 +19,7 @@ from sparserec_np.retrieval.batch_top_k import (
     model_top_k,
 )
 from sparserec_np.runtime import load
+from sparserec_np.runtime.taste import Taste
 from sparserec_np.training.kernels.arrays import Embeddings
 
 
@@ -119,6 +120,27 @@ def test_batch_top_k_for_histories(rng, exponent, power):
         expected = dense_scores(scorer, x)
         assert items[t].tolist() == ranking.top_k(expected, liked, k)
         np.testing.assert_allclose(scores[t], expected[items[t]], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("users", ["history", "embedding"])
+@pytest.mark.parametrize(("popularity", "diversity"), [(0.4, 0), (1, 0.3), (0, 1)])
+def test_batches_know_the_wishes(random_model, users, popularity, diversity):
+    neighbours = 3 if users == "history" else 0
+    model = load(encode(random_model(3, users, n_items=200, n_users=30, neighbours=neighbours)))
+    histories = interactions.random_interactions(4, n_users=30, n_items=200, mean=6)
+    who = histories if users == "history" else np.arange(30)
+    taste = Taste(popularity, diversity, 0.0 if users == "history" else None)
+    items, scores = model_top_k(model, who, exclude=histories, k=8, taste=taste)
+    for number in range(30):
+        own = model.item_ids.take(histories.items_of(number))
+        if users == "history" and not own:
+            continue
+        user = None if users == "history" else model.user_ids.take([number])[0]
+        request = {"user": user} if user is not None else {"history": own}
+        wishes = {"popularity": popularity, "diversity": diversity, "exclude": own}
+        ids, expected = model.recommend(**request, **wishes, k=8)
+        assert model.item_ids.take(items[number]) == ids
+        np.testing.assert_allclose(scores[number], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("users", "power"), [("history", 1), ("history", 0.875), ("embedding", 1)])

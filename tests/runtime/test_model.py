@@ -40,9 +40,14 @@ def opened(model: ModelArrays) -> tuple[Model, ModelArrays]:
     return load(data), open_model(data).arrays()
 
 
-def oracle(stored: ModelArrays, user: object = None, history: list[object] | None = None):
+def oracle(
+    stored: ModelArrays,
+    user: object = None,
+    history: list[object] | None = None,
+    popularity: float = 1.0,
+):
     """Scores of all items by the formula, on dense arrays."""
-    items = dense(stored.items)
+    items, bias = dense(stored.items), stored.item_bias * popularity
     if history is None:
         vector = dense(stored.user_rows)[stored.user_ids.locate([user])[0]]
     else:
@@ -55,8 +60,8 @@ def oracle(stored: ModelArrays, user: object = None, history: list[object] | Non
         vector = by_age.sum() ** -stored.history_exponent * bent
         if stored.neighbours is not None:
             added = by_age @ added_by(stored.neighbours)[known]
-            return items @ vector + stored.item_bias + added
-    return items @ vector + stored.item_bias
+            return items @ vector + bias + added
+    return items @ vector + bias
 
 
 def added_by(neighbours: Neighbours) -> np.ndarray:
@@ -90,8 +95,11 @@ def test_history_recommendations_are_the_formula(
     for _ in range(2):  # the first request scans the table, the second has the index
         history = data.draw(st.lists(st.sampled_from(everything), min_size=1, max_size=30))
         k = data.draw(st.integers(1, 80))
-        got, scores = model.recommend(history=[*history[-1:], *history, unknown], k=k)
-        expected = oracle(stored, history=history)
+        popularity = data.draw(st.sampled_from([0.0, 0.3, 1.0]))
+        got, scores = model.recommend(
+            history=[*history[-1:], *history, unknown], k=k, popularity=popularity
+        )
+        expected = oracle(stored, history=history, popularity=popularity)
         own = set(stored.item_ids.locate(history).tolist())
         assert got == ranked(stored, expected, k, own)
         assert scores.dtype == np.float32 and len(got) == min(k, 70 - len(own))
@@ -112,6 +120,86 @@ def test_embedding_recommendations_are_the_formula(
     expected = oracle(stored, user)
     assert got == ranked(stored, expected, 10, set(stored.item_ids.locate(left_out).tolist()))
     np.testing.assert_allclose(scores, expected[stored.item_ids.locate(got)], rtol=1e-5, atol=1e-6)
+
+
+def test_dislikes_are_subtracted_and_left_out(random_model: Make) -> None:
+    model, stored = opened(random_model(5, power=0.75, recency=0.5, neighbours=4))
+    a, b, c, d = stored.item_ids.take([3, 10, 20, 30])
+    got, scores = model.recommend(history=[c, a, b], dislikes=[c, d], k=60)
+    assert {a, b, c, d} & set(got) == set() and len(got) == 56
+    assert model.recommend(history=[a, b], dislikes=[d, c], k=60)[0] == got
+    assert c not in model.recommend(history=[a, b], dislikes=[c], exclude=[], k=60)[0]
+    items, by_age = dense(stored.items), np.zeros(60)
+    by_age[[10, 3, 20, 30]] = [1, 2**-0.5, -1, -1]
+    summed = (by_age * stored.history_weights) @ items
+    vector = (1 + 2**-0.5) ** -stored.history_exponent * np.sign(summed) * np.abs(summed) ** 0.75
+    expected = items @ vector + stored.item_bias + by_age @ added_by(stored.neighbours)
+    np.testing.assert_allclose(scores, expected[stored.item_ids.locate(got)], rtol=1e-5, atol=1e-6)
+    with pytest.raises(UnknownIdError, match="dislikes: nothing is left"):
+        model.recommend(history=[c], dislikes=[c])
+    with pytest.warns(UnknownIdWarning, match="in dislikes"):
+        model.recommend(history=[a], dislikes=[-(10**9)])
+
+
+def test_an_embedding_model_subtracts_rows(random_model: Make) -> None:
+    model, stored = opened(random_model(6, "embedding"))
+    (user,), (a, b) = stored.user_ids.take([7]), stored.item_ids.take([4, 40])
+    got, scores = model.recommend(user, k=60, dislikes=[b, a], popularity=0.5)
+    items = dense(stored.items)
+    vector = dense(stored.user_rows)[7] - items[4] - items[40]
+    expected = items @ vector + 0.5 * stored.item_bias
+    assert {a, b} & set(got) == set() and len(got) == 58
+    np.testing.assert_allclose(scores, expected[stored.item_ids.locate(got)], rtol=1e-5, atol=1e-6)
+    why = model.explain(got[0], user, dislikes=[a, b], popularity=0.5)
+    assert why.score == pytest.approx(float(scores[0]), rel=1e-5)
+
+
+def test_diverse_lists_avoid_what_is_alike(random_model: Make) -> None:
+    model, stored = opened(random_model(7, n_items=300))
+    history = stored.item_ids.take([2, 9])
+    best, _ = model.recommend(history=history, k=20)
+    rows = dense(stored.items)
+    lengths = np.linalg.norm(rows, axis=1)
+    unit = np.divide(rows, lengths[:, None], out=np.zeros_like(rows), where=lengths[:, None] > 0)
+
+    def closeness(names: list[object]) -> float:
+        some = unit[stored.item_ids.locate(names)]
+        return float((some @ some.T)[~np.eye(len(some), dtype=bool)].mean())
+
+    before = closeness(best)
+    for diversity in (0.3, 1.0):
+        diverse, scores = model.recommend(history=history, k=20, diversity=diversity)
+        assert diverse[0] == best[0] and len(set(diverse)) == len(scores) == 20
+        assert closeness(diverse) < before
+        before = closeness(diverse)
+    few = stored.item_ids.take([1, 5, 6])
+    ranked_few, _ = model.recommend(history=history, candidates=few, diversity=0.5)
+    assert sorted(ranked_few) == sorted(few)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"popularity": 2}, {"popularity": "1"}, {"diversity": -0.1}, {"diversity": True},
+     {"recency": 0.3}, {"recency": float("nan")}],
+)  # fmt: skip
+def test_wishes_out_of_range_are_refused(random_model: Make, wish: dict[str, object]) -> None:
+    model, _ = opened(random_model(1))
+    with pytest.raises(InputError, match=f"{next(iter(wish))} must be a"):
+        model.recommend(history=model.item_ids.take([0]), **wish)
+
+
+def test_recency_of_a_request_stands_for_the_learned_one(random_model: Make) -> None:
+    learned, _ = opened(random_model(8, recency=0.5))
+    plain, _ = opened(random_model(8, recency=0.0))
+    history = learned.item_ids.take([9, 3, 7])
+    expected = plain.recommend(history=history)
+    got = learned.recommend(history=history, recency=0)
+    assert got[0] == expected[0] and got[1].tolist() == expected[1].tolist()
+    back = plain.recommend(history=history, recency=0.5)
+    assert back[1].tolist() == learned.recommend(history=history)[1].tolist()
+    embedding, _ = opened(random_model(1, "embedding"))
+    with pytest.raises(InputError, match="weighs histories"):
+        embedding.recommend(embedding.user_ids.take([0])[0], recency=0)
 
 
 def test_exclude_and_candidates(random_model: Make) -> None:
