@@ -21,6 +21,7 @@ from .fit import fit
 from .info import info
 from .recommend import recommend
 from .report import report
+from .search import search
 from .similar import similar
 from .terminal import OutputError, echo
 from .tune import tune
@@ -39,7 +40,8 @@ class App(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: sparserec-np demo. Help of a command: sparserec-np COMMAND --help.",
     commands=(
-        fit, tune, evaluate, recommend, similar, info, report, export_web, demo, doctor, completion,
+        fit, tune, evaluate, recommend, similar, search, info, report, export_web, demo, doctor,
+        completion,
     ),
 )  # fmt: skip
 @click.version_option(__version__, prog_name="sparserec-np")

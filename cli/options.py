@@ -79,7 +79,7 @@ def check_files(*more: Path) -> None:
             if is_url(value):
                 continue
             if isinstance(param.type, OutputPlace):
-                outputs += [value] if Path(value).suffix else []
+                outputs += [value] if Path(value).suffix and value != "-" else []
             elif isinstance(param.type, OutputPath):
                 outputs.append(value)
             elif isinstance(param.type, LabelsFile):

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from sparserec_np.runtime.model import Model
+    from sparserec_np.runtime.model import Explanation, Model
+
+_REASONS = 3  # parts of a score that are shown
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -67,6 +69,7 @@ def print_items(
     *,
     as_json: bool,
     similar_to: Any = None,
+    reasons: Sequence[Explanation] | None = None,
 ) -> None:
     """Print a ranked list of items: ids, scores and, where the model has them, titles.
 
@@ -77,12 +80,20 @@ def print_items(
         as_json: Print ``{"items", "scores"}``, and ``"labels"`` where there are titles, instead of
             a table.
         similar_to: The item that these are similar to, for the title of the table; or None.
+        reasons: What the score of each is made of; or None.
     """
     labels = model.labels_of(ids)
     has_labels = any(label is not None for label in labels)
     if as_json:
         result: dict[str, Any] = {"items": ids, "scores": [float(score) for score in scores]}
-        print_json({**result, "labels": labels} if has_labels else result)
+        if has_labels:
+            result["labels"] = labels
+        if reasons is not None:
+            result["why"] = [
+                {"bias": why.bias, "parts": [{"id": id_, "share": x} for id_, x in why.parts]}
+                for why in reasons
+            ]
+        print_json(result)
         return
     columns = ["rank", "item", "score"]
     rows: list[list[object]] = [
@@ -93,10 +104,27 @@ def print_items(
         columns.append("title")
         for row, label in zip(rows, labels, strict=True):
             row.append(label or "")
+    if reasons is not None:
+        columns.append("why")
+        for row, why in zip(rows, reasons, strict=True):
+            row.append(_reason(model, why))
     title = None
     if similar_to is not None:
         title = f"Most like {model.labels_of([similar_to])[0] or similar_to}"
     print_table(columns, rows, title=title)
+
+
+def _reason(model: Model, why: Explanation) -> str:
+    """Name the parts of a score that matter most, in percent of all their sizes."""
+    ids = [id_ for id_, _ in why.parts]
+    names: list[str] = [f"dimension {id_}" for id_ in ids]
+    if model.users == "history":
+        names = [label or str(id_) for id_, label in zip(ids, model.labels_of(ids), strict=True)]
+    shares = [share for _, share in why.parts]
+    parts = [("popular", why.bias), *zip(names, shares, strict=True)]
+    total = sum(abs(share) for _, share in parts) or 1.0
+    largest = sorted(parts, key=lambda part: -abs(part[1]))[:_REASONS]
+    return ", ".join(f"{name} {share / total:+.0%}" for name, share in largest)
 
 
 def print_facts(facts: Sequence[tuple[str, object]], *, title: str | None = None) -> None:

@@ -102,15 +102,28 @@ def read_validation(file: str | None, reading: dict[str, Any]) -> Interactions |
     return read_files([file], **{**reading, **_NO_FILTERS}) if file else None
 
 
-def read_histories(model: Model, files: Sequence[str], reading: dict[str, Any]) -> Interactions:
-    """Read the interactions of a model's users; with their times if the model weighs recency.
+def read_histories(
+    model: Model,
+    files: Sequence[str],
+    reading: dict[str, Any],
+    *,
+    with_times: bool | None = None,
+) -> Interactions:
+    """Read the interactions of a model's users.
+
+    Args:
+        model: The model.
+        files: The files.
+        reading: Options of :func:`sparserec_np.read`.
+        with_times: Read times, too; None: if the model weighs recency.
 
     Raises:
         InputError: They have no item, or no user where it knows users, in common with the model.
     """
     from sparserec_np.data.alignment import check_overlap
 
-    interactions = read_files(files, **reading, with_times=model.history_recency > 0)
+    with_times = model.history_recency > 0 if with_times is None else with_times
+    interactions = read_files(files, **reading, with_times=with_times)
     for role in ("item", "user"):
         known = getattr(model, f"{role}_ids")
         if known is not None:

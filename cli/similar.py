@@ -17,9 +17,9 @@ from .output import print_items
 @json_option
 @common_options
 def similar(model: Path, item: str, k: int, as_json: bool) -> None:
-    """Show the items most like ITEM, by the cosine between their rows."""
+    """Show the items most like ITEM, an id or a title, by the cosine between their rows."""
     from sparserec_np.runtime.model import load
 
     loaded = load(model)
-    item_id = loaded.item_ids.parse(item)
+    item_id = loaded.resolve(item)
     print_items(loaded, *loaded.similar_items(item_id, k), as_json=as_json, similar_to=item_id)

@@ -211,6 +211,7 @@ class SparseRec:
         k: int = 10,
         exclude: IdSequence | None = None,
         candidates: IdSequence | None = None,
+        **wishes: Any,
     ) -> Recommendation:
         """Recommend items to a user of the training data, or to anyone by what they had.
 
@@ -220,6 +221,8 @@ class SparseRec:
             k: Items at most.
             exclude: Item ids to leave out; None: what the user had.
             candidates: Rank these items alone; None: all.
+            wishes: ``popularity``, ``diversity``, ``recency`` and ``dislikes``, as
+                :meth:`sparserec_np.Model.recommend` takes them.
 
         Returns:
             Ids, best first, and their scores: float32 array of the same length.
@@ -230,12 +233,13 @@ class SparseRec:
             UnknownIdError: The user is not in the training data.
         """
         self._check_fitted()
-        how: dict[str, Any] = {"k": k, "exclude": exclude, "candidates": candidates}
+        how: dict[str, Any] = {"k": k, "exclude": exclude, "candidates": candidates} | wishes
         if user is None:
             return self.model_.recommend(history=history, **how)
         if history is not None:
             raise InputError("give either user or history, not both")
-        had = self._items_of(user)
+        recency = wishes.get("recency")
+        had = self._items_of(user, ordered=(self.recency_ if recency is None else recency) > 0)
         if self.model_.users == "history":
             return self.model_.recommend(history=had, **how)
         return self.model_.recommend(
@@ -275,14 +279,14 @@ class SparseRec:
         """
         return ranking_scorer()(self, X)
 
-    def _items_of(self, user: Id) -> list[Any]:
+    def _items_of(self, user: Id, ordered: bool) -> list[Any]:
         data = self.interactions_
         (position,) = data.user_ids.locate([user])
         if position < 0:
             raise UnknownIdError(
                 f"user {user!r} is not in the training data: for someone new give history=[...]"
             )
-        return data.item_ids.take(data.items_of(position, ordered=self.recency_ > 0))
+        return data.item_ids.take(data.items_of(position, ordered=ordered))
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):

@@ -13,6 +13,7 @@ from sparserec_np.evaluation.batch_recommend import Written
 from sparserec_np.evaluation.output_folder import folder_at
 from sparserec_np.evaluation.partitions import SHARDS, recommend_partitions
 from sparserec_np.runtime.model import load
+from sparserec_np.runtime.taste import AS_LEARNED, Taste
 
 _RETRIES = 3  # of a task that fails; one whose worker dies is done again by Dask in any case
 
@@ -23,6 +24,7 @@ def recommend_all(
     output: str | Path,
     *,
     k: int = 10,
+    taste: Taste = AS_LEARNED,
     dask: Any = None,
     threads: int | None = None,
     **options: Any,
@@ -36,6 +38,7 @@ def recommend_all(
         output: Folder for the Parquet files, new or empty: one that all workers see, or a URL such
             as ``s3://bucket/folder``. Columns ``user``, ``rank`` (from 1), ``item`` and ``score``.
         k: Items a user.
+        taste: Wishes for all of them.
         dask: Address of a scheduler or a ``distributed.Client``; None: in this process.
         threads: Threads of compiled code; None: all of the machine or, with ``dask``, of a worker.
         options: How to read, in the words of :func:`sparserec_np.read`.
@@ -50,14 +53,14 @@ def recommend_all(
     folder = folder_at(output)
     folder.begin(SHARDS)
     try:
-        ordered = load(model).history_recency > 0  # and a damaged model is found before the work
-        options["with_times"] = ordered
+        own = load(model).history_recency  # and a damaged model is found before the work
+        options["with_times"] = (own if taste.recency is None else taste.recency) > 0
         whole = Path(model).read_bytes()
         if hasattr(interactions, "to_delayed"):
             sources = interactions.to_delayed()
         else:
             sources = [path for path, _ in list_files(interactions)]
-        how: Any = {"k": k, "threads": threads, "options": options}
+        how: Any = {"k": k, "taste": taste, "threads": threads, "options": options}
         if dask is None:
             return recommend_partitions(sources, whole, folder, _run_here, **how)
         from sparserec_np.distributed.cluster import connected

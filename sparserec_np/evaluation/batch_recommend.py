@@ -1,4 +1,4 @@
-"""Parquet files: recommendations for all users, a block of users at a time, and interactions."""
+"""Files of recommendations for all users, a block of users at a time, and of interactions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparserec_np.errors import InputError
+from sparserec_np.runtime.taste import AS_LEARNED, Taste
 from sparserec_np.utils.temporary import folder_beside
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def write_recommendations(
     output: Path,
     *,
     k: int,
+    taste: Taste = AS_LEARNED,
     threads: int | None = None,
     user_kind: str | None = None,
 ) -> Written:
@@ -57,8 +59,10 @@ def write_recommendations(
     Args:
         model: The loaded file.
         interactions: The users with their items.
-        output: The Parquet file to write: columns ``user``, ``rank`` (from 1), ``item``, ``score``.
+        output: The file to write: columns ``user``, ``rank`` (from 1), ``item``, ``score``. CSV if
+            its name ends in ``.csv``, with a column ``title`` if the model has any; else Parquet.
         k: Number of items for each user.
+        taste: Wishes for all of them.
         threads: Number of threads; None for all cores.
         user_kind: Type of the column ``user``, ``"int"`` or ``"str"``; None: that of the ids.
     """
@@ -72,6 +76,9 @@ def write_recommendations(
     user_kind = user_kind or known.user_ids.kind
     k = min(k, len(model.item_ids))
     step = max(1, BLOCK // k)
+    as_csv = output.suffix.lower() == ".csv"
+    titles = model.labels if as_csv else None
+    title_column = "" if titles is None else ", title VARCHAR"
     n_users = n_rows = 0
     with (
         _scratch_beside(output) as scratch,
@@ -79,15 +86,15 @@ def write_recommendations(
     ):
         connection.execute(
             f"CREATE TABLE recommendations (user {_SQL_TYPE[user_kind]}, "
-            f"rank INTEGER, item {_SQL_TYPE[model.item_ids.kind]}, score FLOAT)"
+            f"rank INTEGER, item {_SQL_TYPE[model.item_ids.kind]}, score FLOAT{title_column})"
         )
         for start in range(0, len(users), step):
             block = users[start : start + step]
-            items, scores = rank(model, known, block, k=k, threads=threads)
-            _append(connection, known.user_ids, block, model.item_ids, items, scores)
+            items, scores = rank(model, known, block, k=k, taste=taste, threads=threads)
+            _append(connection, known.user_ids, block, model.item_ids, items, scores, titles)
             n_users += int((items[:, 0] >= 0).sum())
             n_rows += int((items >= 0).sum())
-        _copy(connection, "recommendations", scratch, output)
+        _copy(connection, "recommendations", scratch, output, "csv" if as_csv else "parquet")
     all_users = int(np.count_nonzero(interactions.user_degrees()))
     return Written(users=n_users, rows=n_rows, skipped=all_users - n_users)
 
@@ -131,6 +138,7 @@ def _append(
     item_ids: Ids,
     items: npt.NDArray[np.int32],
     scores: npt.NDArray[np.float32],
+    titles: Ids | None,
 ) -> None:
     user, place = np.nonzero(items >= 0)
     block = {
@@ -139,14 +147,16 @@ def _append(
         "item": item_ids.column(items[user, place]),
         "score": scores[user, place],
     }
+    if titles is not None:
+        block["title"] = titles.column(items[user, place].astype(np.int64))
     connection.register("block", block)
     connection.execute("INSERT INTO recommendations FROM block")
     connection.unregister("block")
 
 
-def _copy(connection: Any, table: str, scratch: Path, path: Path) -> None:
-    """Write a table to a Parquet file by way of a folder beside it."""
-    whole = scratch / "whole.parquet"
+def _copy(connection: Any, table: str, scratch: Path, path: Path, form: str = "parquet") -> None:
+    """Write a table to a file by way of a folder beside it."""
+    whole = scratch / f"whole.{form}"
     quoted = str(whole).replace("'", "''")
-    connection.execute(f"COPY {table} TO '{quoted}' (FORMAT parquet)")
+    connection.execute(f"COPY {table} TO '{quoted}' (FORMAT {form})")
     os.replace(whole, os.path.realpath(path))  # of a link its target

@@ -22,6 +22,7 @@ from sparserec_np.data.files.paths import check_seen
 from sparserec_np.evaluation.batch_recommend import Written, write_recommendations, write_table
 from sparserec_np.evaluation.output_folder import Folder
 from sparserec_np.runtime.model import load
+from sparserec_np.runtime.taste import Taste
 
 if TYPE_CHECKING:
     from sparserec_np.runtime.model import Model
@@ -41,6 +42,7 @@ def recommend_partitions(
     run: RunAll,
     *,
     k: int,
+    taste: Taste,
     threads: int | None,
     options: dict[str, Any],
 ) -> Written:
@@ -52,6 +54,7 @@ def recommend_partitions(
         folder: For the output, begun with :data:`SHARDS`.
         run: Calls a function with each of some arguments, somewhere, and returns the results.
         k: Items a user.
+        taste: Wishes for all of them.
         threads: Threads of compiled code.
         options: Of :func:`sparserec_np.read`.
 
@@ -68,7 +71,7 @@ def recommend_partitions(
         user_kind = "str" if "str" in kinds else "int"
         sources, options = [None] * n, {}
     calls = [
-        (source, number, model, folder, k, threads, user_kind, options)
+        (source, number, model, folder, k, taste, threads, user_kind, options)
         for number, source in enumerate(sources)
     ]
     parts = run(_serve, calls)
@@ -112,6 +115,7 @@ def _serve(
     model: bytes,
     folder: Folder,
     k: int,
+    taste: Taste,
     threads: int | None,
     user_kind: str | None,
     options: dict[str, Any],
@@ -119,7 +123,8 @@ def _serve(
     """Serve the users of one partition, or of one shard."""
     if source is None:
         paths = folder.list(f"{SHARDS}/{number:05d}")
-        ordered = _loaded(model).history_recency > 0
+        own = _loaded(model).history_recency
+        ordered = (own if taste.recency is None else taste.recency) > 0
         data = read(paths, user_col="user", item_col="item", with_times=ordered) if paths else None
     else:
         data = _read(source, options)
@@ -130,7 +135,7 @@ def _serve(
 
         def write(target: Path) -> Written:
             return write_recommendations(
-                loaded, data, target, k=k, threads=threads, user_kind=user_kind
+                loaded, data, target, k=k, taste=taste, threads=threads, user_kind=user_kind
             )
 
         return folder.put(f"part-{number:05d}.parquet", write)

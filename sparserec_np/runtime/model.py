@@ -31,6 +31,7 @@ from sparserec_np.runtime.item_index import ItemIndex, Query, sum_by
 from sparserec_np.runtime.neighbours import NOTHING, Additions, NeighbourIndex
 from sparserec_np.runtime.signed_power import signed_power, signed_power_ratio
 from sparserec_np.runtime.taste import checked_taste, diversify
+from sparserec_np.runtime.titles import Title, find_titles, folded_title
 from sparserec_np.runtime.top_k import top_k
 from sparserec_np.vocabulary import Id, Ids, IdSequence, StrIds, listed
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     from sparserec_np.modelfile.arrays import Neighbours, Table
     from sparserec_np.runtime.item_index import FloatArray, GatheredRows, IntArray
+
+_LISTED = 8  # titles in a message
 
 Recommendation: TypeAlias = "tuple[list[Any], npt.NDArray[np.float32]]"
 """Ids, best first, and their scores: float32 array of the same length."""
@@ -379,11 +382,71 @@ class Model:
 
     def labels_of(self, ids: IdSequence) -> list[str | None]:
         """Return the labels of items; None where an item is unknown or has no label."""
-        if self._labels is None:
+        if self.labels is None:
             return [None] * len(ids)
         found = self.item_ids.locate(ids)
-        texts = iter(self._labels.take(found[found >= 0]))
+        texts = iter(self.labels.take(found[found >= 0]))
         return [(next(texts) or None) if position >= 0 else None for position in found.tolist()]
+
+    def find(self, text: str, k: int = 10) -> list[tuple[Any, str]]:
+        """Find items whose titles have all words of a text, or parts that are as these words.
+
+        Accents, case and punctuation do not matter: ``"the matrix"`` finds "Matrix, The (1999)".
+
+        Args:
+            text: Some words of a title.
+            k: How many items, at most.
+
+        Returns:
+            ``(id, title)`` of each, the same titles first, then those that begin so, then others;
+            equally good ones by popularity.
+
+        Raises:
+            InputError: The model has no titles, or ``k`` is below 1.
+        """
+        _check_k(k)
+        hits = self._hits(text)[:k]
+        ids = self.item_ids.take([index for index, _ in hits])
+        return [(id_, self._title(index)) for id_, (index, _) in zip(ids, hits, strict=True)]
+
+    def resolve(self, text: str) -> Any:
+        """Return the item that somebody means by an id or by a title.
+
+        Args:
+            text: An id; or a title, without its year and article where these are not needed; or a
+                part of one that no other title has, no number where ids are numbers.
+
+        Returns:
+            Its id.
+
+        Raises:
+            UnknownIdError: There is no such item.
+            InputError: There are several; the message lists them.
+        """
+        try:
+            id_ = self.item_ids.parse(text)
+        except InputError:
+            id_ = None
+        if id_ is not None and self.item_ids.locate([id_])[0] >= 0:
+            return id_
+        if self.labels is None and self.item_ids.kind == "int":
+            known = "has no titles (fit with --labels)"
+            raise UnknownIdError(f"the model does not know the item {text!r}, and {known}")
+        hits = self._hits(text)
+        for least in (4, 3, 0) if id_ is None or self.item_ids.kind == "str" else (4, 3):
+            chosen = [index for index, grade in hits if grade >= least]
+            if len(chosen) == 1:
+                return self.item_ids.take(chosen)[0]
+            if chosen:
+                break
+        if not chosen:
+            raise UnknownIdError(f"no item has the id or the title {text!r}")
+        ids = self.item_ids.take(chosen[:_LISTED])
+        listed = "; ".join(
+            f"{id_} {self._title(index)}" for id_, index in zip(ids, chosen, strict=False)
+        )
+        more = f"; and {len(chosen) - _LISTED:,} more" if len(chosen) > _LISTED else ""
+        raise InputError(f"{text!r} may be several items, give one's id: {listed}{more}")
 
     def info(self) -> dict[str, Any]:
         """Describe the model, after comparing the checksum of the whole file.
@@ -436,8 +499,29 @@ class Model:
         return None if stored is None else NeighbourIndex(stored)
 
     @cached_property
-    def _labels(self) -> StrIds | None:
+    def labels(self) -> StrIds | None:
+        """Titles or other texts, by index of the item, empty where there is none; or None."""
         return self._file.labels()
+
+    @cached_property
+    def _titles(self) -> list[Title]:
+        everything = np.arange(len(self.item_ids))
+        if self.labels is None:
+            if self.item_ids.kind == "int":
+                raise InputError("the model has no titles: fit with labels (--labels)")
+            return [folded_title(text) for text in self.item_ids.take(everything)]
+        ids = self.item_ids.take(everything)
+        texts = zip(self.labels.take(everything), ids, strict=True)
+        return [folded_title(text or str(id_)) for text, id_ in texts]
+
+    def _title(self, index: int) -> str:
+        text = self.labels.take([index])[0] if self.labels is not None else ""
+        return text or str(self.item_ids.take([index])[0])
+
+    def _hits(self, text: str) -> list[tuple[int, int]]:
+        if not isinstance(text, str):
+            raise InputError(f"a title is a text, not {text!r:.40}")
+        return find_titles(text, self._titles, self.item_bias.tolist())
 
     @cached_property
     def _history_codes(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:

@@ -5,9 +5,9 @@
   const $ = (id) => document.getElementById(id);
   const element = (tag, className, textContent = "") =>
     Object.assign(document.createElement(tag), { className, textContent });
-  const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+  const plain = sparserec.fold;
   const SHOWN = 10, FOUND = 30;
-  const liked = [];
+  const liked = [], disliked = [];
   let model, names, chosen = 0, matches = [];
 
   try {
@@ -25,12 +25,8 @@
 
   const popular = [...model.bias.keys()].sort((a, b) => model.bias[b] - model.bias[a] || a - b);
 
-  function find(query) {
-    const words = plain(query).split(/\s+/).filter(Boolean);
-    const hits = names.flatMap((name, index) => (words.every((word) => name.includes(word)) ? [index] : []));
-    const rank = (index) => (names[index].startsWith(words[0]) ? 1e6 : 0) + model.bias[index];
-    return hits.filter((index) => !liked.includes(index)).sort((a, b) => rank(b) - rank(a)).slice(0, FOUND);
-  }
+  const find = (query) =>
+    model.find(query, model.size).filter((index) => !liked.includes(index) && !disliked.includes(index)).slice(0, FOUND);
 
   /* A title with the first occurrence of the query marked, where plain and real text line up. */
   function marked(index, query) {
@@ -61,24 +57,37 @@
 
   function like(index) {
     if (!liked.includes(index)) liked.push(index);
+    if (disliked.includes(index)) disliked.splice(disliked.indexOf(index), 1);
     $("search").value = "";
     showFound();
     show();
   }
 
-  function chip(index) {
+  function dislike(index) {
+    disliked.push(index);
+    show();
+  }
+
+  /* A picked title, in the list of liked or of disliked ones. */
+  function chip(index, picked) {
     const button = element("button", "");
     button.append(element("span", "", model.labels[index]));
     button.setAttribute("aria-label", `Remove ${model.labels[index]}`);
-    button.onclick = () => { liked.splice(liked.indexOf(index), 1); show(); };
-    const item = element("li", "");
+    button.onclick = () => { picked.splice(picked.indexOf(index), 1); show(); };
+    const item = element("li", picked === disliked ? "disliked" : "");
     item.append(button);
     return item;
   }
 
+  /* What was picked by hand has no order, so it counts alike, however long ago. */
+  const wishes = () => ({
+    recency: 0, dislikes: disliked,
+    popularity: Number($("popularity").value), diversity: Number($("diversity").value),
+  });
+
   /* The liked titles that pulled an item up, largest share first. */
   function reasons(index) {
-    const parts = model.explain(index, liked).parts.filter((part) => part.share > 0).slice(0, 3);
+    const parts = model.explain(index, liked, wishes()).parts.filter((part) => part.share > 0).slice(0, 3);
     const nodes = [];
     if (parts.length) {
       const titles = parts.slice(0, 2).map((part) => model.labels[part.index]);
@@ -107,16 +116,26 @@
     const item = element("li", "");
     item.dataset.index = index;
     item.append(button);
+    if (liked.length) {
+      const not = element("button", "not", "Not for me");
+      not.setAttribute("aria-label", `Not for me: ${model.labels[index]}`);
+      not.onclick = () => dislike(index);
+      item.append(not);
+    }
     return item;
   }
 
   function show() {
-    $("liked").replaceChildren(...liked.map(chip));
-    const best = liked.length ? model.recommend(liked, SHOWN).map((hit) => hit.index) : popular.slice(0, SHOWN);
+    $("liked").replaceChildren(
+      ...liked.map((index) => chip(index, liked)), ...disliked.map((index) => chip(index, disliked)));
+    $("taste").hidden = !liked.length;
+    const hits = liked.length ? model.recommend(liked, SHOWN, liked, wishes()) : [];
+    const best = liked.length ? hits.map((hit) => hit.index) : popular.slice(0, SHOWN);
     $("heading").textContent = liked.length ? "Recommended for you" : "Popular, to begin with";
     $("results").replaceChildren(...best.map(card));
   }
 
+  $("popularity").oninput = $("diversity").oninput = show;
   $("search").oninput = showFound;
   $("search").onkeydown = (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -132,5 +151,5 @@
   document.addEventListener("click", (event) => { if (!event.target.closest(".picker")) $("found").hidden = true; });
   $("search").disabled = false;
   show();
-  window.page = { model, liked, like }; // for the console, and for tests
+  window.page = { model, liked, disliked, like, dislike }; // for the console, and for tests
 })();

@@ -332,6 +332,14 @@ const sparserec = (() => {
       return chosen;
     }
 
+    /* Indices of the items whose titles have all words of a text, the closest first, then the most popular. */
+    find(text, k = 10) {
+      this.titles ??= this.labels.map(foldTitle);
+      const wanted = foldTitle(text), grades = this.titles.map((title) => closeness(wanted, title));
+      const hits = [...grades.keys()].filter((index) => grades[index] >= 0);
+      return hits.sort((a, b) => grades[b] - grades[a] || this.bias[b] - this.bias[a] || a - b).slice(0, k);
+    }
+
     explain(index, history, wishes = {}) {
       const { known, ofAge, sums, scale } = this.compose(history, wishes);
       const bias = this.bias[index] * (wishes.popularity ?? 1);
@@ -348,5 +356,28 @@ const sparserec = (() => {
     }
   }
 
-  return { load: (buffer) => Model.open(buffer).catch((e) => fail(`not a usable model: ${e.message}`)) };
+  /* Titles: the rules of runtime/titles.py. Accents, case, punctuation and articles do not matter. */
+  const LETTERS = { ß: "ss", æ: "ae", œ: "oe", ø: "o", ł: "l", đ: "d", ð: "d", þ: "th", ı: "i", "'": "", "’": "", "`": "" };
+  const fold = (text) =>
+    text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(/[ßæœøłđðþı'’`]/g, (c) => LETTERS[c]);
+  const words = (folded) => folded.match(/[\p{L}\p{N}]+/gu) ?? [];
+  const ARTICLE_LAST = /^(.*), (the|a|an|la|le|les|l'|un|une|il|lo|gli|i|el|los|las|der|die|das|ein|eine|den|det|de)$/;
+
+  function foldTitle(text) {
+    const bare = fold(text).replace(/\([^()]*\)|\[[^[\]]*\]/g, " ").trim(), moved = ARTICLE_LAST.exec(bare);
+    const core = words(moved ? `${moved[2]} ${moved[1]}` : bare);
+    if (core.length > 1 && ["the", "a", "an"].includes(core[0])) core.shift();
+    return { whole: ` ${words(fold(text)).join(" ")} `, core: ` ${core.join(" ")} ` };
+  }
+
+  function closeness(wanted, title) {
+    const parts = wanted.whole.split(" ").filter(Boolean);
+    if (!parts.length || !parts.every((word) => title.whole.includes(word))) return -1;
+    if (wanted.whole === title.whole) return 4;
+    if (wanted.core === title.core) return 3;
+    if (title.core.startsWith(wanted.core.trimEnd())) return 2;
+    return Number(parts.every((word) => title.whole.includes(` ${word}`)));
+  }
+
+  return { fold, load: (buffer) => Model.open(buffer).catch((e) => fail(`not a usable model: ${e.message}`)) };
 })();

@@ -266,14 +266,14 @@ def test_info_prints_the_contents_of_the_file(model, users):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((), "Give one of --user, --history and --all-users"),
+        ((), "Give one of --user, --history, --like and --all-users"),
         (("--user", 1, "--history", 1), "Give one of"),
         (("--history", 1, "--interactions", "a.csv"), "leave out --interactions"),
         (("--all-users", "--interactions", "a.csv"), "--all-users and --output go together"),
         (("--all-users", "-o", "a.parquet"), "--all-users needs --interactions"),
         (("--user", 1, "-k", 0), "-k"),
         (("--user", 1, "--interactions", "none.csv", "-q"), "none.csv"),
-        (("--all-users", "--interactions", "a.csv", "-o", "out.csv"), "must end in .parquet"),
+        (("--all-users", "--interactions", "a.csv", "-o", "out.csv"), "ends in .parquet or .csv"),
     ],
 )
 def test_recommend_options_that_do_not_go_together(model, args, message):

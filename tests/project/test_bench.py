@@ -20,6 +20,7 @@ COMMANDS = {
     "peers": [],
     "quality_vs_bytes": [],
     "recency": [],
+    "taste": [],
     "threads": [],
     "quality_vs_bytes --choices": ["--choices"],
 }
