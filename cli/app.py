@@ -100,9 +100,12 @@ def _fail_unexpectedly(error: Exception, debug: bool) -> int:
 
 
 def _with_help(error: click.ClickException) -> str:
-    message = error.format_message().rstrip(".")
+    message = error.format_message().removesuffix(".")
     context = getattr(error, "ctx", None)
-    return f"{message}. Help: {context.command_path} --help" if context else message
+    if not context:
+        return message
+    end = "" if message.endswith("?") else "."
+    return f"{message}{end} Help: {context.command_path} --help"
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import OUTPUT_FILE, common_options, json_option
-from .output import format_size, print_json
+from .output import format_size, print_json, print_metrics
 from .progress import show_epochs
-from .terminal import echo, escape
+from .terminal import echo, echo_command, escape
 
 if TYPE_CHECKING:
     from sparserec_np.data import Interactions
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sparserec_np.runtime.model import Model
     from sparserec_np.training.state import EpochMetrics
 
-_METRICS = ("recall", "ndcg", "hit_rate", "mrr", "coverage")
 _N_SHOWN = 8  # films watched and films recommended
 
 
@@ -181,9 +180,10 @@ def _film_text(film: dict[str, Any]) -> str:
 
 def _print_lines(outcome: dict[str, Any]) -> None:
     """Print plain lines, for a pipe or a log."""
-    ours, popular = outcome["metrics"], outcome["popularity"]
-    lines = [_data_line(outcome), _file_line(outcome), f"metric@{ours['k']}\tmodel\tpopularity"]
-    lines += [f"{name}\t{ours[name]:.4f}\t{popular[name]:.4f}" for name in _METRICS]
+    echo(_data_line(outcome))
+    echo(_file_line(outcome))
+    print_metrics(outcome["metrics"], outcome["popularity"])
+    lines = []
     for example in outcome["examples"]:
         lines.append(f"user {example['user']} is fond of {_tastes_text(example)}")
         lines += [f"  watched: {_film_text(film)}" for film in example["watched"][:_N_SHOWN]]
@@ -193,7 +193,7 @@ def _print_lines(outcome: dict[str, Any]) -> None:
         ]
     lines.append(f"Next: {_next_command(outcome)}")
     for line in lines:
-        echo(*line.split("\t"))
+        echo(line)
 
 
 def _print_tables(outcome: dict[str, Any]) -> None:
@@ -204,33 +204,16 @@ def _print_tables(outcome: dict[str, Any]) -> None:
     console.print()
     console.print(_data_line(outcome), style="dim")
     console.print(escape(_file_line(outcome)), style="bold green", markup=False)
-    console.print(_metrics_table(outcome))
+    print_metrics(outcome["metrics"], outcome["popularity"], title="On the held-out part")
     for example in outcome["examples"]:
         console.print(_example_table(example))
     console.print("[green]✓[/] held out: the model did not see it, and the user did watch it")
-    console.print(escape(f"Next: {_next_command(outcome)}"), style="bold", markup=False)
-
-
-def _metrics_table(outcome: dict[str, Any]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    ours, popular = outcome["metrics"], outcome["popularity"]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(f"on the held-out part, first {ours['k']}")
-    table.add_column("model", justify="right", style="bold")
-    table.add_column("popularity", justify="right")
-    table.add_column("ratio", justify="right", style="green")
-    for name in _METRICS:
-        ratio = f"{ours[name] / popular[name]:.1f}x" if popular[name] else ""
-        table.add_row(name.replace("_", " "), f"{ours[name]:.3f}", f"{popular[name]:.3f}", ratio)
-    return table
+    echo_command("Next:", _next_command(outcome))
 
 
 def _example_table(example: dict[str, Any]) -> Any:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(
         title=f"User {example['user']} is fond of {_tastes_text(example)}",
@@ -239,15 +222,12 @@ def _example_table(example: dict[str, Any]) -> Any:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column(f"watched ({_N_SHOWN} of {len(example['watched'])})")
-    table.add_column("recommended")
-    table.add_column("")
+    for name in (f"watched ({_N_SHOWN} of {len(example['watched'])})", "recommended"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+        table.add_column("", style="cyan", no_wrap=True)  # the kind
+    table.add_column("", style="green")
     for watched, film in zip(example["watched"][:_N_SHOWN], example["recommended"], strict=False):
-        table.add_row(_film_cell(watched), _film_cell(film), Text("✓" * film["held_out"], "green"))
+        table.add_row(
+            watched["title"], watched["kind"], film["title"], film["kind"], "✓" * film["held_out"]
+        )
     return table
-
-
-def _film_cell(film: dict[str, Any]) -> Any:
-    from rich.text import Text
-
-    return Text.assemble(film["title"], " ", (film["kind"], "cyan"))

@@ -17,7 +17,8 @@ from .terminal import echo
 def doctor(as_json: bool) -> int:
     """Show versions, extras, processor, threads and caches of the installation.
 
-    Each problem has a line on stderr; the exit code is then 1.
+    Extras of which a package is missing are left out: nothing needs them. Each problem has a line
+    on stderr; the exit code is then 1.
     """
     from .installation import examine
 
@@ -35,15 +36,15 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, object]]:
     cpu, threads, caches = found["cpu"], found["threads"], found["caches"]
     by_extra: dict[str, list[str]] = {}
     for name, package in found["packages"].items():
-        extra = package["extras"][0] or "base"
-        text = f"{name} {package['version']}" if package["version"] else f"{name} missing"
-        by_extra.setdefault(extra, []).append(text)
-    missing = {extra: names for extra, names in found["extras"].items() if names}
+        extra = package["extras"][0]
+        if extra in found["installed"]:
+            text = f"{name} {package['version']}" if package["version"] else f"{name} missing"
+            by_extra.setdefault(extra, []).append(text)
     return [
         ("installed in", found["location"]),
         ("python", f"{found['python']}, {found['executable']}"),
         ("platform", found["platform"]),
-        ("processor", f"{cpu['name']} ({cpu['machine']}); {' '.join(cpu['features'])}"),
+        ("processor", f"{cpu['name']} ({cpu['machine']})"),
         (
             "threads",
             f"{threads['usable']} of {threads['cores']} cores"
@@ -57,9 +58,13 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, object]]:
             else "none",
         ),
         *(
-            (f"[{extra}]" if extra != "base" else extra, ", ".join(texts))
+            (f"[{extra}]" if extra else "base", ", ".join(texts))
             for extra, texts in by_extra.items()
         ),
-        *((f"for [{extra}]", f"pip install 'sparserec-np[{extra}]'") for extra in missing),
+        *(
+            (f"for [{extra}]", f"pip install 'sparserec-np[{extra}]'")
+            for extra in found["installed"]
+            if found["extras"].get(extra)
+        ),
         ("problems", len(found["problems"]) or "none"),
     ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .log import is_verbose, log
 from .options import LOCAL_FILE, common_options, json_option
 from .output import format_size, print_facts, print_json
 
@@ -16,7 +18,11 @@ from .output import format_size, print_facts, print_json
 @json_option
 @common_options
 def info(model: Path, as_json: bool) -> None:
-    """Show what is in the file MODEL, after checking all of it against its checksum."""
+    """Show what is in the file MODEL, after checking all of it against its checksum.
+
+    First what it serves, its size, its quality and its data; with -v also the parts of the file and
+    the hyperparameters.
+    """
     from sparserec_np.runtime.model import load
 
     facts = load(model).info()
@@ -25,25 +31,49 @@ def info(model: Path, as_json: bool) -> None:
         return
     print_facts(
         [
-            ("file", f"{format_size(facts['bytes'])}, checksum right"),
-            ("users", _users(facts)),
-            ("items", f"{facts['n_items']:,}"),
+            ("serves", _users(facts)),
+            ("items", f"{facts['n_items']:,}, {'with' if facts['labels'] else 'without'} titles"),
+            ("size", f"{format_size(facts['bytes'])}, checksum right"),
+            *_quality(facts["facts"]),
+            *_source(facts["facts"]),
+            ("written", f"{datetime.fromtimestamp(model.stat().st_mtime):%Y-%m-%d %H:%M}"),
             *_recency(facts),
-            ("dim", facts["dim"]),
-            ("weights", f"{facts['weights']:,} (sparsity {facts['sparsity']:.3f})"),
-            *_neighbours(facts),
-            *((f"bytes: {name}", f"{size:,}") for name, size in facts["parts"].items()),
-            *((f"fit: {name}", _value(value)) for name, value in facts["facts"].items()),
-            *((f"config: {name}", _value(value)) for name, value in facts["config"].items()),
+            *(_details(facts) if is_verbose() else ()),
         ],
         title=str(model),
     )
+    if not is_verbose():
+        log.info("with -v also: weights, parts of the file, hyperparameters")
+
+
+def _details(facts: dict[str, Any]) -> list[tuple[str, object]]:
+    return [
+        ("dim", facts["dim"]),
+        ("weights", f"{facts['weights']:,} (sparsity {facts['sparsity']:.3f})"),
+        *_neighbours(facts),
+        *((f"bytes: {name}", f"{size:,}") for name, size in facts["parts"].items()),
+        *((f"fit: {name}", _value(value)) for name, value in facts["facts"].items()),
+        *((f"config: {name}", _value(value)) for name, value in facts["config"].items()),
+    ]
+
+
+def _quality(fitted: dict[str, Any]) -> list[tuple[str, str]]:
+    ndcg = fitted.get("validation_ndcg@20")
+    if ndcg is None:
+        return []
+    return [("quality", f"NDCG@20 {ndcg:.4f} on the part that the fit held out")]
+
+
+def _source(fitted: dict[str, Any]) -> list[tuple[str, str]]:
+    if not {"interactions", "users"} <= fitted.keys():
+        return []
+    return [("fitted on", f"{fitted['interactions']:,} interactions of {fitted['users']:,} users")]
 
 
 def _users(facts: dict[str, Any]) -> str:
     if facts["users"] == "history":
-        return "served by their histories: no user is in the file, and no interaction"
-    return f"{facts['n_users']:,}, a row of weights each"
+        return "anybody, from what they liked; no user is in the file, and no interaction"
+    return f"the {facts['n_users']:,} users it was fitted on, by their ids"
 
 
 def _recency(facts: dict[str, Any]) -> list[tuple[str, str]]:

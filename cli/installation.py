@@ -24,15 +24,20 @@ def examine() -> dict[str, Any]:
     """Examine the installation: versions, extras, threads, processor, caches.
 
     Returns:
-        Values that JSON can hold. ``problems`` has a sentence for each problem, with its remedy; a
-        missing extra is not a problem.
+        Values that JSON can hold. ``installed`` has the extras that are complete, the base as
+        ``""``, and ``train`` in any case. ``problems`` has a sentence for each problem of these,
+        with its remedy; a missing extra is not a problem.
     """
     packages = _packages()
+    extras = _extras(packages)
+    # What runs needs the base, and this command line a part of [train].
+    installed = ["", "train", *(name for name, missing in extras.items() if not missing)]
+    installed = list(dict.fromkeys(installed))
     caches, cache_problem = _caches()
     problems = [
         f"{name} {found['version']} is too old: pip install '{name}>={found['needed']}'"
         for name, found in packages.items()
-        if found["version"] and not found["new_enough"]
+        if found["version"] and not found["new_enough"] and set(installed) & set(found["extras"])
     ]
     problems += [_leftover_problem(folder) for folder in leftovers(sys.path)]
     return {
@@ -42,7 +47,8 @@ def examine() -> dict[str, Any]:
         "executable": sys.executable,
         "platform": platform.platform(),
         "packages": packages,
-        "extras": _extras(packages),
+        "extras": extras,
+        "installed": installed,
         "cpu": _cpu(),
         "threads": _threads(),
         "caches": caches,

@@ -43,6 +43,11 @@ def is_quiet() -> bool:
     return not _PACKAGE_LOG.isEnabledFor(logging.INFO)
 
 
+def is_verbose() -> bool:
+    """Return True if everything is shown, as with ``-v``."""
+    return _PACKAGE_LOG.isEnabledFor(logging.DEBUG)
+
+
 def silence_dask() -> None:
     """Silence Dask's own messages: our errors say what is wrong with a cluster."""
     import distributed  # noqa: F401  (sets its loggers' levels when it is imported)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .terminal import echo, echo_styled, escape
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from sparserec_np.runtime.model import Explanation, Model
 
 _REASONS = 3  # parts of a score that are shown
+
+
+METRICS = {
+    "recall": "Recall",
+    "ndcg": "NDCG",
+    "hit_rate": "Hit rate",
+    "mrr": "MRR",
+    "coverage": "Coverage",
+}
+"""What people read for the metrics of an evaluation."""
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -56,7 +66,7 @@ def print_table(
     )
     for column, values in zip(columns, zip(*rows, strict=True) if rows else (), strict=False):
         numeric = all(isinstance(value, (int, float)) for value in values)
-        table.add_column(column, justify="right" if numeric else "left")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
     for line in cells:
         table.add_row(*(Text(escape(cell)) for cell in line))
     Console().print(table)
@@ -125,6 +135,30 @@ def _reason(model: Model, why: Explanation) -> str:
     total = sum(abs(share) for _, share in parts) or 1.0
     largest = sorted(parts, key=lambda part: -abs(part[1]))[:_REASONS]
     return ", ".join(f"{name} {share / total:+.0%}" for name, share in largest)
+
+
+def print_metrics(
+    ours: Mapping[str, Any],
+    popularity: Mapping[str, Any] | None = None,
+    *,
+    title: str | None = None,
+) -> None:
+    """Print the metrics of a model, and beside them those of a popularity ranking.
+
+    Args:
+        ours: Result of :func:`sparserec_np.evaluation.evaluate.evaluate`.
+        popularity: The same metrics of a ranking by popularity, or None.
+        title: Stands above the table at a terminal.
+    """
+    columns = ["metric", "model"]
+    rows: list[list[object]] = [
+        [f"{text}@{ours['k']}", float(ours[name])] for name, text in METRICS.items()
+    ]
+    if popularity is not None:
+        columns.append("popularity")
+        for row, name in zip(rows, METRICS, strict=True):
+            row.append(float(popularity[name]))
+    print_table(columns, rows, title=title)
 
 
 def print_facts(facts: Sequence[tuple[str, object]], *, title: str | None = None) -> None:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from sparserec_np.training.state import EpochMetrics
     from sparserec_np.tuning.trials import Trial
 
-_WIDE = 110  # columns of a terminal where figures have room for full words
-
 OnEpoch = Callable[["EpochMetrics"], None]
 OnTrial = Callable[["Trial"], None]
 
@@ -60,18 +58,17 @@ def show_trials(title: str, trials: int) -> Iterator[tuple[OnEpoch, OnTrial]]:
         )
 
 
-def _figures(metrics: EpochMetrics, *, short: bool = False) -> str:
-    parts = [f"loss {metrics.loss:.4f}"]
-    if metrics.ndcg is not None:
-        parts.append(f"NDCG {metrics.ndcg:.4f}")
-    parts.append(f"{metrics.triples_per_second / 1e6:.2f} M{'' if short else ' triples'}/s")
-    if metrics.moved:
-        parts.append(f"{metrics.moved:,}{'' if short else ' weights'} moved")
-    return "  ".join(parts)
+def _figures(metrics: EpochMetrics) -> str:
+    ndcg = "" if metrics.ndcg is None else f"  NDCG {metrics.ndcg:.4f}"
+    return f"loss {metrics.loss:.4f}{ndcg}"
 
 
 def _line(metrics: EpochMetrics) -> str:
-    return f"{metrics.stage}  epoch {metrics.epoch}/{metrics.epochs}  {_figures(metrics)}"
+    moved = f"  {metrics.moved:,} weights moved" if metrics.moved else ""
+    return (
+        f"{metrics.stage}  epoch {metrics.epoch}/{metrics.epochs}  {_figures(metrics)}  "
+        f"{metrics.triples_per_second / 1e6:.2f} M triples/s{moved}"
+    )
 
 
 class _TrialLines:
@@ -119,7 +116,7 @@ class _EpochBars:
             tasks[stage],
             completed=metrics.epoch,
             total=metrics.epochs,
-            figures=_figures(metrics, short=progress.console.width < _WIDE),
+            figures=_figures(metrics),
         )
 
     def close(self, *, hide: bool = False) -> None:
@@ -139,18 +136,13 @@ def _progress_display() -> Iterator[Progress]:
         TextColumn,
         TimeRemainingColumn,
     )
-    from rich.table import Column
 
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=10),
+        BarColumn(bar_width=None),  # as wide as the terminal allows
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
-        # The one column that gives way where a terminal is narrow.
-        TextColumn(
-            "[dim]{task.fields[figures]}",
-            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
-        ),
+        TextColumn("[dim]{task.fields[figures]}"),
         console=Console(stderr=True),
         expand=True,
     ) as progress:

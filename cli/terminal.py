@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import textwrap
 
 import click
 
@@ -30,6 +31,8 @@ def escape(text: str) -> str:
 def echo(*cells: str, err: bool = False) -> None:
     """Print a line of cells, escaped, with tabs between them.
 
+    At a terminal, a line of text is broken between words, never within one.
+
     Args:
         cells: One for a line of text, more for a row of a table.
         err: Print to stderr, where a failure is no reason to end a command.
@@ -37,12 +40,48 @@ def echo(*cells: str, err: bool = False) -> None:
     Raises:
         OutputError: Standard output is full, or nobody reads it any more.
     """
-    _write("\t".join(map(escape, cells)), err=err)
+    line = "\t".join(map(escape, cells))
+    _write(wrap(line, err=err) if len(cells) == 1 else line, err=err)
+
+
+def echo_command(text: str, command: str) -> None:
+    """Print a text and a shell command, which stays one line, to be copied."""
+    _write(f"{escape(text)} {escape(command)}", err=False)
 
 
 def echo_styled(text: str, rest: str = "", **style: bool) -> None:
-    """Print a line whose first part has a style; arguments of :func:`click.style`."""
-    _write(click.style(escape(text), **style) + escape(rest), err=False)
+    """Print a line whose first part has a style; arguments of :func:`click.style`.
+
+    What follows that part is broken between words, in a column of its own.
+    """
+    text = escape(text)
+    line = wrap(text + escape(rest), indent=len(text) + 2 if rest else 0)
+    _write(click.style(text, **style) + line[len(text) :], err=False)
+
+
+def wrap(line: str, *, indent: int = 0, err: bool = False) -> str:
+    """Break a line between words to the width of the terminal; leave it where there is none.
+
+    Args:
+        line: The text.
+        indent: Blanks before each line but the first.
+        err: It is printed to stderr.
+    """
+    stream = sys.stderr if err else sys.stdout
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError, AttributeError):  # no terminal, or none with a number
+        return line
+    if len(line) <= width or width <= 2 * indent:
+        return line
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
 
 
 def _write(line: str, *, err: bool) -> None:

@@ -34,7 +34,7 @@ from .reading import (
     reading_options,
     split_options,
 )
-from .terminal import echo
+from .terminal import echo, echo_command
 
 if TYPE_CHECKING:
     from sparserec_np.data import Interactions
@@ -149,7 +149,7 @@ def tune(
     else:
         (_show_sizes if sizes else _show_best)(found)
         if outputs:
-            echo("Next: " + _next(files, valid, labels, reading, outputs[len(found) - 1]))
+            echo_command("Next:", _next(files, valid, labels, reading, outputs[len(found) - 1]))
     if stopped:
         log.warning("interrupted: this was found by then")
     return 130 if stopped else 0
@@ -213,14 +213,16 @@ def _check(
     storage: Path | None,
     seed: int,
 ) -> None:
-    """Check sizes, seed and output files, before the search.
+    """Check the installation, sizes, seed and output files, before anything is read.
 
     Raises:
+        MissingExtraError: optuna is not installed.
         InputError: A size or the seed is out of range, or a file cannot be written.
     """
     from sparserec_np.training.budget import SizeLimit
-    from sparserec_np.tuning.trials import check_storage
+    from sparserec_np.tuning.trials import check_storage, import_optuna
 
+    import_optuna()
     Config(seed=seed)
     for size in max_sizes:
         SizeLimit.parse(max_size=size)

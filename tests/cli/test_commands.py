@@ -256,7 +256,11 @@ def test_info_prints_the_contents_of_the_file(model, users):
     assert facts["users"] == users
     assert facts["bytes"] == model.stat().st_size
     shown = run("info", model).stdout
-    assert "weights" in shown
+    assert shown.splitlines()[1].startswith("serves ")
+    assert "40, with titles" in shown
+    assert "interactions of 80 users" in shown
+    assert "weights" not in shown
+    assert "config: learning_rate" in run("info", model, "-v").stdout
     assert ("no user is in the file" in shown) == (users == "history")
 
 

@@ -76,6 +76,32 @@ def test_a_package_that_is_too_old(monkeypatch, capsys):
     assert re.search(r"^problems +1$", told.out, re.MULTILINE)
 
 
+@pytest.mark.parametrize(("name", "is_a_problem"), [("distributed", True), ("cornac", False)])
+def test_only_extras_that_are_installed_can_be_a_problem(monkeypatch, name, is_a_problem):
+    def version(package: str) -> str:
+        if package == "rectools":  # of an extra of which a part is there
+            raise metadata.PackageNotFoundError
+        return "0.1" if package == name else "9999"
+
+    lines = ["numpy>=1.26", "distributed>=2024; extra == 'dask'"]
+    lines += ["cornac>=2; extra == 'harness'", "rectools>=0.5; extra == 'harness'"]
+    monkeypatch.setattr(metadata, "requires", lambda package: lines)
+    monkeypatch.setattr(metadata, "version", version)
+    found = installation.examine()
+    assert found["installed"] == ["", "train", "dask"]
+    assert any(name in problem for problem in found["problems"]) == is_a_problem
+
+
+@pytest.mark.usefixtures("log_as_it_was")
+def test_extras_that_nobody_asked_for_are_not_shown(monkeypatch, capsys):
+    from sparserec_np.cli import main
+
+    lines = ["numpy>=1.26", "no-such-package>=1; extra == 'cornac'"]
+    monkeypatch.setattr(metadata, "requires", lambda package: lines)
+    assert main(["doctor"]) == 0
+    assert "cornac" not in capsys.readouterr().out
+
+
 def test_compiled_code_that_cannot_be_kept(monkeypatch):
     from sparserec_np.utils import compiled
 

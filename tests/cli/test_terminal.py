@@ -61,17 +61,42 @@ def test_a_fit_shows_bars(ratings, tmp_path):
     lines = [line.strip() for line in re.split(r"[\r\n]|\x1b\[[0-9;?]*[A-Za-z]", shown)]
     choose = [line for line in lines if line.startswith("choose ")]
     assert re.search(r"━.* \d+/\d+ +(\d\d:\d\d|--:--) loss \d\.\d{4}  NDCG 0\.\d{4}", choose[-1])
-    assert any("moved" in line for line in choose)
-    assert all(len(line) <= 80 for line in choose)
+    assert {len(line) for line in choose if "NDCG" in line} == {80}  # the bar takes what is left
     train = [line for line in lines if line.startswith("train ")]
     assert re.search(r"(\d+)/\1 ", train[-1])  # done, though laid out for more epochs
     assert "epoch " not in shown
 
 
-def test_a_wide_terminal_gets_full_words(ratings, tmp_path):
+def test_bars_use_the_width_of_the_terminal(ratings, tmp_path):
     shown = on_a_terminal("fit", ratings, "-o", tmp_path / "m.srec", *QUICK, columns=120)
-    assert "M triples/s" in shown
-    assert "weights moved" in shown
+    assert max(line.count("━") for line in re.split(r"[\r\n]", shown)) > 60
+
+
+def test_no_line_breaks_within_a_word(ratings, tmp_path):
+    folder = tmp_path / "a folder whose name is somewhat long"
+    folder.mkdir()
+    shown = on_a_terminal("fit", ratings, "-o", folder / "m.srec", *QUICK, "-q", columns=60)
+    lines = shown.splitlines()
+    piped = subprocess.run(
+        [PROGRAM, "fit", ratings, "-o", folder / "m.srec", *QUICK, "-q"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert len(lines) > 1 == len(piped.splitlines())
+    words = [re.sub(r"\d+\s+s$", "", text).split() for text in (shown.strip(), piped.strip())]
+    assert words[0] == words[1]
+    assert all(len(line) <= 60 or " " not in line.strip() for line in lines)
+
+
+def test_facts_are_two_columns(ratings, tmp_path):
+    model = tmp_path / "m.srec"
+    subprocess.run([PROGRAM, "fit", ratings, "-o", model, *QUICK, "-q"], check=True)
+    shown = on_a_terminal("info", model, columns=60).splitlines()
+    (start,) = (i for i, line in enumerate(shown) if line.startswith("serves "))
+    column = shown[start].index("anybody")
+    assert shown[start + 1].startswith(" " * column)
+    assert shown[start + 1][column] != " "
 
 
 def test_a_search_shows_its_trials(ratings):
@@ -117,6 +142,13 @@ with contextlib.suppress(InputError):  # it diverges, again and again
     assert (silent.returncode, silent.stdout, silent.stderr) == (0, "", "")
     heard = subprocess.run([sys.executable, "-c", code, "loud"], capture_output=True, text=True)
     assert "WARNING:sparserec_np.training.divergence:the training diverged" in heard.stderr
+
+
+def test_the_help_of_completion_has_a_line_for_each_shell():
+    done = subprocess.run([PROGRAM, "completion", "--help"], capture_output=True, text=True)
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert 'bash: eval "$(sparserec-np completion bash)"    in ~/.bashrc' in lines
+    assert "fish: sparserec-np completion fish | source     in ~/.config/fish/config.fish" in lines
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -131,9 +131,10 @@ def test_bad_options_are_found_before_reading(tmp_path, monkeypatch, args, messa
     fails(run("tune", "none.csv", *args), message)
 
 
-def test_missing_packages_are_named(ratings, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    fails(run("tune", ratings, "-q"), "pip install 'sparserec-np[tune]'")
+def test_missing_packages_are_named_before_reading(ratings, tmp_path, monkeypatch):
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "optuna", None)
+        fails(run("tune", "none.csv", "-q"), "pip install 'sparserec-np[tune]'")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     fails(run("tune", ratings, "--plot", tmp_path / "c.png"), "pip install 'sparserec-np[plot]'")
 
