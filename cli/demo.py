@@ -224,7 +224,7 @@ def _example_table(example: dict[str, Any]) -> Any:
     )
     for name in (f"watched ({_N_SHOWN} of {len(example['watched'])})", "recommended"):
         table.add_column(name, no_wrap=True, overflow="ellipsis")
-        table.add_column("", style="cyan", no_wrap=True)  # the kind
+        table.add_column("", style="cyan", min_width=7)  # the kind, which is never cut off
     table.add_column("", style="green")
     for watched, film in zip(example["watched"][:_N_SHOWN], example["recommended"], strict=False):
         table.add_row(
