@@ -117,6 +117,9 @@ class UserVectors(NamedTuple):
             embedding model the gradient at the stored weights of a user's row.
         slope: Derivative of ``x`` by ``summed``; the same shape, or [G, 0].
         whole_slope: The same with no item left out.
+        own_sums: Of one positive, ``summed`` without it where it has weights; the same shape.
+        own_x: ``x`` made of it.
+        own_slope: The derivative.
         spare: All zero between uses, float32 array of shape [G, dim].
     """
 
@@ -127,6 +130,9 @@ class UserVectors(NamedTuple):
     whole: NDArray[np.float32]
     slope: NDArray[np.float32]
     whole_slope: NDArray[np.float32]
+    own_sums: NDArray[np.float32]
+    own_x: NDArray[np.float32]
+    own_slope: NDArray[np.float32]
     spare: NDArray[np.float32]
 
 
@@ -269,6 +275,9 @@ def workspace(
             whole=floats(dim),
             slope=floats(dim if history else 0),
             whole_slope=floats(dim if history else 0),
+            own_sums=floats(dim if history else 0),
+            own_x=floats(dim if history else 0),
+            own_slope=floats(dim if history else 0),
             spare=floats(dim),
         ),
         Pools(

@@ -46,12 +46,14 @@ def _pushed(margin):
 
 
 @helper
-def _keep_whole(x, summed, whole, whole_slope, slope, step):
-    """Keep the vector of a user with no item left out, and its derivative by the sum."""
-    for d in range(x.size):
-        whole[d] = x[d]
-        whole_slope[d] = signed_power_slope(summed[d], x[d], step.history_eighths, step.steepest)
-        slope[d] = whole_slope[d]
+def _raise(sums, n, eighths, steepest, powers, slopes):
+    """Fill in the signed powers of the first ``n`` sums and their derivatives.
+
+    The loop stands alone, over memory without gaps, so that LLVM makes vectors of its roots.
+    """
+    for t in range(n):
+        powers[t] = signed_power(sums[t], eighths)
+        slopes[t] = signed_power_slope(sums[t], powers[t], eighths, steepest)
 
 
 @inline
@@ -61,7 +63,10 @@ def _visit_history(g, lane, positives, negatives, items, scale, step, vectors, r
     spare, gradient, own_start = vectors.spare[g], records.gradient[g], records.own_start[g]
     summed, whole = vectors.summed[g, lane], vectors.whole[g]
     slope, whole_slope = vectors.slope[g], vectors.whole_slope[g]
-    _keep_whole(x, summed, whole, whole_slope, slope, step)
+    own_sums, own_x, own_slope = vectors.own_sums[g], vectors.own_x[g], vectors.own_slope[g]
+    _raise(summed, x.size, step.history_eighths, step.steepest, whole, whole_slope)
+    for d in range(x.size):
+        slope[d] = whole_slope[d]
     loss, odds, triples = 0.0, 1.0, 0
     for t in range(positives.size):
         i, j = np.uint64(positives[t]), np.uint64(negatives[t])
@@ -76,11 +81,14 @@ def _visit_history(g, lane, positives, negatives, items, scale, step, vectors, r
             continue
         j0, j1 = span(rows, j)
         for e in range(i0, i1):  # leave i out
+            own_sums[e - i0] = summed[rows.dims[e]] - own * rows.values[e]
+        _raise(own_sums, i1 - i0, step.history_eighths, step.steepest, own_x, own_slope)
+        of_i = _NOTHING
+        for e in range(i0, i1):
             d = rows.dims[e]
-            y = summed[d] - own * rows.values[e]
-            x[d] = signed_power(y, step.history_eighths)
-            slope[d] = signed_power_slope(y, x[d], step.history_eighths, step.steepest)
-        margin = scale * (_dot(rows, i0, i1, x) - _dot(rows, j0, j1, x))
+            x[d], slope[d] = own_x[e - i0], own_slope[e - i0]
+            of_i += rows.values[e] * own_x[e - i0]
+        margin = scale * (of_i - _dot(rows, j0, j1, x))
         margin = margin + items.bias[i] - items.bias[j]
         push, small = _pushed(margin)
         loss += max(-margin, _NOTHING)
@@ -94,9 +102,10 @@ def _visit_history(g, lane, positives, negatives, items, scale, step, vectors, r
         add(rows, j0, j1, ONE, spare)
         for e in range(i0, i1):
             d, value = rows.dims[e], rows.values[e]
-            of_own = pull * slope[d] * (value - spare[d])
-            gradient[start + (e - i0)] = own * of_own - pull * x[d]
-            dx[d] += pull * slope[d] * value
+            through = pull * own_slope[e - i0]
+            of_own = through * (value - spare[d])
+            gradient[start + (e - i0)] = own * of_own - pull * own_x[e - i0]
+            dx[d] += through * value
         r, start = record(records, g, j, lane, j1 - j0)
         records.bias_gradient[g, r] = push
         for e in range(j0, j1):

@@ -15,7 +15,6 @@ from sparserec_np.retrieval.signed_power import signed_power
 from sparserec_np.training.kernels.intrinsics import dot_lanes, prefetch, prefetch_to_write
 from sparserec_np.training.kernels.randomness import GOLDEN, below, mix
 from sparserec_np.utils.compiled import helper, inline
-from sparserec_np.utils.parallel import LANES
 
 DRAWS = 32  # tries to find a uniform negative before a positive is passed over
 
@@ -111,14 +110,13 @@ def add(rows, first, last, factor, x):
 
 @helper
 def compose_group(g, group, histories, items, users, step, vectors, lanes):
-    """Make the vectors of a group's users, also side by side in ``lanes``, unless that is empty."""
+    """Make the vectors of a group's users, also side by side in ``lanes``, unless that is empty.
+
+    Further lanes keep what they have: nobody reads what is computed of it.
+    """
     rows = items.rows
     _prefetch_users(group, histories, users)
-    for lane in range(LANES):
-        if lane >= group.size:
-            for d in range(lanes.shape[0]):
-                lanes[d, lane] = 0.0
-            continue
+    for lane in range(group.size):
         user, x = group[lane], vectors.x[g, lane]
         if users is None:
             summed = vectors.summed[g, lane]
