@@ -35,7 +35,10 @@ README = BENCH / "README.md"
 MB = 1_000_000
 
 GENERATED = "generated"  # a small data set that needs no files: for trying out a command
-NAMES = ("gowalla", "movielens-1m", "lastfm", "amazon-sports", GENERATED)
+NAMES = (
+    "gowalla", "movielens-1m", "lastfm", "amazon-sports", "yelp2018", "douban-book", "food",
+    "amazon-health", "retailrocket", "movietweetings", GENERATED,
+)  # fmt: skip
 
 Result = dict[str, Any]
 

@@ -1,11 +1,14 @@
 """Quality against bytes on disk: ours, implicit's ALS and BPR, EASE, popularity.
 
     python bench/quality_vs_bytes.py [--data gowalla ...] [--only ours|peers]
+    python bench/quality_vs_bytes.py --race [--data gowalla ...]
     python bench/quality_vs_bytes.py --choices
 
 Recall@20 and NDCG@20 on test.csv of models that were chosen on valid.csv and trained on both parts.
-Ours is ``SparseRec(max_size=...).fit(train + valid)``, which holds out a part itself to find its
-epoch; nothing else is chosen. Peers are tuned on valid.csv at each dim over the grids in
+Ours is ``SparseRec(max_size=...).fit(train + valid)``, which holds out a part itself for its race;
+nothing else is chosen. ``--race``: the same at one to three sizes of each data set beside
+``fast=True``, which leaves hyperparameters at the formulas, with CPU-seconds, and the best figures
+of others that we know of. Peers are tuned on valid.csv at each dim over the grids in
 ``rivals.py``; their bytes are those of the factors, without ids. "Folded in" ALS ships the items
 alone and solves each user from their items, as a history model does. ``--choices``: the cost in
 NDCG and the saved bytes of each choice in the file, on Gowalla.
@@ -13,7 +16,8 @@ NDCG and the saved bytes of each choice in the file, on Gowalla.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +43,19 @@ from sparserec_np.utils.parallel import thread_count
 from sparserec_np.utils.sizes import parse_size
 
 DATA = ("gowalla", "movielens-1m", "lastfm", "amazon-sports")
+RACES: dict[str, tuple[tuple[str, ...], str]] = {
+    "amazon-health": (("25KB", "100KB", "1MB"), ".1868 / .1455 EASE; .1823 / .1390 SL@20"),
+    "retailrocket": (("250KB", "1MB"), ".0617 / .0477 EASE, 2.7 GB; .0491 / .0363 pruned, 250 KB"),
+    "lastfm": (("100KB", "500KB"), ""),
+    "movietweetings": (("250KB",), ".2329 / .1204 EASE"),
+    "food": (("1MB",), ".0638 / .0468 ALS 256, 16 MB; .0635 / .0465 SL@20"),
+    "amazon-sports": (("100KB", "1MB"), ""),
+    "douban-book": (("250KB", "1MB"), ".2950 / .2846 EASE, 925 MB; .2864 / .2806 pruned, 100 KB"),
+    "movielens-1m": (("150KB",), ""),
+    "gowalla": (("1MB",), ".1941 / .1616 ChebyCF; .1765 / .1467 EASE"),
+    "yelp2018": (("1MB",), ".0744 / .0617 LightGCN+BSL; .0657 / .0552 EASE"),
+}
+"""Sizes, and figures of others: R@20 / N@20."""
 SIZES = ("100KB", "250KB", "500KB", "1MB", "2MB", "4MB")
 DIMS = (4, 16, 64, 256)
 EASE_MOST_ITEMS = 20_000
@@ -57,13 +74,15 @@ STYLES = {  # colour and marker of a line in the plot
 }
 
 
-def ours(data: str, users: str, size: str, epochs: int | None) -> Result:
+def ours(data: str, users: str, size: str, epochs: int | None, *, fast: bool = False) -> Result:
     """Fit with a size and defaults alone; score the file."""
     parts = common.load(data)
+    began = time.process_time()
     try:
-        model = SparseRec(users=users, max_size=size, epochs=epochs).fit(parts.both)
+        model = SparseRec(users=users, max_size=size, epochs=epochs, fast=fast).fit(parts.both)
     except InputError as error:
         return {"impossible": str(error)}
+    seconds = time.process_time() - began
     scores = evaluate(model.model_, parts.both, parts.test)
     info = model.model_.info()
     return {
@@ -73,6 +92,8 @@ def ours(data: str, users: str, size: str, epochs: int | None) -> Result:
         "weights": info["weights"],
         "dim": info["dim"],
         "epochs": model.best_epoch_,
+        "changes": model.changes_,
+        "cpu_seconds": round(seconds, 1),
     }
 
 
@@ -127,7 +148,14 @@ def points_of_ours(
     for users, name in OURS.items():
         config = config_for(both, {"users": users}).to_dict()
         for size in sizes:
-            what = {"model": name, "data": data, "size": size, "epochs": epochs, "config": config}
+            what = {
+                "model": name,
+                "data": data,
+                "size": size,
+                "epochs": epochs,
+                "config": config,
+                "race": True,
+            }
             yield (
                 name,
                 size,
@@ -136,6 +164,41 @@ def points_of_ours(
                     lambda users=users, size=size: ours(data, users, size, epochs),
                 ),
             )
+
+
+def races(results: Results, names: Sequence[str], epochs: int | None) -> str:
+    """Fit by formulas and with a race; format both in a table."""
+    rows = []
+    for data in names:
+        sizes, others = RACES.get(data, (("20KB",), ""))
+        for size in sizes:
+            pair = {}
+            for fast in (True, False):
+                what = {"race of": data, "size": size, "epochs": epochs, "fast": fast}
+                pair[fast] = results.measure(
+                    what,
+                    lambda data=data, size=size, fast=fast: ours(
+                        data, "history", size, epochs, fast=fast
+                    ),
+                )
+            quick, raced = pair[True], pair[False]
+            rows.append(
+                [
+                    data,
+                    size,
+                    *(
+                        "impossible"
+                        if "impossible" in one
+                        else f"{one['recall@20']:.4f} / {one['ndcg@20']:.4f}"
+                        for one in (quick, raced)
+                    ),
+                    ", ".join(f"{name} {value:g}" for name, value in raced["changes"].items()),
+                    f"{quick.get('cpu_seconds', 0):.0f}, {raced['cpu_seconds']:.0f}",
+                    others,
+                ]
+            )
+    header = ["data", "size", "formulas", "race", "chosen", "CPU-s of both", "others"]
+    return common.table(rows, header)
 
 
 def points_of_peers(
@@ -362,11 +425,16 @@ def judged_exactly(arrays: ModelArrays, parts: common.Parts) -> Result:
 def main() -> None:
     parser = common.parser(__doc__, default=DATA)
     parser.add_argument("--only", choices=("ours", "peers"))
+    parser.add_argument("--race", action="store_true", help="formulas beside the race")
     parser.add_argument("--choices", action="store_true", help="the choices within the file")
     args = parser.parse_args()
     results = Results(args.results, "quality_vs_bytes")
     epochs = 2 if args.quick else None
     names = [common.GENERATED] if args.quick else args.data
+    if args.race:
+        some = names if args.quick or list(args.data) != list(DATA) else list(RACES)
+        common.finish("race", races(results, some, epochs), args.write_readme)
+        return
     if args.choices:
         data, size = (common.GENERATED, "20KB") if args.quick else ("gowalla", "1MB")
         common.finish("choices", choices(results, data, size, epochs), args.write_readme)

@@ -41,6 +41,7 @@ NEIGHBOUR_FITS: tuple[Mapping[str, Any], ...] = tuple(
 )
 """Hyperparameters of neighbours to compare: each is the best one on some data."""
 
+_NEAR = 1.2  # neighbours alone that are better by more than this factor are not caught up with
 _BETTER = 1.005  # a trial that is better by less than this factor is not worth being different
 # A best epoch so late in its schedule says that a longer one may be better, one so early a shorter.
 _LATE, _EARLY = 0.85, 0.25
@@ -92,15 +93,20 @@ def next_trial(config: Config, given: Collection[str], tried: Sequence[Chosen]) 
     """
     if not tried:
         return Trial({}, config.epochs)
+    if config.neighbours == 1:
+        return None  # there is nothing to learn
     best = best_of(tried)
     left = int(COST * (epochs_of(config, tried[0]) + tried[0].epochs)) - best.epochs
     left -= sum(epochs_of(config, one) for one in tried)
+    beside = [dict(one.changes) for one in tried if is_estimate(one) and _is_better(one, best)]
+    if beside and not _is_tried(beside[0], tried):
+        return Trial(beside[0], max(left, best.epochs + config.patience))
+    if best.changes.get("neighbours") == 1:  # which learns nothing: go on from the best that does
+        alone, best = best, best_of([one for one in tried if one.changes.get("neighbours") != 1])
+        if not _is_near(best, alone):
+            return None
     needed = best.epochs + config.patience
-    for one in filter(is_estimate, tried):
-        run = any(not is_estimate(other) and other.changes == one.changes for other in tried)
-        if _is_better(one, best) and not run:
-            return Trial(dict(one.changes), max(left, needed))
-    for change in _single_changes(config, given, best):
+    for change in _single_changes(config, given, best, tried):
         if change.get("epochs", needed) <= left and not _is_tried(change, tried):
             return Trial({**best.changes, **change}, left)
     return None
@@ -113,11 +119,9 @@ def epochs_of(config: Config, trial: Chosen) -> int:
 
 
 def _single_changes(
-    config: Config, given: Collection[str], best: Chosen
+    config: Config, given: Collection[str], best: Chosen, tried: Sequence[Chosen]
 ) -> Iterator[dict[str, Any]]:
     """Yield changes of the best trial, those that are most often worth it first."""
-    if best.changes.get("neighbours") == 1:
-        return  # there are no factors
     now = replace(config, **best.changes)
     if best.epochs < _EARLY * now.epochs:
         yield {"epochs": max(4, 3 * best.epochs)}
@@ -131,10 +135,17 @@ def _single_changes(
         yield {"reg": second} if now.reg < config.reg else {"reg": round(3 * config.reg, 6)}
     if best.epochs > _LATE * now.epochs:
         yield {"epochs": 2 * now.epochs}
+    for one in tried:
+        if now.neighbours == 0 and is_estimate(one) and _is_better(one, tried[0]):
+            yield dict(one.changes)
 
 
 def _is_tried(change: Mapping[str, Any], tried: Sequence[Chosen]) -> bool:
-    return any(change.items() <= one.changes.items() for one in tried)
+    return any(change.items() <= one.changes.items() for one in tried if not is_estimate(one))
+
+
+def _is_near(one: Chosen, other: Chosen) -> bool:
+    return _NEAR * (one.ndcg or 0.0) > (other.ndcg or 0.0)
 
 
 def _is_better(one: Chosen, other: Chosen) -> bool:
