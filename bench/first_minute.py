@@ -96,7 +96,7 @@ def medians(runs: dict[str, Callable[[], Result]], repeats: int) -> Result:
 
 
 def main() -> None:
-    names = ("movielens-small", "food", "amazon-health", *common.NAMES)
+    names = ("movielens-small", *common.NAMES)
     parser = common.parser(__doc__, names, ("movielens-small", "gowalla", "food", "amazon-health"))
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()

@@ -390,3 +390,32 @@ def test_without_duckdb_the_install_line_is_given(
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'sparserec-np\[train\]'"):
         read(write(tmp_path, "a.csv", RATINGS))
+
+
+PLACES = ["http:/x/r.csv", "s3:/b/r[1].csv", "it's; drop/r?x=1.csv", "a*b/c%20d.csv", "x\ny/r.csv"]
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_file_is_the_one_that_is_named(monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    path, decoys = Path(name), ["s3:/b/r1.csv", "aXb/c%20d.csv", "a*b/c d.csv"]
+    for place in (path, *map(Path, decoys)):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("user,item\n7,70\n")
+    path.write_text(RATINGS)
+    for way in (name, path, path.absolute()):
+        assert pairs_of(read(way)) == EXPECTED
+
+
+def test_a_tilde_is_the_home_folder_for_all_that_look(monkeypatch, tmp_path):
+    home, here = tmp_path / "home", tmp_path / "here"
+    (here / "~").mkdir(parents=True)
+    home.mkdir()
+    write(home, "r.csv", RATINGS)
+    write(here / "~", "r.csv", "user,item\n7,70\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    assert pairs_of(read("~/r.csv")) == EXPECTED
+    assert pairs_of(read("./~/r.csv")) == [(7, 70)]
+    with pytest.raises(InputError, match=r"none\.csv"):
+        read("~/none.csv")
