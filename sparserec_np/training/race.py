@@ -125,8 +125,6 @@ def _single_changes(
     now = replace(config, **best.changes)
     if best.epochs < _EARLY * now.epochs:
         yield {"epochs": max(4, 3 * best.epochs)}
-    if now.neighbours == SHARE and "neighbours" not in given:
-        yield {"neighbours": MORE}
     if "degree_exponent" not in given and now.users == "history":
         yield {"degree_exponent": 0.0}
     if "reg" not in given:
@@ -135,6 +133,8 @@ def _single_changes(
         yield {"reg": second} if now.reg < config.reg else {"reg": round(3 * config.reg, 6)}
     if best.epochs > _LATE * now.epochs:
         yield {"epochs": 2 * now.epochs}
+    if now.neighbours == SHARE and "neighbours" not in given:
+        yield {"neighbours": MORE}
     for one in tried:
         if now.neighbours == 0 and is_estimate(one) and _is_better(one, tried[0]):
             yield dict(one.changes)
