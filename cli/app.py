@@ -23,6 +23,7 @@ from .recommend import recommend
 from .report import report
 from .search import search
 from .similar import similar
+from .split import split
 from .terminal import OutputError, echo
 from .tune import tune
 
@@ -40,8 +41,8 @@ class App(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: sparserec-np demo. Help of a command: sparserec-np COMMAND --help.",
     commands=(
-        fit, tune, evaluate, recommend, similar, search, info, report, export_web, demo, doctor,
-        completion,
+        split, fit, tune, evaluate, recommend, similar, search, info, report, export_web, demo,
+        doctor, completion,
     ),
 )  # fmt: skip
 @click.version_option(__version__, prog_name="sparserec-np")

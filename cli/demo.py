@@ -77,8 +77,7 @@ def run_demo(
     from sparserec_np.data.splitting import hold_out
     from sparserec_np.data.synthetic import N_ITEMS, N_USERS, generate
     from sparserec_np.estimator import SparseRec
-    from sparserec_np.evaluation.evaluate import evaluate, rank_by_popularity
-    from sparserec_np.evaluation.metrics import average_metrics
+    from sparserec_np.evaluation.evaluate import evaluate
     from sparserec_np.runtime.model import load
 
     data = generate(seed)
@@ -88,7 +87,7 @@ def run_demo(
     estimator.fit(train, labels=data.titles, on_epoch=on_epoch).save(path)
     fit_seconds = time.perf_counter() - started
     model = load(path)
-    popular = rank_by_popularity(train, k=20)
+    metrics = evaluate(model, train, test, k=20, threads=threads)
     return {
         "interactions": data.interactions.nnz,
         "users": N_USERS,
@@ -98,8 +97,8 @@ def run_demo(
         "model": str(path),
         "model_bytes": path.stat().st_size,
         "weights": model.info()["weights"],
-        "metrics": evaluate(model, train, test, k=20, threads=threads),
-        "popularity": average_metrics(popular, test, test.user_degrees()),
+        "popularity": metrics.pop("popularity"),
+        "metrics": metrics,
         "examples": [
             _describe_example(model, data, train, test, user) for user in _two_users(data, train)
         ],

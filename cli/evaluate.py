@@ -15,7 +15,7 @@ from .options import (
     common_options,
     json_option,
 )
-from .output import format_size, print_facts, print_json
+from .output import format_size, print_facts, print_json, print_table
 from .reading import read_files, read_histories, reading_options
 
 
@@ -51,7 +51,7 @@ def evaluate(
     """Score the file MODEL: recall, NDCG, hit rate, MRR and coverage of its first k items.
 
     For each user of the test file all items are ranked, except those that the user has in the
-    training files.
+    training files. Beside the model stands what is popular: the items that most users have.
     """
     from sparserec_np.evaluation.evaluate import evaluate as score
     from sparserec_np.runtime.model import load
@@ -63,15 +63,14 @@ def evaluate(
     if as_json:
         print_json(metrics)
         return
-    print_facts(
+    popular = metrics["popularity"]
+    names = {"recall": "Recall", "ndcg": "NDCG", "hit_rate": "Hit rate", "mrr": "MRR"}
+    print_table(
+        ["", "model", "popular"],
         [
-            (f"Recall@{k}", f"{metrics['recall']:.4f}"),
-            (f"NDCG@{k}", f"{metrics['ndcg']:.4f}"),
-            (f"Hit rate@{k}", f"{metrics['hit_rate']:.4f}"),
-            (f"MRR@{k}", f"{metrics['mrr']:.4f}"),
-            (f"Coverage@{k}", f"{metrics['coverage']:.4f}"),
-            ("users", f"{metrics['users']:,}"),
-            ("file", format_size(metrics["model_bytes"])),
+            [f"{name}@{k}", metrics[key], popular[key]]
+            for key, name in {**names, "coverage": "Coverage"}.items()
         ],
         title=str(model),
     )
+    print_facts([("users", f"{metrics['users']:,}"), ("file", format_size(metrics["model_bytes"]))])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _log = logger(__name__)
 
 _SAMPLE = 10_000  # test interactions that are looked up in the training data
+_OVERLAP = 0.01  # share of them that is warned of
 _METRICS = ("recall", "ndcg", "hit_rate", "mrr", "coverage")
 
 
@@ -51,13 +52,29 @@ def evaluate(
         threads: Number of threads; None for all cores.
 
     Returns:
-        ``{"k", "recall", "ndcg", "hit_rate", "mrr", "coverage", "users", "model_bytes"}``.
+        ``{"k", "recall", "ndcg", "hit_rate", "mrr", "coverage", "users", "model_bytes"}``, and
+        under ``"popularity"`` all but the last for the items that most users of ``train`` have.
 
     Raises:
         InputError: No user has a test item, or ``k`` is below 1.
     """
     ranking = rank_for_test(model, train, test, k=k, taste=taste, threads=threads)
-    return {**ranking.metrics(), "k": k, "model_bytes": model.info()["bytes"]}
+    info = model.info()
+    fitted_on = info["facts"].get("interactions")
+    if isinstance(fitted_on, int) and fitted_on >= train.nnz + test.nnz / 2:
+        _log.warning(
+            "the model was fitted on %s interactions, and the training data has %s: if the test "
+            "interactions were among them, the metrics are too good",
+            f"{fitted_on:,}",
+            f"{train.nnz:,}",
+        )
+    popularity = align(train, None, model.item_ids).interactions.item_degrees()
+    return {
+        **ranking.metrics(),
+        "k": k,
+        "model_bytes": info["bytes"],
+        "popularity": {**ranking.of_the_popular(popularity).metrics(), "k": k},
+    }
 
 
 class Ranking(NamedTuple):
@@ -85,6 +102,18 @@ class Ranking(NamedTuple):
         return average_metrics(
             self.ranked, self.relevant, self.n_relevant, unserved_users=self.unserved_users
         )
+
+    def of_the_popular(self, popularity: Counts) -> Ranking:
+        """Rank by popularity for the same users, the baseline of any model.
+
+        Args:
+            popularity: Number of users of each item, int64 array of shape [n_items].
+        """
+        users = np.flatnonzero(self.n_relevant)
+        ranked = np.full_like(self.ranked, -1)
+        known = select_users(self.known, users)
+        ranked[users] = rank_by_popularity(known, ranked.shape[1], popularity)
+        return self._replace(ranked=ranked)
 
 
 def rank_for_test(
@@ -131,11 +160,12 @@ def _warn_if_known(relevant: Interactions, known: Interactions) -> None:
     there = slice(0, known.indptr[users[-1] + 1])
     seen = known.user_of_entry()[there].astype(np.int64) * known.n_items + known.items[there]
     share = float(np.isin(wanted, seen).mean())
-    if share > 0.5:
+    if share > _OVERLAP:
         _log.warning(
             "%.0f %% of the test interactions are in the training data as well, and so left out of "
-            "the rankings: the metrics say nothing",
+            "the rankings: the metrics say %s; sparserec-np split makes parts that share nothing",
             100 * share,
+            "nothing" if share > 0.5 else "too little",
         )
 
 
@@ -165,8 +195,9 @@ def _score_estimator(estimator: Any, X: Any, y: Any = None, *, metric: str, k: i
     if not hasattr(estimator, "model_"):
         raise InputError("only a fitted SparseRec has a score: call fit first")
     learned = estimator.interactions_
-    scores = evaluate(estimator.model_, learned, from_any(X), k=k, threads=estimator.threads)
-    return float(scores[metric])
+    model, threads = estimator.model_, estimator.threads
+    ranking = rank_for_test(model, learned, from_any(X), k=k, threads=threads)
+    return float(ranking.metrics()[metric])
 
 
 def rank(

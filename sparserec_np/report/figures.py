@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparserec_np.data import Interactions, align, select_users
+from sparserec_np.data import Interactions, align
 from sparserec_np.errors import InputError
-from sparserec_np.evaluation.evaluate import Ranking, rank_by_popularity, rank_for_test
+from sparserec_np.evaluation.evaluate import Ranking, rank_for_test
 from sparserec_np.evaluation.metrics import find_hits, ndcg, recall
 from sparserec_np.training.budget import Budget
 from sparserec_np.training.config import Config
@@ -74,7 +74,7 @@ def figures(
     learned = align(train, None, model.item_ids, ("the training data", "the model")).interactions
     popularity = learned.item_degrees()
     ranking = rank_for_test(model, train, test, k=k, threads=threads)
-    popular = _popular(ranking, popularity, k)
+    popular = ranking.of_the_popular(popularity)
     items = model.items_table()
     dimensions = _dimensions(model, items, popularity)
     return {
@@ -125,14 +125,6 @@ def _groups(degrees: Ints, **values: npt.ArrayLike) -> list[dict[str, Any]]:
         means = {name: float(total[octave]) / n if n else None for name, total in sums.items()}
         rows.append({"low": low, "high": max(high, low), "n": n, **means})
     return rows
-
-
-def _popular(ranking: Ranking, popularity: Ints, k: int) -> Ranking:
-    """Rank by popularity for the same users."""
-    users = np.flatnonzero(ranking.n_relevant)
-    ranked = np.full(ranking.ranked.shape, -1, np.int32)
-    ranked[users] = rank_by_popularity(select_users(ranking.known, users), k, popularity)
-    return ranking._replace(ranked=ranked)
 
 
 def _data(train: Interactions, test: Interactions, ranking: Ranking) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import duckdb
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from sparserec_np.errors import InputError, UnknownIdError
 from sparserec_np.evaluation.batch_recommend import write_recommendations
 from sparserec_np.evaluation.evaluate import evaluate
 from sparserec_np.modelfile.arrays import ModelArrays, Table
+from sparserec_np.modelfile.reader import open_model
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.runtime import Model, load
 from sparserec_np.vocabulary import from_values
@@ -144,6 +147,45 @@ def test_what_is_known_already_is_warned_of(case, caplog):
     assert not any("training data as well" in r.getMessage() for r in caplog.records)
     evaluate(model, train, train, k=K)
     assert any("100 % of the test interactions" in r.getMessage() for r in caplog.records)
+
+
+def test_a_small_overlap_is_warned_of_too(case, caplog):
+    model, train, test = case
+    pairs = [(user, item) for user, items in rows(train).items() for item in items]
+    first, *_ = rows(test).items()
+    users, items = zip(*pairs, *((first[0], item) for item in first[1]), strict=True)
+    evaluate(model, from_pairs(list(users), list(items)), test, k=K)
+    assert any("the metrics say too little" in r.getMessage() for r in caplog.records)
+
+
+def test_popularity_stands_beside_the_model(case):
+    model, train, test = case
+    found = evaluate(model, train, test, k=K)["popularity"]
+    degrees: dict[object, int] = {}
+    liked, wanted = rows(train), rows(test)
+    for items in liked.values():
+        for item in items:
+            degrees[item] = degrees.get(item, 0) + 1
+    everything = sorted(model.item_ids.take(range(N_ITEMS)), key=lambda item: -degrees.get(item, 0))
+    known_users = set(wanted if model.user_ids is None else model.user_ids.take(
+        range(len(model.user_ids))))  # fmt: skip
+    hits = [
+        bool(set([i for i in everything if i not in liked[user]][:K]) & set(wanted[user]))
+        for user in wanted
+        if user in known_users
+    ]
+    assert found["hit_rate"] == pytest.approx(sum(hits) / len(wanted), abs=1e-12)
+    assert found.keys() == {"k", "recall", "ndcg", "hit_rate", "mrr", "coverage", "users"}
+
+
+def test_a_model_that_was_fitted_on_more_is_warned_of(case, caplog):
+    model, train, test = case
+    evaluate(model, train, test, k=K)
+    assert not any("metrics are too good" in r.getMessage() for r in caplog.records)
+    arrays = open_model(model.__getstate__()).arrays()
+    facts = {**arrays.facts, "interactions": train.nnz + test.nnz}
+    evaluate(load(encode(replace(arrays, facts=facts))), train, test, k=K)
+    assert any("metrics are too good" in r.getMessage() for r in caplog.records)
 
 
 def test_data_of_other_ids_is_no_zero(case):

@@ -137,7 +137,7 @@ def read(
                     if any(is_url(file.name) for file in files):
                         register(db)
                     staged = [
-                        _stage(db, file, number, options, text, rules, scratch)
+                        stage_file(db, file, number, options, text, rules, scratch)
                         for number, file in enumerate(files)
                     ]
                     interactions = _read(db, staged, rules, memory_limit or _FETCH_LIMIT)
@@ -164,7 +164,7 @@ def open_file(
         return open_scan(db, copy_as_utf8(file, scratch), options, text)
 
 
-def _stage(
+def stage_file(
     db: DuckDBPyConnection,
     file: InputFile,
     number: int,
@@ -183,7 +183,7 @@ def _stage(
         if staged.misencoded and not scan.file.mended:
             db.execute(f"DELETE FROM staged WHERE file = {number}")
             mended = copy_as_utf8(scan.file, scratch)
-            return _stage(db, mended, number, options, text, rules, scratch)
+            return stage_file(db, mended, number, options, text, rules, scratch)
     return staged
 
 

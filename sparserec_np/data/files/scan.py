@@ -324,6 +324,8 @@ class ParquetScan(FileScan):
 
     expressions: tuple[str | None, ...]
     """SQL of user, item, rating and time as text."""
+    names: tuple[str, ...] = ()
+    """Names of all columns."""
 
     unit = "row"
 
@@ -357,7 +359,8 @@ def _open_parquet(db: DuckDBPyConnection, file: InputFile, options: ColumnOption
     rating = None if indices.rating is None else types[indices.rating]
     numeric = rating is not None and rating not in ("VARCHAR", "BLOB")
     conventions = Conventions("." if numeric else "")
-    return ParquetScan(file, indices.named(names), expressions, conventions=conventions)
+    named = indices.named(names)
+    return ParquetScan(file, named, expressions, tuple(names), conventions=conventions)
 
 
 _LARGE = "ids are floats above 2^53, which may have lost digits: store them as integers or text"
