@@ -36,6 +36,7 @@ copybutton_prompt_is_regexp = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+maximum_signature_line_length = 88  # a longer one has a line for each argument
 
 
 class Docstring(GoogleDocstring):

@@ -15,14 +15,13 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 from click.testing import CliRunner
+from support.movielens import write_movielens
 
 import sparserec_np
 from sparserec_np.cli.app import app
-from sparserec_np.data.synthetic import generate
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-USERS = 600
 LOADED = {"script": "src", "img": "src", "iframe": "src", "link": "href"}
 
 
@@ -31,16 +30,9 @@ pytestmark = pytest.mark.usefixtures("log_as_it_was")
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ratings.csv and movies.csv, as the pages take them for granted, and a model."""
+    """A folder with a model, and with the files that the pages take for granted."""
     folder = tmp_path_factory.mktemp("docs")
-    data = generate(0)
-    part = data.interactions
-    users = part.user_ids.take(part.user_of_entry())
-    items = part.item_ids.take(part.items)
-    lines = [f"{user},{item}\n" for user, item in zip(users, items, strict=True) if user <= USERS]
-    (folder / "ratings.csv").write_text("userId,movieId\n" + "".join(lines))
-    titles = [f'{film},"{title}"\n' for film, title in data.titles.items()]
-    (folder / "movies.csv").write_text("movieId,title\n" + "".join(titles), "utf-8")
+    write_movielens(folder)
     line = "fit ratings.csv -o movies.srec --labels movies.csv:movieId,title --epochs 2 -q"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -79,7 +71,9 @@ def test_there_are_pages_and_they_have_code():
 
 def test_every_page_is_in_the_navigation():
     index = (DOCS / "index.md").read_text("utf-8")
-    (entries,) = re.findall(r"```\{toctree\}\n(.*?)```", index, flags=re.DOTALL)
+    groups = re.findall(r"```\{toctree\}\n(.*?)```", index, flags=re.DOTALL)
+    entries = "".join(groups)
+    assert len(groups) == entries.count(":caption:") == 3
     listed = [line for line in entries.splitlines() if line and not line.startswith(":")]
     assert sorted([*listed, "index"]) == [page.stem for page in PAGES]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.movielens import write_movielens
 
 from sparserec_np.cli.app import app
 
@@ -22,10 +24,15 @@ def blocks(project: Path) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def workplace(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with MovieLens' small set where it is there, else with files of its shape."""
     folder = tmp_path_factory.mktemp("readme")
-    for name in ("ratings.csv", "movies.csv"):
-        shutil.copy(data_dir / "movielens-small" / name, folder)
+    real = Path(os.environ.get("SPARSEREC_DATA", "")) / "movielens-small"
+    if real.is_dir():
+        for name in ("ratings.csv", "movies.csv"):
+            shutil.copy(real / name, folder)
+    else:
+        write_movielens(folder)
     return folder
 
 
