@@ -17,6 +17,7 @@ from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate
 from .export_web import export_web
+from .extend import extend
 from .fit import fit
 from .info import info
 from .recommend import recommend
@@ -41,8 +42,8 @@ class App(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: sparserec-np demo. Help of a command: sparserec-np COMMAND --help.",
     commands=(
-        split, fit, tune, evaluate, recommend, similar, search, info, report, export_web, demo,
-        doctor, completion,
+        split, fit, extend, tune, evaluate, recommend, similar, search, info, report, export_web,
+        demo, doctor, completion,
     ),
 )  # fmt: skip
 @click.version_option(__version__, prog_name="sparserec-np")

@@ -50,10 +50,15 @@ class LabelsFile(click.types.StringParamType):
     """A file and two of its columns, ``FILE:ID,TITLE``."""
 
 
+class FeaturesFile(click.types.StringParamType):
+    """A file, or a file and its columns: ``FILE:ID,COLUMN,...``."""
+
+
 LOCAL_FILE = LocalPath()
 OUTPUT_FILE = OutputPath()
 OUTPUT_PLACE = OutputPlace()
 LABELS_FILE = LabelsFile()
+FEATURES_FILE = FeaturesFile()
 DATA_FILE = click.Path()
 """A file of interactions; the reader understands ``-``, URLs, and patterns like ``*.csv``."""
 
@@ -84,6 +89,9 @@ def check_files(*more: Path) -> None:
                 outputs.append(value)
             elif isinstance(param.type, LabelsFile):
                 inputs.append(os.path.expanduser(value.rpartition(":")[0]))
+            elif isinstance(param.type, FeaturesFile):
+                names = filter(None, (value, value.rpartition(":")[0]))
+                inputs += map(os.path.expanduser, names)
             elif isinstance(param.type, click.Path):
                 inputs.append(value)
                 inputs += glob(os.path.expanduser(value), recursive=True)

@@ -4,10 +4,10 @@
 (PEP 562). The names of the light runtime need NumPy alone, the others the extra ``[train]``.
 
 Light: :func:`load`, :class:`Model` and the errors. With ``[train]``: :class:`SparseRec` (the
-estimator), :class:`Interactions`, :func:`read` (files), :func:`evaluate`, :func:`hold_out`,
-:func:`leave_last_out`, :func:`load_compiled` (the runtime for servers), for the searches of
-scikit-learn :class:`InteractionSplit` and :func:`ranking_scorer`, and with ``[tune]``
-:func:`tune`.
+estimator), :class:`Interactions`, :func:`read` (files), :func:`evaluate`, :func:`extend` (new
+items), :func:`hold_out`, :func:`leave_last_out`, :func:`load_compiled` (the runtime for servers),
+for the searches of scikit-learn :class:`InteractionSplit` and :func:`ranking_scorer`, and with
+``[tune]`` :func:`tune`.
 
 Everything is silent unless the program sets up :mod:`logging`; the logger is ``sparserec_np``.
 """
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from sparserec_np.estimator import SparseRec
     from sparserec_np.evaluation.evaluate import evaluate, ranking_scorer
+    from sparserec_np.features.extend import extend
     from sparserec_np.retrieval.compiled_model import load_compiled
     from sparserec_np.runtime.model import Model, load
     from sparserec_np.tuning.tune import tune
@@ -52,6 +53,7 @@ __all__ = [
     "UnknownIdWarning",
     "__version__",
     "evaluate",
+    "extend",
     "hold_out",
     "leave_last_out",
     "load",
@@ -74,6 +76,7 @@ _HOME = {
     "UnknownIdError": "errors",
     "UnknownIdWarning": "errors",
     "evaluate": "evaluation.evaluate",
+    "extend": "features.extend",
     "hold_out": "data.splitting",
     "leave_last_out": "data.splitting",
     "load": "runtime.model",

@@ -34,14 +34,12 @@ def fit_levels(values: FloatArray, bits: int) -> FloatArray:
         Values that are at most ``2**bits`` different ones are the levels themselves, the last one
         repeated: quantising twice changes nothing.
     """
+    every = np.sort(values) if len(values) else np.ones(1, np.float32)
     # Every so many of the sorted values stand for all of them: the same codebook to the eye.
-    ordered = np.sort(values)[:: -(-len(values) // _MOST) or 1].astype(np.float64)
-    if not len(ordered):
-        ordered = np.ones(1)
+    ordered = every[:: -(-len(every) // _MOST)].astype(np.float64)
     count = 1 << bits
-    new = np.r_[True, ordered[1:] > ordered[:-1]]
-    if np.count_nonzero(new) <= count:
-        distinct = ordered[new]
+    distinct = every[np.r_[True, every[1:] > every[:-1]]].astype(np.float64)
+    if len(distinct) <= count:
         levels = np.r_[distinct, np.full(count - len(distinct), distinct[-1])]
     else:
         levels = _lloyd(ordered, count)

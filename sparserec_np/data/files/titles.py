@@ -80,9 +80,22 @@ def read_titles(
         InputError: The file cannot be read, or lacks a column.
         MissingExtraError: DuckDB is not installed.
     """
+    rows, notes = read_pairs(path, TitleColumns(id_col, title_col))
+    return {canonical(id_): title for id_, title in rows}, notes
+
+
+def read_pairs(path: str, options: ColumnOptions) -> tuple[list[tuple[str, str]], list[str]]:
+    """Read two columns of a file; ``options`` choose them as ``user`` and ``item``.
+
+    Returns:
+        The rows where both have a value, as text, and sentences about what may surprise.
+
+    Raises:
+        InputError: The file cannot be read, or lacks a column.
+        MissingExtraError: DuckDB is not installed.
+    """
     if not os.path.isfile(os.path.expanduser(path)):
         raise InputError(f"there is no file {path}")
-    options = TitleColumns(id_col, title_col)
     with tempfile.TemporaryDirectory(prefix="sparserec-read-") as scratch:
         (file,) = find_files(path, Path(scratch))
         with open_database(scratch, MEMORY_LIMITS[-1], None) as db, translate_errors(path):
@@ -90,8 +103,8 @@ def read_titles(
 
 
 def _read(
-    db: DuckDBPyConnection, file: InputFile, options: TitleColumns, scratch: Path
-) -> tuple[dict[str, str], list[str]]:
+    db: DuckDBPyConnection, file: InputFile, options: ColumnOptions, scratch: Path
+) -> tuple[list[tuple[str, str]], list[str]]:
     notes = []
     create_table(db)
     if file.encoding != "utf-8":
@@ -111,4 +124,4 @@ def _read(
     if staged.bad:
         notes.append(f"{file.name}: {staged.bad:,} of {staged.rows:,} lines have no id or no title")
     rows = db.execute(f"SELECT u, i FROM staged WHERE verdict = {Verdict.KEEP:d}").fetchall()
-    return {canonical(id_): title for id_, title in rows}, notes
+    return rows, notes

@@ -1,0 +1,330 @@
+"""New items for a model that stays as it is: their rows are predicted from what they are.
+
+The file holds rows only, so that every reader serves the new items. All other rows, biases,
+weights and neighbours keep their values to the bit: new ones take values from the same codebooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, vstack
+
+from sparserec_np.errors import InputError
+from sparserec_np.features.item_features import ItemFeatures, read_features
+from sparserec_np.features.matrix import feature_matrix
+from sparserec_np.features.regression import (
+    NEAREST,
+    ROWS_AT_A_TIME,
+    Choice,
+    Targets,
+    best_items,
+    choose,
+    nearest_items,
+    predict,
+    row_norm,
+)
+from sparserec_np.modelfile.arrays import ModelArrays, Neighbours, Table
+from sparserec_np.modelfile.layout import UsersLayout
+from sparserec_np.modelfile.quantization import assign
+from sparserec_np.modelfile.reader import ModelFile, open_model
+from sparserec_np.modelfile.writer import encode
+from sparserec_np.runtime.model import checked_source
+from sparserec_np.runtime.signed_power import signed_power
+from sparserec_np.utils.csr import indptr_from_counts
+from sparserec_np.utils.log import logger
+
+_log = logger(__name__)
+
+FEWEST_KNOWN = 10
+"""Items with features that a model must know for anything to be learned from them."""
+
+_USERS = 512  # that the choice of a method is made for
+_HISTORY = 20  # items that each of them has
+_FEW = 0.1  # share of the model's items below which a warning says that few have features
+
+
+class Extension(NamedTuple):
+    """A model with new items."""
+
+    file: bytes
+    """The bytes of the model file."""
+    added: int
+    """Number of new items."""
+    choice: Choice
+    """How their rows are predicted, and how well such rows find items that are held out."""
+
+    def summary(self) -> dict[str, Any]:
+        """Return all but the bytes, as JSON can hold it."""
+        method, found, by_chance = self.choice
+        return {
+            "added": self.added,
+            "method": str(method),
+            "found": round(found, 4),
+            "by_chance": round(by_chance, 4),
+        }
+
+    def __str__(self) -> str:
+        _, found, by_chance = self.choice
+        return (
+            f"{self.added:,} new items: rows from features find {found:.0%} of the held-out items "
+            f"that suit best, chance {by_chance:.0%}"
+        )
+
+
+def extend(
+    model: Any,
+    features: Any,
+    *,
+    item_col: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> Extension:
+    """Add the items of a table that a model lacks, learned from the rows of those that it has.
+
+    No interactions are needed. Ids, rows and answers of all other items stay as they are, to the
+    bit. A new row has as many weights as others have on average.
+
+    Args:
+        model: Path or bytes of a model file, or a fitted :class:`sparserec_np.SparseRec`.
+        features: What the items are: a frame of pandas, polars, Arrow or others, or a file, as
+            ``"movies.csv"`` or ``"movies.csv:movieId,genres,title"``. Columns are categories (also
+            several in a cell, as ``Action|Crime``, or as a list), numbers, or words.
+        item_col: Column of the item ids; None: found by its name.
+        columns: Columns of features; None: all others.
+
+    Returns:
+        The bytes of the extended model, and how well predicted rows find held-out items. Where the
+        model has titles, a column of titles gives those of the new items.
+
+    Raises:
+        ModelFileError: The model is no valid one.
+        InputError: The features cannot be used; the message says why.
+        MissingExtraError: scikit-learn, SciPy or a reader is not installed.
+    """
+    source = model.to_bytes() if hasattr(model, "to_bytes") else checked_source(model)
+    table = read_features(features, item_col=item_col, columns=columns)
+    file = open_model(source, verify=True)
+    return extend_file(file, table, table.titles(file.item_ids()))
+
+
+def extend_file(
+    file: ModelFile, features: ItemFeatures, titles: Mapping[Any, str] | None = None
+) -> Extension:
+    """Add items to an opened model; see :func:`extend`.
+
+    Memory is ``O(model + tokens of the features + p^2 + 256 * dim)``, with p at most some 2,000
+    features.
+
+    Args:
+        file: The model.
+        features: Features of old and new items.
+        titles: Titles of new items by id, if the model has titles.
+    """
+    old = file.arrays()
+    ids, rows = features.ids_as(old.item_ids)
+    features = ItemFeatures(
+        ids.take(np.arange(len(ids))),
+        {name: [cells[row] for row in rows] for name, cells in features.columns.items()},
+    )
+    known = ids.positions_in(old.item_ids)
+    is_known = known >= 0
+    _check_overlap(features, is_known, old)
+    matrix = feature_matrix(features, is_known)
+    at, fresh = known[is_known], np.flatnonzero(~is_known)
+    learned = matrix[is_known]
+    targets = Targets(_matrix(old.items)[at], old.item_bias[at])
+    filled = int(np.count_nonzero(np.diff(old.items.indptr)))
+    width = max(len(old.items.values) // max(filled, 1), 1)
+    generator = np.random.default_rng(0)
+    choice = choose(learned, targets, width, _users(old, targets, at), generator)
+    _log.debug("rows of new items: %s", choice.method)
+    if not fresh.size:
+        return Extension(file.to_bytes(), 0, choice)
+    predictor = choice.method.fit(learned, targets)
+    predicted = predict(predictor, matrix[fresh], width, row_norm(targets))
+    near = nearest_items(matrix[fresh], learned, NEAREST[0])
+    new_ids = ids.select(fresh)
+    arrays = _with_items(old, new_ids, predicted, titles or {}, (near, at))
+    arrays = replace(arrays, facts=_facts(old, len(fresh), choice))
+    side = file.layout.user_side
+    history_bits = 1 if isinstance(side, UsersLayout) else max(side.weights.bits, 1)
+    data = encode(arrays, bias_bits=file.layout.bias.bits, history_bits=history_bits)
+    return Extension(data, len(fresh), choice)
+
+
+def _check_overlap(features: ItemFeatures, is_known: NDArray[np.bool_], old: ModelArrays) -> None:
+    n_known, n_items = int(np.count_nonzero(is_known)), len(old.item_ids)
+    if n_known < min(FEWEST_KNOWN, n_items) or n_known < 2:
+        theirs, ours = features.ids[0], old.item_ids.take([0])[0]
+        raise InputError(
+            f"the item features are of {n_known:,} items that the model knows, too few to learn "
+            f"from: their ids are such as {theirs!r}, those of the model such as {ours!r}; give "
+            "features of old and new items, and name the column of the ids"
+        )
+    if n_known < _FEW * n_items:
+        _log.warning(
+            "only %s of the %s items of the model have features", f"{n_known:,}", f"{n_items:,}"
+        )
+
+
+def _facts(old: ModelArrays, added: int, choice: Choice) -> dict[str, Any]:
+    return {
+        **old.facts,
+        "items_by_features": int(old.facts.get("items_by_features", 0)) + added,
+        "features_find": round(choice.found, 4),
+        "chance_finds": round(choice.by_chance, 4),
+    }
+
+
+def _matrix(table: Table) -> csr_matrix:
+    return csr_matrix(
+        (table.values, table.dims.astype(np.int32), table.indptr), (len(table), table.dim)
+    )
+
+
+def _users(
+    old: ModelArrays, targets: Targets, at: NDArray[np.int64]
+) -> Callable[[NDArray[np.int64]], NDArray[Any]]:
+    """Return what makes user vectors for :func:`choose`.
+
+    An embedding model has users. For a history model a user has twenty items, those of the highest
+    scores for somebody who has one item.
+
+    Args:
+        old: The model.
+        targets: Rows and biases of the known items.
+        at: Their numbers in the model.
+    """
+    weights = None if old.history_weights is None else old.history_weights[at, None]
+
+    def vectors(histories: NDArray[np.int64]) -> NDArray[Any]:
+        sums = np.zeros((len(histories), old.dim))
+        for items in histories.T:
+            rows = targets.rows[items].toarray()
+            sums += rows if weights is None else rows * weights[items]
+        powered = signed_power(sums.ravel(), old.history_power).reshape(sums.shape)
+        return np.asarray(powered * histories.shape[1] ** -old.history_exponent)
+
+    def users(items: NDArray[np.int64]) -> NDArray[Any]:
+        generator = np.random.default_rng(1)
+        if old.user_rows is not None:
+            rows = _matrix(old.user_rows)
+            return np.asarray(rows[generator.permutation(rows.shape[0])[:_USERS]].toarray())
+        some = generator.permutation(items)[:_USERS, None]
+        k = min(_HISTORY, len(items))
+        return vectors(items[best_items(vectors(some), targets.take(items), k)])
+
+    return users
+
+
+def _with_items(
+    old: ModelArrays,
+    ids: Any,
+    new: Targets,
+    titles: Mapping[Any, str],
+    near: tuple[csr_matrix, NDArray[np.int64]],
+) -> ModelArrays:
+    """Put new items among the old ones, which keep their order.
+
+    Args:
+        old: The model.
+        ids: Vocabulary of the new items.
+        new: Their rows and biases.
+        titles: Titles by id.
+        near: Weights of their nearest known items, of shape [n, m], and the numbers of these m.
+    """
+    every = old.item_ids.union(ids)
+    places = np.concatenate((old.item_ids.positions_in(every), ids.positions_in(every)))
+    order = np.argsort(places)  # of the old items followed by the new ones
+    rows = vstack([_matrix(old.items), _snapped(new.rows, old.items.values)], format="csr")[order]
+    rows.sort_indices()
+    bias = np.concatenate((old.item_bias, _nearest_of(new.bias, old.item_bias)))
+    weights = None
+    if old.history_weights is not None:
+        median = np.full(len(ids), np.median(old.history_weights), np.float32)
+        fill = _nearest_of(median, old.history_weights)
+        weights = np.concatenate((old.history_weights, fill))[order]
+    labels = None
+    if old.labels is not None:
+        own = (titles.get(id_, "") for id_ in ids.take(np.arange(len(ids))))
+        both = [*old.labels, *own]
+        labels = [both[place] for place in order.tolist()]
+    return replace(
+        old,
+        item_ids=every,
+        items=Table(
+            rows.indptr.astype(np.int64), rows.indices.astype(np.uint16), rows.data, old.dim
+        ),
+        item_bias=bias[order],
+        history_weights=weights,
+        labels=labels,
+        neighbours=None
+        if old.neighbours is None
+        else _with_neighbours(old.neighbours, *near, places),
+    )
+
+
+def _nearest_of(values: NDArray[np.float32], levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round values to those that a model has, so that its codebook stays."""
+    known = np.unique(levels)
+    return known[assign(values, known)]
+
+
+def _snapped(rows: csr_matrix, levels: NDArray[np.float32]) -> csr_matrix:
+    """Round weights to those that a model has, without those that are nearer to 0."""
+    if not levels.size:
+        return csr_matrix(rows.shape, dtype=np.float32)
+    found = rows.copy()
+    least = np.abs(levels).min() / 2
+    found.data = np.where(np.abs(rows.data) < least, 0, _nearest_of(rows.data, levels))
+    found.eliminate_zeros()
+    return found
+
+
+def _with_neighbours(
+    old: Neighbours,
+    near: csr_matrix,
+    at: NDArray[np.int64],
+    places: NDArray[np.int64],
+) -> Neighbours:
+    """Give new items the neighbours of their nearest items, both ways, as many as others have.
+
+    No entry is above those of the nearest items, so that nothing else changes.
+    """
+    n = len(old)
+    matrix = csr_matrix((old.values, old.items, old.indptr), (n, n))
+    width = max(len(old.values) // n, 1)
+    spread = csr_matrix((near.data, at[near.indices], near.indptr), (near.shape[0], n))
+    entries = []
+    for factor, turned in ((matrix.T.tocsr(), True), (matrix, False)):
+        most = width // 2 if not turned else width - width // 2
+        for first in range(0, near.shape[0], ROWS_AT_A_TIME):
+            some = (spread[first : first + ROWS_AT_A_TIME] @ factor).tocsr()
+            found = _snapped(_cut(some, most), old.values).tocoo()
+            new = found.row + first + n
+            pair = (found.col, new) if turned else (new, found.col)
+            entries.append((*pair, found.data))
+    rows = np.repeat(np.arange(n), np.diff(old.indptr))
+    entries.append((rows, old.items, old.values))
+    sources, targets, values = (np.concatenate(part) for part in zip(*entries, strict=True))
+    sources, targets = places[sources], places[targets]
+    order = np.lexsort((targets, sources))
+    counts = np.bincount(sources, minlength=len(places))
+    return Neighbours(
+        indptr_from_counts(counts),
+        targets[order].astype(np.int32),
+        values[order].astype(np.float32),
+    )
+
+
+def _cut(rows: csr_matrix, width: int) -> csr_matrix:
+    """Keep the ``width`` largest entries of each sparse row, of equal ones the first."""
+    owners = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    order = np.lexsort((rows.indices, -np.abs(rows.data), owners))
+    rank = np.arange(len(order)) - rows.indptr[owners]
+    keep = order[rank < width]
+    return csr_matrix((rows.data[keep], (owners[keep], rows.indices[keep])), rows.shape)
