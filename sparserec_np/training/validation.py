@@ -103,45 +103,51 @@ class Validator:
     def with_neighbours(
         self, parameters: Parameters, *several: Neighbours
     ) -> list[tuple[float, float]]:
-        """Find the factor, of a few, with which each of several neighbours suits parameters best.
+        """Find the factor with which each of several neighbours suits the parameters best.
 
         Args:
             parameters: Parameters.
             several: Neighbours, each fitted to stand beside them.
 
         Returns:
-            Factor, of equally good ones the smallest, and score, for each.
+            Factor, of a few, and score, by the first of the recencies that epochs are judged by.
         """
         scales = self._scales(parameters)[::2]
-        scores = self._judged(parameters, several, scales)
+        scores = self._sums(parameters, several, scales, self._histories[0])
         return [(scales[int(one.argmax())], float(one.max())) for one in scores]
 
     def choose_scale(
         self, parameters: Parameters, neighbours: Neighbours
     ) -> tuple[float, float, float]:
-        """Find the factor of the neighbours that suits the parameters best, and the recency.
+        """Find the factor of the neighbours that suits the parameters best, then the recency.
 
         Args:
             parameters: Parameters.
             neighbours: What was fitted beside them.
 
         Returns:
-            The recency, the factor, of equally good ones the smallest, and the score with both.
+            The recency, the factor, and the score with both.
         """
         scales = self._scales(parameters)
         scale, score = self.with_neighbours(parameters, neighbours)[0]
         place = scales.index(scale)
         near = [one for one in scales[max(place - 1, 0) : place + 2] if one != scale]
         if near:
-            (scores,) = self._judged(parameters, [neighbours], near)
+            (scores,) = self._sums(parameters, [neighbours], near, self._histories[0])
             if scores.max() > score:
                 scale, score = near[int(scores.argmax())], float(scores.max())
         if not self.chooses_recency:
             return self._recency, scale, score
-        by_age = {
-            e: self._sums(parameters, [neighbours], [scale], history_rows(self._known, e)).item()
-            for e in RECENCIES
-        }
+        low, high = JUDGED_BY
+        by_age = {low: score}
+
+        def judge(*recencies: float) -> None:
+            for one in recencies:
+                histories = history_rows(self._known, one)
+                by_age[one] = self._sums(parameters, [neighbours], [scale], histories).item()
+
+        judge(high)
+        judge(*((0.25,) if by_age[low] > by_age[high] else (0.5, 1.0)))
         best = max(by_age, key=lambda recency: by_age[recency])
         return best, scale, by_age[best]
 
@@ -151,22 +157,14 @@ class Validator:
             return (self._config.neighbour_scale,)
         return SCALES if parameters.nnz else (1.0,)
 
-    def _judged(
-        self, parameters: Parameters, several: Sequence[Neighbours], scales: Sequence[float]
-    ) -> NDArray[np.float64]:
-        """Score sums, by neighbours and factor, with the better of the recencies to judge by."""
-        histories = [rows for rows in self._histories if rows is not None]
-        scores = [self._sums(parameters, several, scales, one) for one in histories]
-        best: NDArray[np.float64] = np.maximum.reduce(scores)
-        return best
-
     def _sums(
         self,
         parameters: Parameters,
         several: Sequence[Neighbours],
         scales: Sequence[float],
-        histories: UserRows,
+        histories: UserRows | None,
     ) -> NDArray[np.float64]:
+        assert histories is not None  # neighbours go with histories
         return ndcg_of_sums(parameters, self._config, histories, self._relevant, several, scales, K)
 
     def _score(self, parameters: Parameters, histories: UserRows | None) -> float:
