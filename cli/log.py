@@ -18,6 +18,10 @@ _PACKAGE_LOG = logging.getLogger("sparserec_np")
 class _StderrHandler(logging.Handler):
     """Writes to ``sys.stderr`` as it is at that moment: a progress bar may have replaced it."""
 
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Leave out the lines of epochs, which have a display of their own."""
+        return record.name != "sparserec_np.epochs"
+
     def emit(self, record: logging.LogRecord) -> None:
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         echo(prefix + self.format(record), err=True)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from sparserec_np.data import align
 from sparserec_np.distributed import backend_for
 from sparserec_np.errors import InputError, UnknownIdError
-from sparserec_np.evaluation.evaluate import ranking_scorer
+from sparserec_np.evaluation.evaluate import rank, ranking_scorer
 from sparserec_np.runtime import load
-from sparserec_np.runtime.model import Recommendation
+from sparserec_np.runtime.results import Recommendation
+from sparserec_np.runtime.taste import checked_taste
 from sparserec_np.training.budget import SizeLimit
 from sparserec_np.training.checkpoint import Checkpointing
 from sparserec_np.training.config import HYPERPARAMETERS, described
+from sparserec_np.training.epoch_log import epoch_line
 from sparserec_np.training.fit import fit
 from sparserec_np.training.state import EpochMetrics
 from sparserec_np.utils import atomic_write
@@ -113,6 +117,7 @@ class SparseRec:
         resume: bool = False,
         warm_start: str | Path | None = None,
         dask: Any = None,
+        verbose: bool = False,
     ) -> SparseRec:
         """Learn from interactions.
 
@@ -138,6 +143,8 @@ class SparseRec:
                 see :mod:`sparserec_np.distributed`. The model is the same to the byte. Paths in
                 ``X`` are then read by the workers, and ``interactions_`` has no histories.
 
+            verbose: Print a line an epoch on stderr. The log has it in any case, at the level INFO.
+
         Returns:
             The estimator.
 
@@ -162,7 +169,7 @@ class SparseRec:
                 fast=fast,
                 checkpointing=checkpointing,
                 threads=threads,
-                on_epoch=on_epoch,
+                on_epoch=_printing(on_epoch) if verbose else on_epoch,
                 backend=backend,
             )
         self._file = result.file
@@ -245,6 +252,45 @@ class SparseRec:
         return self.model_.recommend(
             user=user, **how | ({"exclude": had} if exclude is None else {})
         )
+
+    def recommend_batch(
+        self, users: IdSequence | None = None, k: int = 10, **wishes: Any
+    ) -> list[Recommendation]:
+        """Recommend items to many users of the training data, none that they had; compiled.
+
+        Args:
+            users: Their ids; None: all of them, in the order of ``interactions_.user_ids``.
+            k: Items a user, at most.
+            wishes: ``popularity``, ``diversity`` and ``recency``, as
+                :meth:`sparserec_np.Model.recommend` takes them.
+
+        Returns:
+            What :meth:`recommend` returns for each; scores are rounded to float32 on the way, so
+            that almost equal ones may change places.
+
+        Raises:
+            InputError: ``k`` is below 1, or the estimator is not fitted.
+            UnknownIdError: A user is not in the training data.
+        """
+        self._check_fitted()
+        if k < 1:
+            raise InputError(f"k must be a whole number, 1 or more, but is {k!r}")
+        model, data = self.model_, self.interactions_
+        given = {"popularity": 1.0, "diversity": 0.0, "recency": None} | wishes
+        taste = checked_taste(**given, users=model.users)
+        known = align(data, model.user_ids, model.item_ids).interactions
+        users = data.user_ids.take(np.arange(data.n_users)) if users is None else users
+        rows = known.user_ids.locate(users)
+        if (rows < 0).any():
+            self._items_of(users[int(np.argmin(rows))], ordered=False)  # says who is unknown
+        k = min(k, len(model))
+        threads = self.get_params()["threads"]
+        items, scores = rank(model, known, rows, k=k, taste=taste, threads=threads)
+        found = (items >= 0).sum(axis=1).tolist()
+        return [
+            Recommendation(model.item_ids.take(own[:n]), values[:n], model.labels_of)
+            for own, values, n in zip(items, scores, found, strict=True)
+        ]
 
     def similar_items(self, item: Id, k: int = 10) -> Recommendation:
         """Find the items whose rows point most nearly the same way.
@@ -346,6 +392,17 @@ SparseRec.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
 SparseRec.__doc__ = str(SparseRec.__doc__).format(
     arguments="\n".join(_DOCS[name] for name in _ARGUMENTS).lstrip()
 )
+
+
+def _printing(then: Callable[[EpochMetrics], None] | None) -> Callable[[EpochMetrics], None]:
+    """Return a function that prints an epoch, then calls another one if there is one."""
+
+    def show(metrics: EpochMetrics) -> None:
+        print(epoch_line(metrics), file=sys.stderr, flush=True)
+        if then is not None:
+            then(metrics)
+
+    return show
 
 
 def _plain(value: Any) -> Any:

@@ -376,3 +376,34 @@ def test_a_model_is_saved_to_a_file_object_pickled_and_copied(pairs, tmp_path):
     for source, why in ((5, "not from a int"), ("a\0b", "NUL"), (None, "not from a NoneType")):
         with pytest.raises(InputError, match=why):
             load(source)
+
+
+def test_many_users_are_served_at_once():
+    rng = np.random.default_rng(3)
+    users, items, times = rng.integers(0, 40, 600), rng.integers(0, 30, 600), rng.random(600)
+    for kind in ("history", "embedding"):
+        fitted = SparseRec(users=kind, dim=16, sparsity=0.5, epochs=2).fit((users, items, times))
+        everyone = fitted.interactions_.user_ids.take(range(fitted.interactions_.n_users))
+        many = fitted.recommend_batch(k=5, popularity=0.5)
+        assert len(many) == len(everyone)
+        for user, found in zip(everyone, many, strict=True):
+            alone = fitted.recommend(user, k=5, popularity=0.5)
+            assert found.ids == alone.ids
+            np.testing.assert_allclose(found.scores, alone.scores, rtol=1e-4, atol=1e-5)
+        (last,) = fitted.recommend_batch([everyone[-1]], k=5, popularity=0.5)
+        assert last.ids == many[-1].ids
+        with pytest.raises(UnknownIdError, match="not in the training data"):
+            fitted.recommend_batch([everyone[0], 10**6])
+
+
+def test_a_fit_says_how_it_goes(capsys, caplog):
+    rng = np.random.default_rng(3)
+    pairs = (rng.integers(0, 40, 400), rng.integers(0, 30, 400))
+    seen = []
+    with caplog.at_level("INFO", logger="sparserec_np"):
+        SparseRec(dim=16, sparsity=0.5, epochs=3).fit(pairs, verbose=True, on_epoch=seen.append)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(seen) == 3 and "epoch 3/3: loss" in lines[-1]
+    assert [r.getMessage() for r in caplog.records if r.name == "sparserec_np.epochs"] == lines
+    SparseRec(dim=16, sparsity=0.5, epochs=1).fit(pairs)
+    assert capsys.readouterr().err == ""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from sparserec_np.runtime.history import (
 )
 from sparserec_np.runtime.item_index import ItemIndex, Query, sum_by
 from sparserec_np.runtime.neighbours import NOTHING, Additions, NeighbourIndex
+from sparserec_np.runtime.results import Recommendation, html_row
 from sparserec_np.runtime.signed_power import signed_power, signed_power_ratio
 from sparserec_np.runtime.taste import checked_taste, diversify
 from sparserec_np.runtime.titles import Title, find_titles, folded_title
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from sparserec_np.runtime.item_index import FloatArray, GatheredRows, IntArray
 
 _LISTED = 8  # titles in a message
-
-Recommendation: TypeAlias = "tuple[list[Any], npt.NDArray[np.float32]]"
-"""Ids, best first, and their scores: float32 array of the same length."""
 
 
 class Explanation(NamedTuple):
@@ -116,6 +114,26 @@ class Model:
     def __setstate__(self, data: bytes) -> None:
         self._file = open_model(data)
 
+    def __len__(self) -> int:
+        """The number of items."""
+        return self._file.layout.items.n_rows
+
+    def _facts(self) -> dict[str, str]:
+        layout = self._file.layout
+        titles = "no titles" if layout.labels is None else "titles"
+        return {
+            "users": f"{layout.users} model",
+            "items": f"{len(self):,} with {titles}",
+            "size": f"{self._file.size:,} bytes, {self.dim:,} dimensions",
+        }
+
+    def __repr__(self) -> str:
+        kind, items, size = self._facts().values()
+        return f"<sparserec_np.Model: {kind}, {items}, {size}>".replace(" with", " items with")
+
+    def _repr_html_(self) -> str:
+        return f"<table>{''.join(html_row(row) for row in self._facts().items())}</table>"
+
     @property
     def users(self) -> str:
         """The user model: ``"history"`` or ``"embedding"``."""
@@ -184,7 +202,7 @@ class Model:
 
     def recommend(
         self,
-        user: Id | None = None,
+        user: Id | IdSequence | None = None,
         history: IdSequence | None = None,
         k: int = 10,
         exclude: IdSequence | None = None,
@@ -198,7 +216,7 @@ class Model:
         """Find the best items for a user.
 
         Args:
-            user: Id of a user of an embedding model.
+            user: Id of a user of an embedding model. A history may stand here, too.
             history: Items that a user of a history model has, the latest last: known ones count,
                 each once, unknown ones are ignored as long as one is known, with an
                 :class:`UnknownIdWarning`. The order matters only to a model whose
@@ -232,6 +250,7 @@ class Model:
         """
         _check_k(k)
         taste = checked_taste(popularity, diversity, recency, self.users)
+        user, history = self._as_history(user, history)
         known = self._known_history(user, history, taste.recency, dislikes)
         excluded = known.items
         if exclude is not None:
@@ -244,7 +263,7 @@ class Model:
         best, scores = self._best(user, known, excluded, n_ranked, taste.popularity)
         if taste.diversity:
             best, scores = self._diversify(best, scores, int(k), taste.diversity)
-        return self.item_ids.take(best), scores.astype(np.float32)
+        return self._result(best, scores)
 
     def recommend_batch(
         self,
@@ -259,7 +278,8 @@ class Model:
         """Recommend for many users, one after the other.
 
         Args:
-            users: Ids of users of an embedding model.
+            users: Ids of users of an embedding model; for a history model the histories may stand
+                here.
             histories: Or one history for each user of a history model.
             k: How many items a user, at most.
             exclude: For each user what :meth:`recommend` takes.
@@ -275,6 +295,8 @@ class Model:
             UnknownIdError: A user, or every item of a history, is unknown; the message says which.
             InputError: As :meth:`recommend`, or the lists differ in length.
         """
+        if users is not None and histories is None and self.users == "history":
+            users, histories = None, users
         requests = users if users is not None else histories
         if requests is None or (users is not None and histories is not None):
             raise InputError("give users (embedding model) or histories (history model)")
@@ -289,7 +311,7 @@ class Model:
             except UnknownIdError as error:
                 if not skip_unknown:
                     raise UnknownIdError(f"{name} {number} of {len(requests)}: {error}") from None
-                found.append(([], np.empty(0, dtype=np.float32)))
+                found.append(self._result(NO_ITEMS, np.empty(0)))
         return found
 
     def similar_items(self, item: Id, k: int = 10) -> Recommendation:
@@ -323,12 +345,12 @@ class Model:
         cosines[cosines <= 0] = -np.inf
         cosines[index] = -np.inf
         best = top_k(cosines, min(k, len(cosines)))
-        return self.item_ids.take(best), cosines[best].astype(np.float32)
+        return self._result(best, cosines[best])
 
     def explain(
         self,
         item: Id,
-        user: Id | None = None,
+        user: Id | IdSequence | None = None,
         history: IdSequence | None = None,
         *,
         popularity: float = 1.0,
@@ -358,6 +380,7 @@ class Model:
             InputError: As :meth:`recommend`.
         """
         taste = checked_taste(popularity, 0, recency, self.users)
+        user, history = self._as_history(user, history)
         known = self._known_history(user, history, taste.recency, dislikes)
         index = _index(self.item_ids, item, "item")
         row = self._items.rows(np.array([index]))
@@ -536,12 +559,25 @@ class Model:
             weights = own if weights is None else own * weights
         return rows.values if weights is None else rows.values * weights[rows.owners]
 
+    def _result(self, items: IntArray, scores: FloatArray) -> Recommendation:
+        titles = None if self._file.layout.labels is None else self.labels_of
+        return Recommendation(self.item_ids.take(items), scores.astype(np.float32), titles)
+
     def _located(self, items: IdSequence, name: str) -> IntArray:
         """Indices of the known items, in any order."""
         found = self.item_ids.locate(listed(items, name, self.item_ids))
         if name in ("candidates", "dislikes"):
             warn_unknown(int(np.count_nonzero(found < 0)), len(found), name)
         return found[found >= 0]
+
+    def _as_history(
+        self, user: Any, history: IdSequence | None
+    ) -> tuple[Id | None, IdSequence | None]:
+        """Take a list in the place of the user for the history that it is."""
+        is_list = hasattr(user, "__iter__") and not isinstance(user, (str, bytes))
+        if is_list and history is None and self.users == "history":
+            return None, user
+        return user, history
 
     def _known_history(
         self,

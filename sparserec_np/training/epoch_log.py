@@ -22,6 +22,19 @@ _TYPES: dict[str, Any] = {"stage": str, "ndcg": (int, float, type(None))}
 _NUMBER = (int, float)
 
 
+EPOCHS = "sparserec_np.epochs"
+"""Name of the logger that has a line an epoch."""
+
+
+def epoch_line(metrics: EpochMetrics) -> str:
+    """Describe an epoch in one line."""
+    parts = [f"loss {metrics.loss:.4f}"]
+    if metrics.ndcg is not None:
+        parts.append(f"NDCG@20 {metrics.ndcg:.4f}")
+    parts.append(f"{metrics.seconds:.1f} s")
+    return f"{metrics.stage} epoch {metrics.epoch}/{metrics.epochs}: {', '.join(parts)}"
+
+
 def write_log(path: str | os.PathLike[str], records: Sequence[EpochMetrics]) -> None:
     """Write the records of a fit, whole or not at all.
 

@@ -27,6 +27,7 @@ from sparserec_np.training.budget import Budget, SizeLimit, limit_in_bytes, plan
 from sparserec_np.training.checkpoint import Checkpointing, Checkpoints, Progress
 from sparserec_np.training.config import Config
 from sparserec_np.training.defaults import config_for
+from sparserec_np.training.epoch_log import EPOCHS, epoch_line
 from sparserec_np.training.fingerprint import file_checksum, fingerprint
 from sparserec_np.training.initialization import initialize, without_factors
 from sparserec_np.training.model_arrays import model_arrays
@@ -49,6 +50,7 @@ from sparserec_np.utils.log import logger
 from sparserec_np.utils.parallel import thread_count
 
 _log = logger(__name__)
+_epoch_log = logger(EPOCHS)
 
 DEFAULT_SCALE = 4.0
 """Factor of the neighbours where nothing is held out to choose it by."""
@@ -509,8 +511,9 @@ class _StageObserver(Observer):
         self.keeps_states = stages.checkpoints is not None
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
-        """Collect metrics."""
+        """Collect and log metrics."""
         self._stages.metrics.append(metrics)
+        _epoch_log.info("%s", epoch_line(metrics))
         if self._stages.on_epoch is not None:
             self._stages.on_epoch(metrics)
 

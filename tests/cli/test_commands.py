@@ -161,7 +161,9 @@ def test_evaluate_prints_the_metrics_of_the_contract(folder, model):
         "coverage",
         "users",
         "model_bytes",
+        "popularity",
     ]
+    assert 0 < metrics["popularity"]["ndcg"] < metrics["ndcg"]
     assert metrics["k"] == 20
     assert metrics["model_bytes"] == model.stat().st_size
     assert metrics["recall"] > 0.6  # a user's group is found; by chance it would be 0.5
