@@ -190,7 +190,8 @@ def fit(
 
     seeks = old is None and "epochs" not in given
     races = seeks and not fast and interactions.nnz <= MOST_INTERACTIONS
-    if races and limit.sparsity is None and limit.max_bytes is None:
+    sized = limit.sparsity is not None or limit.max_bytes is not None
+    if races and not sized and races_neighbours(config, given):
         limit = limit_in_bytes(interactions, config, texts)
 
     def plan(config: Config) -> Budget:

@@ -263,7 +263,7 @@ def test_training_data_without_times_cannot_say_the_order() -> None:
 
 def test_commands(files: Path, fitted: SparseRec) -> None:
     made = run_json("fit", files / "all.csv", "-o", files / "made.srec", "--dim", 16,
-                    "--sparsity", 0.5)  # fmt: skip
+                    "--sparsity", 0.5, "--fast")  # fmt: skip
     assert (files / "made.srec").read_bytes() == (files / "m.srec").read_bytes()
     assert made["recency"] == fitted.recency_
     assert f"{fitted.recency_:g}: histories are ordered" in run("info", files / "made.srec").stdout
@@ -272,7 +272,7 @@ def test_commands(files: Path, fitted: SparseRec) -> None:
                          files / "all.csv")  # fmt: skip
         assert found["items"] == fitted.recommend(user)[0]
     off = run_json("fit", files / "all.csv", "-o", files / "off.srec", "--dim", 16, "--sparsity",
-                   0.5, "--recency", 0)  # fmt: skip
+                   0.5, "--recency", 0, "--fast")  # fmt: skip
     assert off["recency"] == 0
     assert run_json("evaluate", files / "m.srec", "--train", files / "all.csv", "--test",
                     files / "untimed.csv")["users"] == 150  # fmt: skip
@@ -284,7 +284,16 @@ def test_files_are_held_out_alike_from_python_and_the_command_line(
 ) -> None:
     named = [part for name, value in options.items() for part in (f"--{name}", value)]
     run_json(
-        "fit", files / "all.csv", "-o", files / "by.srec", "--dim", 16, "--sparsity", 0.5, *named
+        "fit",
+        files / "all.csv",
+        "-o",
+        files / "by.srec",
+        "--dim",
+        16,
+        "--sparsity",
+        0.5,
+        "--fast",
+        *named,
     )
     estimator = SparseRec(**SMALL, **options).fit(files / "all.csv")
     assert (files / "by.srec").read_bytes() == estimator.to_bytes()
