@@ -73,4 +73,5 @@ def evaluate(
         ],
         title=str(model),
     )
-    print_facts([("users", f"{metrics['users']:,}"), ("file", format_size(metrics["model_bytes"]))])
+    size = format_size(metrics["model_bytes"])
+    print_facts([("users", f"{metrics['users']:,}"), ("file", f"{model}, {size}")])
