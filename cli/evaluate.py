@@ -15,7 +15,7 @@ from .options import (
     common_options,
     json_option,
 )
-from .output import format_size, print_facts, print_json, print_table
+from .output import format_size, print_facts, print_json, print_metrics
 from .reading import read_files, read_histories, reading_options
 
 
@@ -63,15 +63,6 @@ def evaluate(
     if as_json:
         print_json(metrics)
         return
-    popular = metrics["popularity"]
-    names = {"recall": "Recall", "ndcg": "NDCG", "hit_rate": "Hit rate", "mrr": "MRR"}
-    print_table(
-        ["", "model", "popular"],
-        [
-            [f"{name}@{k}", metrics[key], popular[key]]
-            for key, name in {**names, "coverage": "Coverage"}.items()
-        ],
-        title=str(model),
-    )
+    print_metrics(metrics, metrics["popularity"], title=str(model))
     size = format_size(metrics["model_bytes"])
     print_facts([("users", f"{metrics['users']:,}"), ("file", f"{model}, {size}")])

@@ -33,6 +33,7 @@ Floats: TypeAlias = "npt.NDArray[np.float64]"
 
 _DIMENSIONS, _TOP_ITEMS = 8, 6
 _RECOMMENDED, _REASONS, _SHOWN = 6, 2, 10
+_POPULAR = "popular with everybody"
 
 _log = logger(__name__)
 
@@ -337,7 +338,7 @@ def _example(
     for id_, title in zip(ids, _titles(model, ids), strict=True):
         why = model.explain(id_, **request)
         positive = [(name, share) for name, share in why.parts if share > 0]
-        total = sum(share for _, share in positive)
+        total = sum(share for _, share in positive) + max(why.bias, 0.0)
         if by_history:
             for name, share in positive:
                 shares[name] += share
@@ -348,6 +349,9 @@ def _example(
             }
             for name, share in positive[:_REASONS]
         ]
+        if why.bias > 0:
+            reasons.append({"share": why.bias / total, "because": [_POPULAR]})
+            reasons = sorted(reasons, key=lambda reason: -reason["share"])[:_REASONS]
         recommended.append(
             {"title": title, "score": why.score, "held_out": id_ in wanted, "why": reasons}
         )

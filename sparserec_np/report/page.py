@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module, resources
 from typing import Any
 
@@ -10,6 +11,7 @@ from sparserec_np.errors import missing_extra
 from sparserec_np.report.charts import draw
 from sparserec_np.report.figures import Figures
 
+_LONG = 30  # letters of a title in a reason
 _PARTS = {
     "header": "header: layout, config, facts",
     "items": "item weights",
@@ -63,6 +65,7 @@ def render(figures: Figures, *, name: str) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["short"] = _short
     page = (resources.files("sparserec_np.report") / "page.html").read_text("utf-8")
     charts = {chart: Markup(svg) for chart, svg in draw(figures).items()}
     text: str = environment.from_string(page).render(
@@ -70,6 +73,16 @@ def render(figures: Figures, *, name: str) -> str:
     )
     # XML does not allow control characters, not even escaped.
     return "".join(c for c in text if c >= " " or c in "\n\t")
+
+
+def _short(title: str) -> str:
+    """Leave out what stands in brackets, and cut a long title off after a word.
+
+    >>> _short("Harry Potter and the Sorcerer's Stone (a.k.a. ...) (2001)")
+    'Harry Potter and the…'
+    """
+    bare = re.sub(r"\s*\([^()]*\)", "", title) or title
+    return bare if len(bare) <= _LONG else re.sub(r"[\s,:]+\S*$", "", bare[:_LONG]) + "…"
 
 
 def _parts(info: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@
   const element = (tag, className, textContent = "") =>
     Object.assign(document.createElement(tag), { className, textContent });
   const plain = sparserec.fold;
-  const SHOWN = 10, FOUND = 30;
+  const SHOWN = 10, FOUND = 30, LONG = 30; // items, titles found, letters of a title in a reason
   const liked = [], disliked = [];
   let model, names, chosen = 0, matches = [];
 
@@ -85,25 +85,33 @@
     popularity: Number($("popularity").value), diversity: Number($("diversity").value),
   });
 
-  /* The liked titles that pulled an item up, largest share first. */
+  /* A title without what stands in brackets, cut off after a word where it is long. */
+  function short(title) {
+    const bare = title.replace(/\s*\([^()]*\)/g, "") || title;
+    return bare.length > LONG ? `${bare.slice(0, LONG).replace(/[\s,:]+\S*$/, "")}…` : bare;
+  }
+
+  /* What pulled an item up, largest share first: what is liked or disliked, and that it is popular. */
   function reasons(index) {
-    const parts = model.explain(index, liked, wishes()).parts.filter((part) => part.share > 0).slice(0, 3);
-    const nodes = [];
-    if (parts.length) {
-      const titles = parts.slice(0, 2).map((part) => model.labels[part.index]);
-      nodes.push(element("span", "why", `Because you like ${titles.join(" and ")}`));
+    const { bias, parts } = model.explain(index, liked, wishes());
+    const causes = parts.map(({ index, share }) => ({ index, share, title: model.labels[index] }));
+    const best = [...causes, { share: bias, title: "" }]
+      .filter(({ share }) => share > 0).sort((a, b) => b.share - a.share).slice(0, 3);
+    if (!best.length) return [];
+    const named = (picked) => best.filter(({ index }) => picked.includes(index)).slice(0, 2)
+      .map(({ title }) => short(title)).join(" and ");
+    const phrases = { "because you like ": named(liked), "unlike ": named(disliked) };
+    const words = Object.keys(phrases).filter((phrase) => phrases[phrase]).map((phrase) => phrase + phrases[phrase]);
+    if (best.some(({ title }) => !title)) words.push("popular with everybody");
+    const why = words.join("; ");
+    const bar = element("span", "bar");
+    for (const { share, title } of best) {
+      const piece = element("i", title ? "" : "everybody");
+      piece.style.flex = String(share);
+      piece.title = title || "Popular with everybody";
+      bar.append(piece);
     }
-    if (parts.length > 1) {
-      const bar = element("span", "bar");
-      for (const part of parts) {
-        const piece = element("i", "");
-        piece.style.flex = String(part.share);
-        piece.title = model.labels[part.index];
-        bar.append(piece);
-      }
-      nodes.push(bar);
-    }
-    return nodes;
+    return [element("span", "why", why[0].toUpperCase() + why.slice(1)), bar];
   }
 
   function card(index, place) {
@@ -125,7 +133,29 @@
     return item;
   }
 
+  const KNOBS = { popularity: "1", diversity: "0" };
+
+  /* Picks and knobs live in the address: a reload keeps them, and a link shares them. */
+  function keep() {
+    const address = new URLSearchParams();
+    for (const index of liked) address.append("like", model.ids[index]);
+    for (const index of disliked) address.append("dislike", model.ids[index]);
+    for (const knob in KNOBS) if ($(knob).value !== KNOBS[knob]) address.set(knob, $(knob).value);
+    history.replaceState(null, "", `#${address}`);
+  }
+
+  /* What the address says; ids that this model does not have are left out. */
+  function recall() {
+    const address = new URLSearchParams(location.hash.slice(1)), place = new Map(model.ids.map((id, i) => [String(id), i]));
+    const known = (name) => [...new Set(address.getAll(name))].filter((id) => place.has(id)).map((id) => place.get(id));
+    liked.splice(0, liked.length, ...known("like"));
+    disliked.splice(0, disliked.length, ...known("dislike").filter((index) => !liked.includes(index)));
+    for (const knob in KNOBS) $(knob).value = address.get(knob) || KNOBS[knob];
+    show();
+  }
+
   function show() {
+    keep();
     $("liked").replaceChildren(
       ...liked.map((index) => chip(index, liked)), ...disliked.map((index) => chip(index, disliked)));
     $("taste").hidden = !liked.length;
@@ -150,6 +180,7 @@
   };
   document.addEventListener("click", (event) => { if (!event.target.closest(".picker")) $("found").hidden = true; });
   $("search").disabled = false;
-  show();
+  window.onhashchange = recall;
+  recall();
   window.page = { model, liked, disliked, like, dislike }; // for the console, and for tests
 })();

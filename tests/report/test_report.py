@@ -189,9 +189,25 @@ def test_examples_are_what_the_model_recommends(found, model, data):
         assert [item["title"] for item in example["recommended"]] == titles
         found_scores = [item["score"] for item in example["recommended"]]
         assert found_scores == pytest.approx(scores.tolist(), rel=1e-5)
-        for item in example["recommended"]:
-            assert 0 <= sum(reason["share"] for reason in item["why"]) <= 1 + 1e-9
+        request = {"history": known} if model.users == "history" else {"user": example["user"]}
+        for id_, item in zip(ids, example["recommended"], strict=True):
+            shares = [reason["share"] for reason in item["why"]]
+            assert 0 <= sum(shares) <= 1 + 1e-9
+            assert shares == sorted(shares, reverse=True)
+            why = model.explain(id_, **request)
+            best = sorted([why.bias, *(share for _, share in why.parts)], reverse=True)[:2]
+            popular = ["popular with everybody"] in [reason["because"] for reason in item["why"]]
+            assert popular == (why.bias > 0 and why.bias in best)
     assert figures(model, *data, k=5, examples=0)["examples"] == []
+
+
+def test_reasons_have_short_titles(fitted, data):
+    found = figures(fitted.model_, *data, k=5)
+    title = "Harry Potter and the Sorcerer's Stone (a.k.a. Harry Potter) (2001)"
+    found["examples"][0]["recommended"][0]["why"] = [{"share": 0.5, "because": [title]}]
+    text = render(found, name="m")
+    assert "50% Harry Potter and the…" in text
+    assert title.replace("'", "&#39;") not in text
 
 
 def test_the_page_is_well_formed_and_loads_nothing(page):

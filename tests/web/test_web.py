@@ -175,6 +175,9 @@ def test_the_page_recommends(page: Any, random_model: Make, tmp_path: Path) -> N
     best = max(reasons, key=lambda name: reasons[name])
     why = page.locator("#results li").first.inner_text()
     assert reasons[best] <= 0 or f"Because you like {model.labels_of([best])[0]}" in why
+    shares = model.explain(expected[0], history=names, recency=0)
+    larger = sum(share >= shares.bias for _, share in shares.parts)
+    assert ("popular with everybody" in why.lower()) == (shares.bias > 0 and larger < 3)
     page.locator("#results button").first.click()  # liking a recommendation adds it
     assert page.locator("#liked li").count() == 4
     page.locator("#liked button").first.click()  # and a chip takes it away
@@ -191,6 +194,17 @@ def test_the_page_recommends(page: Any, random_model: Make, tmp_path: Path) -> N
         "#results li", "all => all.map((li) => Number(li.dataset.index))"
     )
     assert len(disliked) == 1 and model.item_ids.take(shown) == best
+    link = page.url
+    for action in (page.reload, lambda: page.goto(link.replace("index.html", "index.html?shared"))):
+        action()  # the address has all that was picked
+        page.wait_for_selector("#results li")
+        assert page.evaluate("[window.page.liked, window.page.disliked]") == [liked, disliked]
+        assert shown == page.eval_on_selector_all(
+            "#results li", "all => all.map((li) => Number(li.dataset.index))"
+        )
+    page.goto(f"{written[0].as_uri()}#like=nothing")  # an id that the model does not have
+    page.wait_for_selector("#results li")
+    assert page.locator("#liked li").count() == 0
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390, "nothing sticks out of a phone's window"
 
