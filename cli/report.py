@@ -79,6 +79,8 @@ def report(
     page = render(found, name=model.name).encode()
     write(output, page)
     if as_json:
-        print_json({"report": str(output), "bytes": len(page), **found["metrics"]})
+        popularity = {**found["popular"], "k": k}
+        result = {"report": str(output), "bytes": len(page), **found["metrics"]}
+        print_json({**result, "popularity": popularity})
     else:
         echo(f"{output}: open it in a browser; {format_size(len(page))} with all it needs")

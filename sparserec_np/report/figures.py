@@ -342,16 +342,14 @@ def _example(
         if by_history:
             for name, share in positive:
                 shares[name] += share
-        reasons = [
-            {
-                "share": share / total,
-                "because": _titles(model, [name]) if by_history else meaning[name],
-            }
+        causes = [
+            (share, _titles(model, [name]) if by_history else meaning[name])
             for name, share in positive[:_REASONS]
         ]
         if why.bias > 0:
-            reasons.append({"share": why.bias / total, "because": [_POPULAR]})
-            reasons = sorted(reasons, key=lambda reason: -reason["share"])[:_REASONS]
+            causes.append((why.bias, [_POPULAR]))
+        causes = sorted(causes, key=lambda cause: -cause[0])[:_REASONS]
+        reasons = [{"share": share / total, "because": because} for share, because in causes]
         recommended.append(
             {"title": title, "score": why.score, "held_out": id_ in wanted, "why": reasons}
         )

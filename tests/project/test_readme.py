@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from support.movielens import write_movielens
 
+import sparserec_np
 from sparserec_np.cli.app import app
 
 
@@ -48,6 +49,13 @@ def test_the_commands_and_the_code_work(blocks, workplace, monkeypatch):
         if language == "python":
             exec(compile(text, "README.md", "exec"), {})
     assert (workplace / "breakfast.srec").is_file()
+    if os.environ.get("SPARSEREC_DATA"):  # else these are not the films of the README
+        (shown,) = (text for language, text in blocks if language == "text")
+        films = {int(row[1]) for row in map(str.split, shown.splitlines()) if row[0].isdigit()}
+        model = sparserec_np.load("movies.srec")
+        best, _ = model.recommend(history=[1, 6377, 5218], k=10, popularity=0.5, recency=0)
+        assert len(films) == 6
+        assert len(films & set(best)) >= 4  # the list may change a little with the defaults
 
 
 def test_the_two_commands_name_extras_that_exist(blocks):
