@@ -90,7 +90,7 @@ def box(x: float, y: float, w: float, h: float, *lines: str) -> list[str]:
 def flow() -> str:
     """The whole job."""
     parts = [
-        *box(10, 15, 180, 84, "Interactions", "who had what"),
+        *box(10, 15, 180, 84, "Interactions", "who liked what"),
         arrow(190, 57, 248, 57),
         *box(250, 15, 180, 84, "Sparse NMF", "where weights go"),
         arrow(430, 57, 488, 57),
