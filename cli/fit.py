@@ -10,9 +10,11 @@ import click
 
 from .configs import merge, read_config
 from .labels import read_labels
+from .log import log as show
 from .log import silence_dask
 from .options import (
     DATA_FILE,
+    FEATURES_FILE,
     LABELS_FILE,
     LOCAL_FILE,
     OUTPUT_FILE,
@@ -93,6 +95,12 @@ from .terminal import echo
     help="Titles to store, as in movies.csv:movieId,title.",
 )
 @click.option(
+    "--item-features",
+    type=FEATURES_FILE,
+    metavar="FILE[:ID,COLUMN,...]",
+    help="What items are, as in movies.csv:movieId,genres,title: adds those without ratings.",
+)
+@click.option(
     "--log", type=OUTPUT_FILE, metavar="FILE", help="Write how each epoch went, for report --log."
 )
 @dask_option("Train")
@@ -104,6 +112,7 @@ def fit(
     config: Path | None,
     valid: str | None,
     labels: str | None,
+    item_features: str | None,
     log: Path | None,
     checkpoint: str | None,
     checkpoint_every: str,
@@ -150,6 +159,7 @@ def fit(
             limit=limit,
             valid=held,
             labels=titles,
+            item_features=item_features,
             warm_start=warm_start,
             fast=fast,
             checkpointing=checkpointing,
@@ -172,7 +182,7 @@ def fit(
         "users": facts["users"],
         "dim": facts["dim"],
         "n_users": result.interactions.n_users,
-        "n_items": result.interactions.n_items,
+        "n_items": facts["n_items"],
         "interactions": result.interactions.nnz,
         "epochs": result.chosen.epochs,
         "ndcg": result.chosen.ndcg,
@@ -180,6 +190,9 @@ def fit(
         "changes": dict(result.chosen.changes),
         "seconds": round(time.perf_counter() - started, 3),
     }
+    if result.extension is not None:
+        summary["item_features"] = result.extension.summary()
+        show.info("%s", result.extension)
     if as_json:
         print_json(summary)
     else:

@@ -111,6 +111,7 @@ class SparseRec:
         *,
         valid: Any = None,
         labels: Mapping[Any, str] | None = None,
+        item_features: Any = None,
         on_epoch: Callable[[EpochMetrics], None] | None = None,
         checkpoint: str | Path | None = None,
         checkpoint_every: int | str = 1,
@@ -131,6 +132,9 @@ class SparseRec:
             valid: Interactions to choose the best epoch by, of the same kinds; without it and
                 ``epochs``, a tenth of each user's is held out, the latest where times are known.
             labels: Titles or other texts to store with the items, by item id.
+            item_features: What the items are: a frame, or a file as
+                ``"movies.csv:movieId,genres,title"``. Items of it without interactions are added,
+                their rows predicted from their features; see :func:`sparserec_np.extend`.
             on_epoch: Called after each epoch.
             checkpoint: Folder to keep the state of the fit in while it runs.
             checkpoint_every: How often: a number of epochs, or a time like ``"30s"`` or ``"5min"``.
@@ -165,6 +169,7 @@ class SparseRec:
                 limit=limit,
                 valid=valid,
                 labels=labels,
+                item_features=item_features,
                 warm_start=warm_start,
                 fast=fast,
                 checkpointing=checkpointing,

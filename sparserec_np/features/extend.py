@@ -37,8 +37,12 @@ from sparserec_np.runtime.model import checked_source
 from sparserec_np.runtime.signed_power import signed_power
 from sparserec_np.utils.csr import indptr_from_counts
 from sparserec_np.utils.log import logger
+from sparserec_np.vocabulary import Ids
 
 _log = logger(__name__)
+
+FACTS_ROOM = 128
+"""Bytes of a file, at most, that say how items were added."""
 
 FEWEST_KNOWN = 10
 """Items with features that a model must know for anything to be learned from them."""
@@ -108,58 +112,82 @@ def extend(
     source = model.to_bytes() if hasattr(model, "to_bytes") else checked_source(model)
     table = read_features(features, item_col=item_col, columns=columns)
     file = open_model(source, verify=True)
-    return extend_file(file, table, table.titles(file.item_ids()))
+    return extend_file(file, describe(table, file.item_ids()))
 
 
-def extend_file(
-    file: ModelFile, features: ItemFeatures, titles: Mapping[Any, str] | None = None
-) -> Extension:
-    """Add items to an opened model; see :func:`extend`.
+class Described(NamedTuple):
+    """Items and their features, beside the items of a model."""
 
-    Memory is ``O(model + tokens of the features + p^2 + 256 * dim)``, with p at most some 2,000
-    features.
+    ids: Ids
+    """Their ids."""
+    known: NDArray[np.int64]
+    """Their numbers in the model, -1 for new ones; of shape [n]."""
+    matrix: csr_matrix
+    """Features, of shape [n, p]."""
+    titles: Mapping[Any, str]
+    """Titles by id, where a column has them."""
+
+    @property
+    def new_ids(self) -> Ids:
+        """Ids that the model lacks."""
+        return self.ids.select(np.flatnonzero(self.known < 0))
+
+
+def describe(features: ItemFeatures, item_ids: Ids) -> Described:
+    """Put features beside the items of a model.
 
     Args:
-        file: The model.
         features: Features of old and new items.
-        titles: Titles of new items by id, if the model has titles.
+        item_ids: Ids of the model.
+
+    Raises:
+        InputError: The features cannot be used; the message says why.
     """
+    ids, rows = features.ids_as(item_ids)
+    columns = {
+        name: [features.columns[name][row] for row in rows] for name in sorted(features.columns)
+    }
+    known = ids.positions_in(item_ids)
+    _check_overlap(ids, known, item_ids)
+    matrix = feature_matrix(ItemFeatures((), columns), known >= 0)
+    return Described(ids, known, matrix, features.titles(item_ids))
+
+
+def extend_file(file: ModelFile, described: Described) -> Extension:
+    """Add items to an opened model; see :func:`extend`.
+
+    The result does not depend on the number of threads. Memory is ``O(model + features + p^2 +
+    256 * dim)``, with p at most some 2,000.
+    """
+    from threadpoolctl import threadpool_limits
+
     old = file.arrays()
-    ids, rows = features.ids_as(old.item_ids)
-    features = ItemFeatures(
-        ids.take(np.arange(len(ids))),
-        {name: [cells[row] for row in rows] for name, cells in features.columns.items()},
-    )
-    known = ids.positions_in(old.item_ids)
-    is_known = known >= 0
-    _check_overlap(features, is_known, old)
-    matrix = feature_matrix(features, is_known)
-    at, fresh = known[is_known], np.flatnonzero(~is_known)
-    learned = matrix[is_known]
+    is_known = described.known >= 0
+    at = described.known[is_known]
+    learned, fresh = described.matrix[is_known], described.matrix[~is_known]
     targets = Targets(_matrix(old.items)[at], old.item_bias[at])
-    filled = int(np.count_nonzero(np.diff(old.items.indptr)))
-    width = max(len(old.items.values) // max(filled, 1), 1)
-    generator = np.random.default_rng(0)
-    choice = choose(learned, targets, width, _users(old, targets, at), generator)
-    _log.debug("rows of new items: %s", choice.method)
-    if not fresh.size:
-        return Extension(file.to_bytes(), 0, choice)
-    predictor = choice.method.fit(learned, targets)
-    predicted = predict(predictor, matrix[fresh], width, row_norm(targets))
-    near = nearest_items(matrix[fresh], learned, NEAREST[0])
-    new_ids = ids.select(fresh)
-    arrays = _with_items(old, new_ids, predicted, titles or {}, (near, at))
-    arrays = replace(arrays, facts=_facts(old, len(fresh), choice))
+    width = max(len(old.items.values) // len(old.items), 1)
+    with threadpool_limits(1):
+        users = _users(old, targets, at)
+        choice = choose(learned, targets, width, users, np.random.default_rng(0))
+        _log.debug("rows of new items: %s", choice.method)
+        if not fresh.shape[0]:
+            return Extension(file.to_bytes(), 0, choice)
+        predictor = choice.method.fit(learned, targets)
+        predicted = predict(predictor, fresh, width, row_norm(targets))
+        near = nearest_items(fresh, learned, NEAREST[0])
+    arrays = _with_items(old, described.new_ids, predicted, described.titles, (near, at))
+    arrays = replace(arrays, facts=_facts(old, fresh.shape[0], choice))
     side = file.layout.user_side
     history_bits = 1 if isinstance(side, UsersLayout) else max(side.weights.bits, 1)
     data = encode(arrays, bias_bits=file.layout.bias.bits, history_bits=history_bits)
-    return Extension(data, len(fresh), choice)
+    return Extension(data, fresh.shape[0], choice)
 
 
-def _check_overlap(features: ItemFeatures, is_known: NDArray[np.bool_], old: ModelArrays) -> None:
-    n_known, n_items = int(np.count_nonzero(is_known)), len(old.item_ids)
+def _check_overlap(ids: Ids, known: NDArray[np.int64], item_ids: Ids) -> None:
+    n_known, n_items = int(np.count_nonzero(known >= 0)), len(item_ids)
     if n_known < min(FEWEST_KNOWN, n_items) or n_known < 2:
-        theirs, ours = features.ids[0], old.item_ids.take([0])[0]
+        theirs, ours = ids.take([0])[0], item_ids.take([0])[0]
         raise InputError(
             f"the item features are of {n_known:,} items that the model knows, too few to learn "
             f"from: their ids are such as {theirs!r}, those of the model such as {ours!r}; give "
@@ -297,21 +325,22 @@ def _with_neighbours(
     """
     n = len(old)
     matrix = csr_matrix((old.values, old.items, old.indptr), (n, n))
-    width = max(len(old.values) // n, 1)
+    allowed = len(old.values) * near.shape[0] // n
+    width = -(-allowed // near.shape[0])
     spread = csr_matrix((near.data, at[near.indices], near.indptr), (near.shape[0], n))
     entries = []
-    for factor, turned in ((matrix.T.tocsr(), True), (matrix, False)):
-        most = width // 2 if not turned else width - width // 2
+    for factor, most in ((matrix.T.tocsr(), width - width // 2), (matrix, width // 2)):
         for first in range(0, near.shape[0], ROWS_AT_A_TIME):
             some = (spread[first : first + ROWS_AT_A_TIME] @ factor).tocsr()
             found = _snapped(_cut(some, most), old.values).tocoo()
             new = found.row + first + n
-            pair = (found.col, new) if turned else (new, found.col)
+            pair = (new, found.col) if factor is matrix else (found.col, new)
             entries.append((*pair, found.data))
-    rows = np.repeat(np.arange(n), np.diff(old.indptr))
-    entries.append((rows, old.items, old.values))
     sources, targets, values = (np.concatenate(part) for part in zip(*entries, strict=True))
-    sources, targets = places[sources], places[targets]
+    kept = np.argsort(-np.abs(values), kind="stable")[:allowed]
+    sources = places[np.r_[np.repeat(np.arange(n), np.diff(old.indptr)), sources[kept]]]
+    targets = places[np.r_[old.items, targets[kept]]]
+    values = np.r_[old.values, values[kept]]
     order = np.lexsort((targets, sources))
     counts = np.bincount(sources, minlength=len(places))
     return Neighbours(

@@ -64,6 +64,9 @@ def feature_matrix(features: ItemFeatures, known: NDArray[np.bool_]) -> csr_matr
     blocks, useless = [], []
     for name, cells in features.columns.items():
         column = _as_tokens(name, cells)
+        if not any(column.tokens):
+            useless.append(f"{name!r} has no value")
+            continue
         vectorizer = TfidfVectorizer(
             analyzer=_same,
             min_df=min(2, len(rows)),

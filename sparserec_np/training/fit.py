@@ -20,6 +20,7 @@ import numpy as np
 from sparserec_np.data import Interactions, align, from_any
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import ClusterError, InputError
+from sparserec_np.features.extend import Extension
 from sparserec_np.modelfile.arrays import ModelArrays, Neighbours
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.training import warm_start as warm
@@ -32,6 +33,7 @@ from sparserec_np.training.fingerprint import file_checksum, fingerprint
 from sparserec_np.training.initialization import initialize, without_factors
 from sparserec_np.training.model_arrays import model_arrays
 from sparserec_np.training.neighbours import fit_neighbours, prune_neighbours
+from sparserec_np.training.new_items import NewItems
 from sparserec_np.training.parameters import Parameters
 from sparserec_np.training.race import (
     MOST_INTERACTIONS,
@@ -70,6 +72,8 @@ class FitResult(NamedTuple):
     """Epochs that the model was trained for, their NDCG@20 on the held-out part, the recency."""
     metrics: list[EpochMetrics]
     """Of each epoch, of all stages."""
+    extension: Extension | None = None
+    """How items without interactions were added, if they were."""
 
 
 class EpochValidator(Protocol):
@@ -133,6 +137,7 @@ def fit(
     limit: SizeLimit | None = None,
     valid: Any = None,
     labels: Mapping[Any, str] | None = None,
+    item_features: Any = None,
     warm_start: str | Path | None = None,
     fast: bool = False,
     checkpointing: Checkpointing | None = None,
@@ -149,6 +154,8 @@ def fit(
         valid: Interactions to choose the best epoch by, of the same kinds as ``X``; without it and
             ``epochs``, a tenth of each user's is held out, the latest where times are known.
         labels: Titles or other texts to store with the items, by item id.
+        item_features: What the items are, a frame or a file as :func:`sparserec_np.extend` takes:
+            items of it without interactions are added. The limit counts them.
         warm_start: A model file to continue from. Its ids stay, its hyperparameters hold where
             nothing else is given, and few epochs do.
         fast: Leave it at the formulas: choose the epoch alone by what is held out, in a third of
@@ -187,15 +194,21 @@ def fit(
     texts = warm.texts_of(labels, interactions, old)
     if labels:
         _tell_titles(labels, interactions)
+    new_items, whole, whole_texts = None, interactions, texts  # whole: with new items
+    if item_features is not None:
+        new_items = NewItems(item_features, interactions, texts, labels)
+        whole, whole_texts = new_items.interactions, new_items.texts
+        limit = new_items.limit(limit)
 
     seeks = old is None and "epochs" not in given
     races = seeks and not fast and interactions.nnz <= MOST_INTERACTIONS
     sized = limit.sparsity is not None or limit.max_bytes is not None
     if races and not sized and races_neighbours(config, given):
-        limit = limit_in_bytes(interactions, config, texts)
+        limit = limit_in_bytes(whole, config, whole_texts)
 
     def plan(config: Config) -> Budget:
-        return plan_budget(interactions, config, limit, texts, races=races)
+        budget = plan_budget(whole, config, limit, whole_texts, races=races)
+        return budget if new_items is None else new_items.share(budget)
 
     try:
         budget = plan(config)
@@ -241,7 +254,11 @@ def fit(
                 neighbours = warm.complete_neighbours(old, interactions, neighbours, most)
     arrays = model_arrays(parameters, interactions, config, chosen, texts, neighbours)
     del parameters  # and so Adagrad's sums, which the file does without
-    return FitResult(encode(arrays), interactions, chosen, stages.metrics)
+    file, extension = encode(arrays), None
+    if new_items is not None:
+        extension = new_items.add(file)
+        file = extension.file
+    return FitResult(file, interactions, chosen, stages.metrics, extension)
 
 
 def _warn_if_nothing_to_learn(interactions: Interactions) -> None:
