@@ -36,6 +36,7 @@ def info(model: Path, as_json: bool) -> None:
             ("size", f"{format_size(facts['bytes'])}, checksum right"),
             *_quality(facts["facts"]),
             *_source(facts["facts"]),
+            *_new_items(facts["facts"]),
             ("written", f"{datetime.fromtimestamp(model.stat().st_mtime):%Y-%m-%d %H:%M}"),
             *_recency(facts),
             *(_details(facts) if is_verbose() else ()),
@@ -68,6 +69,16 @@ def _source(fitted: dict[str, Any]) -> list[tuple[str, str]]:
     if not {"interactions", "users"} <= fitted.keys():
         return []
     return [("fitted on", f"{fitted['interactions']:,} interactions of {fitted['users']:,} users")]
+
+
+def _new_items(fitted: dict[str, Any]) -> list[tuple[str, str]]:
+    if not {"items_by_features", "features_find", "chance_finds"} <= fitted.keys():
+        return []
+    added, found, chance = (
+        fitted[name] for name in ("items_by_features", "features_find", "chance_finds")
+    )
+    text = f"{added:,} without interactions, by features, which find {found:.0%} of what suits best"
+    return [("new items", f"{text} (chance {chance:.0%})")]
 
 
 def _users(facts: dict[str, Any]) -> str:
