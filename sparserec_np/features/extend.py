@@ -175,7 +175,7 @@ def extend_file(file: ModelFile, described: Described) -> Extension:
             return Extension(file.to_bytes(), 0, choice)
         predictor = choice.method.fit(learned, targets)
         predicted = predict(predictor, fresh, width, row_norm(targets))
-        near = nearest_items(fresh, learned, NEAREST[0])
+        near = nearest_items(fresh, learned, NEAREST[1])
     arrays = _with_items(old, described.new_ids, predicted, described.titles, (near, at))
     arrays = replace(arrays, facts=_facts(old, fresh.shape[0], choice))
     side = file.layout.user_side
