@@ -13,14 +13,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from sparserec_np.data import Interactions, align, from_any
 from sparserec_np.data.splitting import hold_out
 from sparserec_np.errors import ClusterError, InputError
-from sparserec_np.features.extend import Extension
 from sparserec_np.modelfile.arrays import ModelArrays, Neighbours
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.training import warm_start as warm
@@ -33,7 +32,6 @@ from sparserec_np.training.fingerprint import file_checksum, fingerprint
 from sparserec_np.training.initialization import initialize, without_factors
 from sparserec_np.training.model_arrays import model_arrays
 from sparserec_np.training.neighbours import fit_neighbours, prune_neighbours
-from sparserec_np.training.new_items import NewItems
 from sparserec_np.training.parameters import Parameters
 from sparserec_np.training.race import (
     MOST_INTERACTIONS,
@@ -50,6 +48,9 @@ from sparserec_np.training.trainer import EpochTrainer, Observer, Trainer, train
 from sparserec_np.training.validation import Validator
 from sparserec_np.utils.log import logger
 from sparserec_np.utils.parallel import thread_count
+
+if TYPE_CHECKING:
+    from sparserec_np.features.extend import Extension
 
 _log = logger(__name__)
 _epoch_log = logger(EPOCHS)
@@ -196,6 +197,8 @@ def fit(
         _tell_titles(labels, interactions)
     new_items, whole, whole_texts = None, interactions, texts  # whole: with new items
     if item_features is not None:
+        from sparserec_np.training.new_items import NewItems  # needs SciPy, which takes a while
+
         new_items = NewItems(item_features, interactions, texts, labels)
         whole, whole_texts = new_items.interactions, new_items.texts
         limit = new_items.limit(limit)
