@@ -179,6 +179,7 @@ def fit(
         "model": str(output),
         "bytes": facts["bytes"],
         "weights": facts["weights"],
+        "neighbours": facts["neighbours"],
         "users": facts["users"],
         "dim": facts["dim"],
         "n_users": result.interactions.n_users,
@@ -211,7 +212,8 @@ def _closing_line(summary: dict[str, Any]) -> str:
     ndcg = (
         "" if summary["ndcg"] is None else f", NDCG@20 {summary['ndcg']:.4f} on the held-out part"
     )
+    counts = [f"{summary[name]:,} {name}" for name in ("weights", "neighbours") if summary[name]]
     return (
-        f"{summary['model']}: {format_size(summary['bytes'])}, {summary['weights']:,} weights for "
+        f"{summary['model']}: {format_size(summary['bytes'])}, {' and '.join(counts)} for "
         f"{summary['n_items']:,} items{ndcg}, {summary['seconds']:.0f} s"
     )

@@ -62,7 +62,9 @@ def _quality(fitted: dict[str, Any]) -> list[tuple[str, str]]:
     ndcg = fitted.get("validation_ndcg@20")
     if ndcg is None:
         return []
-    return [("quality", f"NDCG@20 {ndcg:.4f} on the part that the fit held out")]
+    popularity = fitted.get("popularity_ndcg@20")
+    beside = "" if popularity is None else f"; a ranking by popularity: {popularity:.4f}"
+    return [("quality", f"NDCG@20 {ndcg:.4f} on the part that the fit held out{beside}")]
 
 
 def _source(fitted: dict[str, Any]) -> list[tuple[str, str]]:

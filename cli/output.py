@@ -134,7 +134,8 @@ def _reason(model: Model, why: Explanation) -> str:
     parts = [("popular", why.bias), *zip(names, shares, strict=True)]
     total = sum(abs(share) for _, share in parts) or 1.0
     largest = sorted(parts, key=lambda part: -abs(part[1]))[:_REASONS]
-    return ", ".join(f"{name} {share / total:+.0%}" for name, share in largest)
+    shown = [(name, share / total) for name, share in largest if abs(share) >= 0.005 * total]
+    return ", ".join(f"{name} {share:+.0%}" for name, share in shown)
 
 
 def print_metrics(

@@ -33,7 +33,7 @@ Floats: TypeAlias = "npt.NDArray[np.float64]"
 
 _DIMENSIONS, _TOP_ITEMS = 8, 6
 _RECOMMENDED, _REASONS, _SHOWN = 6, 2, 10
-_POPULAR = "popular with everybody"
+_POPULAR, _LEAST = "popular with everybody", 0.05  # a reason, from this share on
 
 _log = logger(__name__)
 
@@ -346,7 +346,7 @@ def _example(
             (share, _titles(model, [name]) if by_history else meaning[name])
             for name, share in positive[:_REASONS]
         ]
-        if why.bias > 0:
+        if why.bias > _LEAST * total:
             causes.append((why.bias, [_POPULAR]))
         causes = sorted(causes, key=lambda cause: -cause[0])[:_REASONS]
         reasons = [{"share": share / total, "because": because} for share, because in causes]

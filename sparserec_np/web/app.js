@@ -6,7 +6,8 @@
   const element = (tag, className, textContent = "") =>
     Object.assign(document.createElement(tag), { className, textContent });
   const plain = sparserec.fold;
-  const SHOWN = 10, FOUND = 30, LONG = 30; // items, titles found, letters of a title in a reason
+  const SHOWN = 10, FOUND = 30; // items, titles found
+  const LONG = 30, LEAST = 0.05; // of a reason: letters of a title, share of all reasons
   const liked = [], disliked = [];
   let model, names, chosen = 0, matches = [];
 
@@ -95,8 +96,9 @@
   function reasons(index) {
     const { bias, parts } = model.explain(index, liked, wishes());
     const causes = parts.map(({ index, share }) => ({ index, share, title: model.labels[index] }));
-    const best = [...causes, { share: bias, title: "" }]
-      .filter(({ share }) => share > 0).sort((a, b) => b.share - a.share).slice(0, 3);
+    const helping = [...causes, { share: bias, title: "" }].filter(({ share }) => share > 0);
+    const total = helping.reduce((sum, { share }) => sum + share, 0);
+    const best = helping.filter(({ share }) => share >= LEAST * total).sort((a, b) => b.share - a.share).slice(0, 3);
     if (!best.length) return [];
     const named = (picked) => best.filter(({ index }) => picked.includes(index)).slice(0, 2)
       .map(({ title }) => short(title)).join(" and ");

@@ -43,6 +43,8 @@ def test_the_commands_and_the_code_work(blocks, workplace, monkeypatch):
     for line in commands:
         program, *args = shlex.split(line)
         if program == "sparserec-np":
+            if args[0] == "fit" and not os.environ.get("SPARSEREC_DATA"):
+                args.append("--fast")  # made files have no list to compare with
             result = CliRunner().invoke(app, args)
             assert result.exit_code == 0, f"{line}\n{result.output}"
     for language, text in blocks:
@@ -53,7 +55,7 @@ def test_the_commands_and_the_code_work(blocks, workplace, monkeypatch):
         (shown,) = (text for language, text in blocks if language == "text")
         films = {int(row[1]) for row in map(str.split, shown.splitlines()) if row[0].isdigit()}
         model = sparserec_np.load("movies.srec")
-        best, _ = model.recommend(history=[1, 6377, 5218], k=10, popularity=0.5, recency=0)
+        best, _ = model.recommend(history=[1, 6377, 5218], k=10, recency=0)
         assert len(films) == 6
         assert len(films & set(best)) >= 4  # the list may change a little with the defaults
 
