@@ -279,7 +279,7 @@ def test_info_prints_the_contents_of_the_file(model, users):
         (("--all-users", "-o", "a.parquet"), "--all-users needs --interactions"),
         (("--user", 1, "-k", 0), "-k"),
         (("--user", 1, "--interactions", "none.csv", "-q"), "none.csv"),
-        (("--all-users", "--interactions", "a.csv", "-o", "out.csv"), "ends in .parquet or .csv"),
+        (("--all-users", "--interactions", "a.csv", "-o", "out.txt"), "ends in .parquet or .csv"),
     ],
 )
 def test_recommend_options_that_do_not_go_together(model, args, message):
