@@ -18,7 +18,7 @@ from sparserec_np.errors import InputError
 from sparserec_np.features.item_features import ItemFeatures, read_features
 from sparserec_np.features.matrix import feature_matrix
 from sparserec_np.features.regression import (
-    NEAREST,
+    METHODS,
     ROWS_AT_A_TIME,
     Choice,
     Targets,
@@ -47,6 +47,9 @@ FACTS_ROOM = 128
 FEWEST_KNOWN = 10
 """Items with features that a model must know for anything to be learned from them."""
 
+NEIGHBOURS_OF = 20
+"""Nearest items whose neighbours a new item takes."""
+
 _USERS = 512  # that the choice of a method is made for
 _HISTORY = 20  # items that each of them has
 _FEW = 0.1  # share of the model's items below which a warning says that few have features
@@ -67,7 +70,7 @@ class Extension(NamedTuple):
         method, found, by_chance = self.choice
         return {
             "added": self.added,
-            "method": str(method),
+            "method": method,
             "found": round(found, 4),
             "by_chance": round(by_chance, 4),
         }
@@ -173,9 +176,9 @@ def extend_file(file: ModelFile, described: Described) -> Extension:
         _log.debug("rows of new items: %s", choice.method)
         if not fresh.shape[0]:
             return Extension(file.to_bytes(), 0, choice)
-        predictor = choice.method.fit(learned, targets)
+        predictor = METHODS[choice.method](learned, targets)
         predicted = predict(predictor, fresh, width, row_norm(targets))
-        near = nearest_items(fresh, learned, NEAREST[1])
+        near = nearest_items(fresh, learned, NEIGHBOURS_OF)
     arrays = _with_items(old, described.new_ids, predicted, described.titles, (near, at))
     arrays = replace(arrays, facts=_facts(old, fresh.shape[0], choice))
     side = file.layout.user_side

@@ -13,11 +13,12 @@ from scipy.sparse import csr_matrix, vstack
 ROWS_AT_A_TIME = 256
 """Rows that are dense at a time."""
 
-PENALTIES = (1.0, 10.0, 100.0)
-"""Penalties of the ridge regression to choose from."""
+PENALTY = 100.0
+"""Penalty of the ridge regression. Lighter ones come nearer to the rows of held-out items, and find
+fewer of them for real users."""
 
-NEAREST = (5, 20, 60)
-"""Numbers of nearest items to choose from."""
+NEAREST = 60
+"""Number of nearest items."""
 
 HELD_OUT = 0.2
 """Share of the known items that the choice is made on."""
@@ -45,39 +46,15 @@ Predictor = Callable[[csr_matrix], tuple[NDArray[Any], NDArray[Any]]]
 """Turns features of some items into rows, dense of shape [r, dim], and biases, of shape [r]."""
 
 
-class Method(NamedTuple):
-    """A way to predict: a ridge regression, the mean of the nearest items, or the mean of both."""
-
-    penalty: float | None = None
-    nearest: int | None = None
-
-    def fit(self, features: csr_matrix, targets: Targets) -> Predictor:
-        """Learn from known items.
-
-        Memory is ``O(p^2 + p * weights of a row)`` for a ridge regression on p features.
-        """
-        parts = []
-        if self.penalty is not None:
-            parts.append(_ridge(features, targets, self.penalty))
-        if self.nearest is not None:
-            parts.append(_nearest(features, targets, self.nearest))
-
-        def predictor(some: csr_matrix) -> tuple[NDArray[Any], NDArray[Any]]:
-            rows, biases = zip(*(part(some) for part in parts), strict=True)
-            return sum(rows) / len(rows), sum(biases) / len(biases)
-
-        return predictor
-
-    def __str__(self) -> str:
-        ridge = None if self.penalty is None else f"ridge regression (penalty {self.penalty:g})"
-        nearest = None if self.nearest is None else f"mean of the {self.nearest} nearest items"
-        return " and ".join(filter(None, (ridge, nearest)))
+Method = Callable[[csr_matrix, Targets], Predictor]
+"""Learns from features and targets of known items."""
 
 
 class Choice(NamedTuple):
     """The method that does best on held-out items."""
 
-    method: Method
+    method: str
+    """``"ridge regression"`` or ``"nearest items"``."""
     found: float
     """Of the tenth of the held-out items that suit a user best by their own rows, the share that
     is in the best tenth by predicted ones, too."""
@@ -94,8 +71,6 @@ def choose(
 ) -> Choice:
     """Choose a method on a fifth of the known items, whose rows are predicted from the others'.
 
-    The best ridge regression, the best number of nearest items, and the mean of both are compared.
-
     Args:
         features: Features of the known items, of shape [m, p], m at least 2.
         targets: Their rows and biases.
@@ -111,20 +86,13 @@ def choose(
     best = best_items(vectors, targets.take(held), k)
     learned = features[kept], targets.take(kept)
 
-    def score(method: Method) -> Choice:
-        predicted = predict(method.fit(*learned), features[held], width, row_norm(targets))
+    choices = []
+    for name, method in METHODS.items():
+        predicted = predict(method(*learned), features[held], width, row_norm(targets))
         ours = best_items(vectors, predicted, k)
         hits = sum(len(np.intersect1d(a, b)) for a, b in zip(best, ours, strict=True))
-        return Choice(method, hits / best.size, k / n_held)
-
-    def better(choice: Choice) -> float:
-        return choice.found
-
-    ridge = max((score(Method(penalty)) for penalty in PENALTIES), key=better)
-    counts = [n for n in NEAREST if n < len(kept)] or [1]
-    nearest = max((score(Method(nearest=n)) for n in counts), key=better)
-    both = score(Method(ridge.method.penalty, nearest.method.nearest))
-    return max(both, ridge, nearest, key=better)
+        choices.append(Choice(name, hits / best.size, k / n_held))
+    return max(choices, key=lambda choice: choice.found)
 
 
 def row_norm(targets: Targets) -> float:
@@ -139,7 +107,7 @@ def predict(predictor: Predictor, features: csr_matrix, width: int, norm: float)
     becomes its geometric mean with that of learned rows.
 
     Args:
-        predictor: As :meth:`Method.fit` returns it.
+        predictor: As a :data:`Method` returns it.
         features: Features of n items.
         width: Weights of a row, at most: the largest ones are kept.
         norm: Mean norm of learned rows.
@@ -182,10 +150,11 @@ def nearest_items(features: csr_matrix, known: csr_matrix, n: int) -> csr_matrix
     return csr_matrix((weights.astype(np.float32).ravel(), items.ravel(), indptr), shape)
 
 
-def _ridge(features: csr_matrix, targets: Targets, penalty: float) -> Predictor:
+def _ridge(features: csr_matrix, targets: Targets) -> Predictor:
+    """Regress rows and biases on features; memory is ``O(p^2 + p * weights of a row)``."""
     wide = features.astype(np.float64)
     gram = (wide.T @ wide).toarray()
-    gram[np.diag_indices_from(gram)] += penalty
+    gram[np.diag_indices_from(gram)] += PENALTY
     factor = cho_factor(gram, lower=True, overwrite_a=True)
     mean = float(targets.bias.mean())
     sums = (wide.T @ targets.rows).tocsr()
@@ -198,12 +167,18 @@ def _ridge(features: csr_matrix, targets: Targets, penalty: float) -> Predictor:
     return predictor
 
 
-def _nearest(features: csr_matrix, targets: Targets, n: float) -> Predictor:
+def _nearest(features: csr_matrix, targets: Targets) -> Predictor:
+    """Average the rows and biases of the nearest items, weighted by cosine."""
+
     def predictor(some: csr_matrix) -> tuple[NDArray[Any], NDArray[Any]]:
-        weights = nearest_items(some, features, int(n))
+        weights = nearest_items(some, features, NEAREST)
         return (weights @ targets.rows).toarray(), weights @ targets.bias
 
     return predictor
+
+
+METHODS: dict[str, Method] = {"ridge regression": _ridge, "nearest items": _nearest}
+"""Methods to choose from, by name."""
 
 
 def best_items(users: NDArray[Any], items: Targets, k: int) -> NDArray[np.int64]:
