@@ -82,7 +82,7 @@ def _visit_history(g, lane, positives, negatives, items, scale, step, vectors, r
         j0, j1 = span(rows, j)
         for e in range(i0, i1):  # leave i out
             own_sums[e - i0] = summed[rows.dims[e]] - own * rows.values[e]
-        _raise(own_sums, i1 - i0, step.history_eighths, step.steepest, own_x, own_slope)
+        _raise(own_sums, np.int64(i1 - i0), step.history_eighths, step.steepest, own_x, own_slope)
         of_i = _NOTHING
         for e in range(i0, i1):
             d = rows.dims[e]

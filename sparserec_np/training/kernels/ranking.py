@@ -128,8 +128,9 @@ def rank_items(seat, n_seats, dim, items, users, shape, seen, held, k):
         k: Ranks from here on need not be exact.
     """
     rows, n_items, n_users = items.rows, items.bias.size, held.indptr.size - 1
-    summed, lanes = np.zeros(dim, np.float32), np.zeros((dim, LANES), np.float32)
-    scores, own = np.zeros((_BLOCK, LANES), np.float32), np.zeros(_BLOCK, np.float32)
+    summed, lanes = np.zeros(dim, np.float32), np.zeros(dim * LANES, np.float32).reshape(dim, LANES)
+    scores = np.zeros(_BLOCK * LANES, np.float32).reshape(_BLOCK, LANES)
+    own = np.zeros(_BLOCK, np.float32)
     for first in range(seat * LANES, n_users, n_seats * LANES):
         last = min(first + LANES, n_users)
         for user in range(first, last):

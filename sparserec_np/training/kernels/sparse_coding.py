@@ -105,14 +105,17 @@ def empty_factor(n_rows: int, width: int) -> Factor:
 
 @helper
 def scratch(dim, width):
-    """Allocate the scratch memory for rows of at most ``width`` entries."""
+    """Allocate the scratch memory for rows of at most ``width`` entries.
+
+    Only arrays of one dimension are made: NumPy's function is compiled anew for each kind.
+    """
     return _Scratch(
         np.zeros(dim, np.float32),
         np.zeros(dim + 1, np.int32),
         np.zeros(width, np.float32),
-        np.zeros((2, width), np.int32),
-        np.zeros((2, width), np.float32),
-        np.zeros((width, width), np.float32),
+        np.zeros(2 * width, np.int32).reshape(2, width),
+        np.zeros(2 * width, np.float32).reshape(2, width),
+        np.zeros(width * width, np.float32).reshape(width, width),
     )
 
 
@@ -208,9 +211,9 @@ def solve(turn, keep, gram, work, out, row):
 @helper
 def _code_rows(first, end, matrix, factor, gram, work, out):
     """Code some rows; the values of each are found after the support of the next one."""
-    before = 0
+    before = np.int64(0)  # no literal, for which `solve` would be compiled once more
     for row in range(first, end + 1):
-        keep = 0
+        keep = np.int64(0)
         if row < end:
             columns = matrix.columns[matrix.indptr[row] : matrix.indptr[row + 1]]
             scale = matrix.row_scale[row]
