@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sparserec_np.retrieval.signed_power import signed_power
 from sparserec_np.training.kernels.intrinsics import dot_lanes
 from sparserec_np.training.kernels.negatives import add
-from sparserec_np.utils.compiled import helper, inline, kernel
+from sparserec_np.utils.compiled import inline, kernel
 from sparserec_np.utils.parallel import LANES
 
 _BLOCK = 512  # items that are scored, then compared: their scores stay in the first-level cache
@@ -94,18 +94,13 @@ def _begin(items, lanes, lane, seen, held, scores, held_scores, ranks):
                 ranks[t] -= 1
 
 
-@helper
-def _count_better(scores, begin, score, item):
-    """Count the items of a block, from ``begin`` on, that rank above a held-out one.
-
-    The loops have no branch, so that LLVM makes vectors of them.
-    """
-    before = min(max(item - begin, 0), scores.size)  # these rank above at an equal score
-    n = np.int32(0)
-    for t in range(before):
-        n += scores[t] >= score
-    for t in range(before, scores.size):
-        n += scores[t] > score
+@inline
+def _count_better(scores, lane, bias, begin, end, held, t):
+    """Count the items of a block, ``begin`` to ``end - 1``, that rank above a held-out one."""
+    score, item, n = held.scores[t], held.items[t], 0
+    for other in range(begin, end):
+        some = scores[other - begin, lane] + bias[other]
+        n += some > score or (some == score and other < item)
     return n
 
 
@@ -130,23 +125,22 @@ def rank_items(seat, n_seats, dim, items, users, shape, seen, held, k):
     rows, n_items, n_users = items.rows, items.bias.size, held.indptr.size - 1
     summed, lanes = np.zeros(dim, np.float32), np.zeros(dim * LANES, np.float32).reshape(dim, LANES)
     scores = np.zeros(_BLOCK * LANES, np.float32).reshape(_BLOCK, LANES)
-    own = np.zeros(_BLOCK, np.float32)
     for first in range(seat * LANES, n_users, n_seats * LANES):
         last = min(first + LANES, n_users)
         for user in range(first, last):
             _compose(users, user, shape, items, summed, lanes, user - first)
         for user in range(first, last):
-            part = slice(held.indptr[user], held.indptr[user + 1])
+            own = slice(held.indptr[user], held.indptr[user + 1])
             left_out = seen.items[seen.indptr[user] : seen.indptr[user + 1]]
             _begin(
                 items,
                 lanes,
                 user - first,
                 left_out,
-                held.items[part],
+                held.items[own],
                 scores,
-                held.scores[part],
-                held.ranks[part],
+                held.scores[own],
+                held.ranks[own],
             )
         for begin in range(0, n_items, _BLOCK):
             end = min(begin + _BLOCK, n_items)
@@ -154,10 +148,8 @@ def rank_items(seat, n_seats, dim, items, users, shape, seen, held, k):
                 start, stop = rows.indptr[item], rows.indptr[item + 1]
                 dot_lanes(rows.values, rows.dims, start, stop, lanes, scores, item - begin)
             for user in range(first, last):
-                for item in range(begin, end):
-                    own[item - begin] = scores[item - begin, user - first] + items.bias[item]
                 for t in range(held.indptr[user], held.indptr[user + 1]):
                     if held.ranks[t] < k:
                         held.ranks[t] += _count_better(
-                            own[: end - begin], begin, held.scores[t], held.items[t]
+                            scores, user - first, items.bias, begin, end, held, t
                         )
