@@ -41,6 +41,7 @@ NEIGHBOUR_FITS: tuple[Mapping[str, Any], ...] = tuple(
 )
 """Hyperparameters of neighbours to compare: each is the best one on some data."""
 
+_ALONE = 1.03  # neighbours alone have to be better by this factor
 _NEAR = 1.2  # neighbours alone that are better by more than this factor are not caught up with
 _BETTER = 1.005  # a trial that is better by less than this factor is not worth being different
 # A best epoch so late in its schedule says that a longer one may be better, one so early a shorter.
@@ -48,7 +49,11 @@ _LATE, _EARLY = 0.85, 0.25
 
 
 def best_of(tried: Sequence[Chosen]) -> Chosen:
-    """Return the best trial, estimates apart; a later one has to be better by half a percent."""
+    """Return the best trial, estimates apart.
+
+    A later one has to be better by half a percent, and neighbours alone by three percent more:
+    rows of items serve diversity, new items and similar ones as well.
+    """
     best, *others = tried
     for one in others:
         if not is_estimate(one) and _is_better(one, best):
@@ -128,16 +133,16 @@ def _single_changes(
     if "degree_exponent" not in given and now.users == "history":
         yield {"degree_exponent": 0.0}
     if "reg" not in given:
-        first, second = round(config.reg / 3, 6), round(config.reg / 10, 6)
-        yield {"reg": first}
-        yield {"reg": second} if now.reg < config.reg else {"reg": round(3 * config.reg, 6)}
+        yield {"reg": round(config.reg / 3, 6)}
+    for one in tried:
+        if now.neighbours == 0 and is_estimate(one) and _is_better(one, tried[0]):
+            yield dict(one.changes)
+    if "reg" not in given:
+        yield {"reg": round(config.reg / 10 if now.reg < config.reg else 3 * config.reg, 6)}
     if best.epochs > _LATE * now.epochs:
         yield {"epochs": 2 * now.epochs}
     if now.neighbours == SHARE and "neighbours" not in given:
         yield {"neighbours": MORE}
-    for one in tried:
-        if now.neighbours == 0 and is_estimate(one) and _is_better(one, tried[0]):
-            yield dict(one.changes)
 
 
 def _is_tried(change: Mapping[str, Any], tried: Sequence[Chosen]) -> bool:
@@ -149,4 +154,8 @@ def _is_near(one: Chosen, other: Chosen) -> bool:
 
 
 def _is_better(one: Chosen, other: Chosen) -> bool:
-    return (one.ndcg or 0.0) > _BETTER * (other.ndcg or 0.0)
+    return _worth(one) > _BETTER * _worth(other)
+
+
+def _worth(trial: Chosen) -> float:
+    return (trial.ndcg or 0.0) / (_ALONE if trial.changes.get("neighbours") == 1 else 1.0)
