@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ seven data sets the epoch chosen is 0.07 to 0.3 % worse, on the average, than th
 
 RECENCIES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Recencies to choose from."""
+
+NEARLY = 0.97
+"""Share of the best score that a smaller factor of neighbours must reach to be taken."""
 
 JUDGED_BY = (0.0, 0.75)
 """Recencies to score an epoch by, while one is to be chosen: the better one counts."""
@@ -110,16 +113,17 @@ class Validator:
             several: Neighbours, each fitted to stand beside them.
 
         Returns:
-            Factor, of a few, and score, by the first of the recencies that epochs are judged by.
+            Factor, of a few, chosen cautiously, and score, by the first of the recencies that
+            epochs are judged by.
         """
-        scales = self._scales(parameters)[::2]
+        scales = (0.0, *self._scales(parameters)[::2])
         scores = self._sums(parameters, several, scales, self._histories[0])
-        return [(scales[int(one.argmax())], float(one.max())) for one in scores]
+        return [cautious(dict(zip(scales, one.tolist(), strict=True))) for one in scores]
 
     def choose_scale(
         self, parameters: Parameters, neighbours: Neighbours
     ) -> tuple[float, float, float]:
-        """Find the factor of the neighbours that suits the parameters best, then the recency.
+        """Find a factor of the neighbours that suits the parameters, then the recency.
 
         Args:
             parameters: Parameters.
@@ -129,13 +133,15 @@ class Validator:
             The recency, the factor, and the score with both.
         """
         scales = self._scales(parameters)
-        scale, score = self.with_neighbours(parameters, neighbours)[0]
-        place = scales.index(scale)
-        near = [one for one in scales[max(place - 1, 0) : place + 2] if one != scale]
+        some, history = (0.0, *scales[::2]), self._histories[0]
+        (scores,) = self._sums(parameters, [neighbours], some, history).tolist()
+        found = dict(zip(some, scores, strict=True))
+        place = scales.index(max(scales[::2], key=lambda one: found[one]))
+        near = [one for one in scales[max(place - 3, 0) : place + 2] if one not in found]
         if near:
-            (scores,) = self._sums(parameters, [neighbours], near, self._histories[0])
-            if scores.max() > score:
-                scale, score = near[int(scores.argmax())], float(scores.max())
+            (scores,) = self._sums(parameters, [neighbours], near, history).tolist()
+            found |= zip(near, scores, strict=True)
+        scale, score = cautious(found)
         if not self.chooses_recency:
             return self._recency, scale, score
         low, high = JUDGED_BY
@@ -200,6 +206,25 @@ class Validator:
         users = self._known if self._config.users == "history" else self._users
         hits = find_hits(model_top_k(model, users, exclude=self._known, k=K)[0], self._relevant)
         return float(ndcg(hits, self._relevant.user_degrees()).mean())
+
+
+def cautious(scores: Mapping[float, float]) -> tuple[float, float]:
+    """Choose the factor of neighbours: the smallest that is almost as good as the best one.
+
+    What is held out at random lies between interactions that are learned from, and neighbours find
+    it more easily than what a user takes next. So half of the gain is enough, unless more than
+    three percent would be left.
+
+    Args:
+        scores: Score by factor, that of 0 among them.
+
+    Returns:
+        The factor, and its score.
+    """
+    best = max(score for scale, score in scores.items() if scale > 0)
+    enough = min(best, max(NEARLY * best, (best + scores[0.0]) / 2))
+    scale = min(scale for scale, score in scores.items() if scale > 0 and score >= enough)
+    return scale, scores[scale]
 
 
 def _tell_apart(interactions: Interactions) -> bool:

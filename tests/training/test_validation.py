@@ -12,7 +12,7 @@ from sparserec_np.training import validation
 from sparserec_np.training.config import Config
 from sparserec_np.training.kernels.arrays import ItemParameters
 from sparserec_np.training.parameters import Parameters, empty_embeddings
-from sparserec_np.training.validation import K, Validator
+from sparserec_np.training.validation import K, Validator, cautious
 
 N_USERS, N_ITEMS, DIM, EXPONENT, POWER = 50, 45, 8, 0.5, 0.875
 HISTORY = Config(history_exponent=EXPONENT, history_power=POWER)
@@ -89,3 +89,18 @@ def test_of_many_users_the_seed_draws_some(parameters, parts, monkeypatch):
         Validator(*parts, Config(users="embedding", seed=seed)) for seed in (0, 0, 1)
     )
     assert first(parameters) == again(parameters) != other(parameters)
+
+
+@pytest.mark.parametrize(
+    "scores, scale",
+    [
+        ({0.0: 0.20, 1.0: 0.21, 2.0: 0.225, 4.0: 0.23, 8.0: 0.22}, 2.0),  # half of the gain
+        ({0.0: 0.20, 1.0: 0.21, 2.0: 0.25, 4.0: 0.30, 8.0: 0.295}, 4.0),  # not a tenth below
+        ({0.0: 0.20, 1.0: 0.19, 2.0: 0.18}, 1.0),  # no gain at all
+        ({0.0: 0.01, 1.0: 0.20}, 1.0),
+    ],
+)
+def test_the_factor_of_neighbours_is_chosen_cautiously(
+    scores: dict[float, float], scale: float
+) -> None:
+    assert cautious(scores) == (scale, scores[scale])
