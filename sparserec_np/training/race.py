@@ -43,7 +43,7 @@ NEIGHBOUR_FITS: tuple[Mapping[str, Any], ...] = tuple(
 
 _ALONE = 1.05  # neighbours alone have to be better by this factor
 _NEAR = 1.2  # neighbours alone that are better by more than this factor are not caught up with
-_BETTER = 1.005  # a trial that is better by less than this factor is not worth being different
+_BETTER = 1.01  # a trial that is better by less than this factor is not worth being different
 # A best epoch so late in its schedule says that a longer one may be better, one so early a shorter.
 _LATE, _EARLY = 0.85, 0.25
 
@@ -51,7 +51,7 @@ _LATE, _EARLY = 0.85, 0.25
 def best_of(tried: Sequence[Chosen]) -> Chosen:
     """Return the best trial, estimates apart.
 
-    A later one has to be better by half a percent, and neighbours alone by five percent more:
+    A later one has to be better by one percent, and neighbours alone by five percent more:
     rows of items serve diversity, new items and similar ones as well.
     """
     best, *others = tried

@@ -67,7 +67,7 @@ def test_a_race_ends_within_its_cost_and_leaves_alone_what_is_given(
     unlike = [tuple(sorted(one.changes.items())) for one in tried if not is_estimate(one)]
     assert len(unlike) == len(set(unlike))
     assert not is_estimate(best)
-    assert best.ndcg >= max(one.ndcg for one in tried if not is_estimate(one)) / 1.005**3
+    assert best.ndcg >= max(one.ndcg for one in tried if not is_estimate(one)) / 1.01**3 / 1.05
     by_formulas = epochs_of(config, first) + first.epochs
     # A best epoch near the end of what is left counts for some that were not run; the share of the
     # neighbours is tried whatever is left.
@@ -77,9 +77,9 @@ def test_a_race_ends_within_its_cost_and_leaves_alone_what_is_given(
 
 def test_a_change_has_to_be_worth_it() -> None:
     assert (
-        best_of([Chosen(5, 0.2, 0.0), Chosen(5, 0.2009, 0.0, changes={"reg": 1.0})]).changes == {}
+        best_of([Chosen(5, 0.2, 0.0), Chosen(5, 0.2019, 0.0, changes={"reg": 1.0})]).changes == {}
     )
-    assert best_of([Chosen(5, 0.2, 0.0), Chosen(5, 0.2011, 0.0, changes={"reg": 1.0})]).changes
+    assert best_of([Chosen(5, 0.2, 0.0), Chosen(5, 0.2021, 0.0, changes={"reg": 1.0})]).changes
 
 
 def test_what_is_chosen_is_used_and_said(data: Interactions, raced: SparseRec) -> None:
