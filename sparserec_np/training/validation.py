@@ -36,7 +36,7 @@ RECENCIES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Recencies to choose from."""
 
 NEARLY, PART_OF_GAIN = 0.95, 0.4
-"""What a factor of neighbours must reach to be taken: so much of the best score, and of the gain."""
+"""What a factor of neighbours must reach to be taken: of the best score, and of the gain."""
 
 JUDGED_BY = (0.0, 0.75)
 """Recencies to score an epoch by, while one is to be chosen: the better one counts."""
