@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from sparserec_np.data.columns import ColumnOptions, same_name
 from sparserec_np.data.files.dialect import Dialect
+from sparserec_np.data.values import MISSING_IDS, is_missing
 from sparserec_np.errors import InputError
 
 _DELIMITERS = ("::", "\t", ",", ";", "|", " ")
@@ -255,20 +256,22 @@ class _Detection:
             same_name(name, field) for name in self.columns.names() for field in first
         ):
             return True
-        if any(_is_number(value) for value in first):
-            return False
         rows = [row for row in map(dialect.split, lines[1:]) if row and len(row) == len(first)]
         rows = [row for row in rows if row != first]
-        if not rows:
-            return any(self.columns.usual(name) in ("user", "item") for name in first)
         columns = list(zip(*rows, strict=True))
-        like = any(_looks_alike(v, values) for v, values in zip(first, columns, strict=True))
-        numbers = any(sum(map(_is_number, values)) * 2 > len(values) for values in columns)
-        usual = any(self.columns.usual(name) in ("user", "item") for name in first)
-        if like and not (usual or numbers):
-            return False
-        if not like and (usual or numbers) and (all(first) or usual):
-            return True
+        if any(_is_number(value) for value in first):  # a row, or a title with a number in it
+            if not any(map(_is_word_above_numbers, first, columns)):
+                return False
+        elif not rows:
+            return any(self.columns.usual(name) in ("user", "item") for name in first)
+        else:
+            like = any(_looks_alike(v, values) for v, values in zip(first, columns, strict=True))
+            numbers = any(sum(map(_is_number, values)) * 2 > len(values) for values in columns)
+            usual = any(self.columns.usual(name) in ("user", "item") for name in first)
+            if like and not (usual or numbers):
+                return False
+            if not like and (usual or numbers) and (all(first) or usual):
+                return True
         raise InputError(
             f"{self.name}: its first line {', '.join(first)!r} may name the columns or be a row: "
             "say which with --header or --no-header (header=True or False in Python)"
@@ -333,6 +336,12 @@ def _looks_alike(value: str, values: Sequence[str]) -> bool:
     if value in values:
         return True
     return "0" in shape(value) and sum(shape(value) == shape(v) for v in values) * 2 > len(values)
+
+
+def _is_word_above_numbers(value: str, values: Sequence[str]) -> bool:
+    """Return True if a value is a word, not one for a missing id, and all below it are numbers."""
+    word = value.strip() and not _is_number(value) and not is_missing(value, MISSING_IDS)
+    return bool(word) and all(map(_is_number, values))
 
 
 def _is_number(value: str) -> bool:

@@ -56,6 +56,25 @@ KINDS: dict[str, tuple[str, str | bytes, dict[str, object], object]] = {
         [(1, "2;10")],
     ),
     # headers
+    "a title with a number": (
+        "a.txt",
+        "Ratings of 2020\n1 10 4\n1 20 5\n2 10 3\n",
+        {},
+        "may name the columns or be a row",
+    ),
+    "a title of as many words": ("a.txt", "Ratings 2020\n1 10\n1 20\n", {}, "or be a row"),
+    "a missing id first": (
+        "a.csv",
+        "NULL,5,1\n1,10,4\n1,20,5\n2,10,3\n",
+        {"on_bad_rows": "skip"},
+        N,
+    ),
+    "one id that is a word": (
+        "a.csv",
+        "x7,10,4\n1,20,5\nx2,10,3\n",
+        {},
+        [("1", 20), ("x2", 10), ("x7", 10)],
+    ),
     "RecBole": ("a.inter", "user_id:token\titem_id:token\nu1\ti1\nu1\ti2\nu2\ti1\n", {}, T),
     "table names": ("a.csv", "ratings.user_id,ratings.item_id\n" + TEXT, {}, T),
     "names of names": ("a.csv", "customer_name,product_idx\n" + TEXT, {}, T),
