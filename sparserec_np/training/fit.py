@@ -358,12 +358,12 @@ class _Stages:
                 learned, part = self.backend.hold_out(interactions, HELD_OUT, self.config.seed)
                 if part.nnz == 0:  # every user has a single item: nothing can be held out
                     return self._stage("train", interactions, None)
-            chosen = self._choose(learned, part)
+            chosen = self._race(learned, part)
             del learned, part
         parameters, found = self._stage("train", interactions, held, chosen=chosen)
         return parameters, chosen if held is None else found
 
-    def _choose(self, learned: Interactions, held: Interactions) -> Chosen:
+    def _race(self, learned: Interactions, held: Interactions) -> Chosen:
         """Choose the epoch and, in a race, other hyperparameters on a held-out part."""
         if self.given is None:
             return self._stage("choose", learned, held)[1]

@@ -109,7 +109,7 @@ def test_a_search_shows_its_trials(ratings):
 
 def test_quiet_shows_nothing_but_the_result(ratings, tmp_path):
     shown = on_a_terminal("fit", ratings, "-o", tmp_path / "m.srec", *QUICK, "-q")
-    assert shown.startswith(f"{tmp_path / 'm.srec'}: ")
+    assert shown.startswith(f"{tmp_path / 'm.srec'}:")
 
 
 def test_verbose_shows_chosen_values_the_budget_and_the_stages(ratings, tmp_path):
