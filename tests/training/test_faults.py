@@ -93,7 +93,7 @@ def test_a_second_control_c_stops_at_once(ratings, tmp_path):
         time.sleep(0.002)
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
-        assert process.wait(timeout=60) in (130, -signal.SIGINT)
+        assert process.wait(timeout=60) in (130, -signal.SIGINT), said
     assert "Traceback" not in said
     assert not model.exists()
     assert [path.name for path in kept.iterdir() if path.name.startswith(".")] == []
