@@ -23,6 +23,7 @@ COMMANDS = {
     "taste": [],
     "threads": [],
     "quality_vs_bytes --choices": ["--choices"],
+    "quality_vs_bytes --race": ["--race"],
 }
 NEEDS = ("implicit", "matplotlib", "tabulate")
 
