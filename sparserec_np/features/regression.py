@@ -30,7 +30,7 @@ _MOST_HELD = 4096
 
 
 class Targets(NamedTuple):
-    """What is predicted for an item."""
+    """Rows and biases of items: known ones, or predicted ones."""
 
     rows: csr_matrix
     """Rows, float32 of shape [m, dim]."""

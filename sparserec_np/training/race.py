@@ -77,7 +77,7 @@ def races_neighbours(config: Config, given: Collection[str]) -> bool:
 
 
 class Trial(NamedTuple):
-    """What to try next."""
+    """The next trial of a race."""
 
     changes: dict[str, Any]
     """Hyperparameters that differ from those of the formulas."""
