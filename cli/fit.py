@@ -163,7 +163,6 @@ def fit(
             warm_start=warm_start,
             fast=fast,
             checkpointing=checkpointing,
-            threads=threads,
             on_epoch=on_epoch,
             backend=backend,
         )

@@ -173,7 +173,6 @@ class SparseRec:
                 warm_start=warm_start,
                 fast=fast,
                 checkpointing=checkpointing,
-                threads=threads,
                 on_epoch=_printing(on_epoch) if verbose else on_epoch,
                 backend=backend,
             )

@@ -26,7 +26,7 @@ def backend_for(dask: Any, threads: int | None = None) -> AbstractContextManager
         threads: Number of threads, on a cluster of each worker.
     """
     if dask is None:
-        return nullcontext(Backend())
+        return nullcontext(Backend(threads))
     from sparserec_np.distributed.training import training_on
 
     return training_on(dask, threads=threads)

@@ -50,7 +50,7 @@ def training_on(dask: Any, *, threads: int | None = None) -> Iterator[Backend]:
     with connected(dask) as client:
         group = WorkerGroup(client, threads)
         try:
-            yield DaskBackend(group)
+            yield DaskBackend(group, threads)
         finally:
             group.disband()
 
@@ -60,11 +60,13 @@ class DaskBackend(Backend):
 
     Args:
         group: The workers.
+        threads: Number of threads of each worker; None: as many as Dask gives it.
     """
 
     runs_here = False
 
-    def __init__(self, group: WorkerGroup) -> None:
+    def __init__(self, group: WorkerGroup, threads: int | None) -> None:
+        super().__init__(threads)
         self.group = group
         self._parameters: Parameters | None = None  # those that the workers have as well
 

@@ -100,9 +100,16 @@ class EpochValidator(Protocol):
 
 
 class Backend:
-    """Runs the stages of a fit, here in this process; see :mod:`sparserec_np.distributed`."""
+    """Runs the stages of a fit, here in this process; see :mod:`sparserec_np.distributed`.
+
+    Args:
+        threads: Number of threads; None for all cores. The file does not depend on it.
+    """
 
     runs_here = True
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads
 
     def take(self, X: Any) -> Interactions:
         """Read or convert the interactions; see :func:`sparserec_np.data.from_any`."""
@@ -142,7 +149,6 @@ def fit(
     warm_start: str | Path | None = None,
     fast: bool = False,
     checkpointing: Checkpointing | None = None,
-    threads: int | None = None,
     on_epoch: Callable[[EpochMetrics], None] | None = None,
     backend: Backend | None = None,
 ) -> FitResult:
@@ -162,7 +168,6 @@ def fit(
         fast: Leave it at the formulas: choose the epoch alone by what is held out, in a third of
             the time.
         checkpointing: Where and how often to write checkpoints, and whether to go on from one.
-        threads: Number of threads; None for all cores. The file does not depend on it.
         on_epoch: Called after each epoch.
         backend: Runs the stages; None: this process.
 
@@ -246,7 +251,7 @@ def fit(
         checkpoints.load() if checkpoints and checkpointing and checkpointing.resume else None,
         on_epoch,
     )
-    with thread_count(threads):
+    with thread_count(backend.threads):
         parameters, chosen = stages.run(interactions, held, chooses=seeks and held is None)
         config = replace(config, **chosen.changes)
         most, neighbours = plan(config).neighbour_nnz, None
