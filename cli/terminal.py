@@ -86,7 +86,8 @@ def wrap(line: str, *, indent: int = 0, err: bool = False) -> str:
 
 def _write(line: str, *, err: bool) -> None:
     try:
-        click.echo(line, err=err)
+        # Named, or click takes the file below a progress bar's stream, and writes into the bar.
+        click.echo(line, file=sys.stderr if err else None)
     except (OSError, ValueError) as error:  # ValueError: the stream is closed
         discard(2 if err else 1)
         if not err:

@@ -31,14 +31,14 @@ def ratings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def on_a_terminal(*args: object, columns: int = 80) -> str:
+def on_a_terminal(*args: object, columns: int = 80, program: Path = PROGRAM) -> str:
     """Run the command with all its output on a terminal; return what it wrote, colours left out."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color"}
     for name in ("NO_COLOR", "COLUMNS", "LINES"):  # of the terminal that the tests run at
         environment.pop(name, None)
-    command = [str(PROGRAM), *map(str, args)]
+    command = [str(program), *map(str, args)]
     written = b""
     with subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
@@ -67,6 +67,22 @@ def test_a_fit_shows_bars(ratings, tmp_path):
     train = [line for line in lines if line.startswith("train ")]
     assert re.search(r"(\d+)/\1 ", train[-1])  # done, though laid out for more epochs
     assert "epoch " not in shown
+
+
+def test_a_line_of_the_log_is_not_written_into_a_bar():
+    program = """
+import logging, time
+from sparserec_np.cli.log import log_to_stderr
+from sparserec_np.cli.progress import show_epochs
+log_to_stderr(logging.INFO)
+with show_epochs():
+    time.sleep(0.3)  # the bar is drawn
+    logging.getLogger("sparserec_np").info("compiling")
+"""
+    shown = on_a_terminal("-c", program, program=Path(sys.executable))
+    lines = [line.strip() for line in re.split(r"[\r\n]|\x1b\[[0-9;?]*[A-Za-z]", shown)]
+    assert any(line.startswith("initialize ") for line in lines)
+    assert "compiling" in lines
 
 
 def test_bars_use_the_width_of_the_terminal(ratings, tmp_path):
