@@ -21,9 +21,8 @@ from sparserec_np.errors import InputError
 
 _DELIMITERS = ("::", "\t", ",", ";", "|", " ")
 _NAMED = {"tab": "\t", "\\t": "\t", "blank": " ", "space": " "}
-# Delimiters that an ending promises, and those that it allows, the likeliest first.
+# Delimiters that an ending promises. ".csv" does not: many such files have others.
 _PROMISED = {".tsv": "\t", ".tab": "\t"}
-_LIKELIEST = {".csv": ",", ".dat": "::"}
 # Share of the lines, compared with the best delimiter, that must agree on a number of columns.
 _NEARLY_AS_GOOD = 0.9
 # Most lines above the header.
@@ -168,7 +167,7 @@ class _Detection:
         The delimiter is, in this order: the one that is given; the one by which the first line has
         the names that were asked for, or those of users and items; the one that the ending
         promises; of those that give most lines the same number of columns the only one, or the one
-        that gives most columns of whole numbers, or the one that the ending makes likely.
+        that gives most columns of whole numbers.
         """
         drafts = {d: _draft(lines, d) for d in ([given] if given else _DELIMITERS)}
         rows = {d: [draft.split(line) or [] for line in lines] for d, draft in drafts.items()}
@@ -195,8 +194,7 @@ class _Detection:
         named = list(dict.fromkeys(titled))
         if len(named) == 1 and shares[named[0]] >= 0.5 * max(shares.values()):
             return drafts[named[0]], widths[named[0]]
-        ending = _ending(self.name)
-        promised = _PROMISED.get(ending)
+        promised = _PROMISED.get(_ending(self.name))
         if promised and shares[promised] >= 0.5:
             return drafts[promised], widths[promised]
         best = max(shares.values())
@@ -210,8 +208,6 @@ class _Detection:
         if len(good) > 1:
             numbers = {d: _whole_columns(rows[d], widths[d]) for d in good}
             good = [d for d in good if numbers[d] == max(numbers.values())]
-        if len(good) > 1 and _LIKELIEST.get(ending) in good:
-            good = [_LIKELIEST[ending]]
         if len(good) > 1:
             signs = " or ".join({"\t": "tab", " ": "blank"}.get(d, d) for d in good)
             raise InputError(

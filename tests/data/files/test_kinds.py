@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[str, str | bytes, dict[str, object], object]] = {
     "semicolons within a column": ("a.txt", "1,10,a;b\n1,20,c;d\n2,10,e;f\n", {}, N),
     "commas within ::": ("a.dat", "1::10::a,b\n1::20::c,d\n2::10::e,f\n", {}, N),
     "decimal commas": ("a.csv", "1;10;4,5\n1;20;3,0\n2;10;2,5\n", {}, N),
+    "tabs, or commas": ("a.csv", "x0\ta,a\nx0\tb,a\nx1\tb,b\n", {"header": False}, "by tab or ,"),
     "text either way": ("a.txt", "u1,i1|x\nu1,i2|y\nu2,i1|z\n", {}, "separated by , or |.*--delim"),
     "text either way, said": ("a.txt", "u1|i1\nu1|i2\nu2|i1\n", {"delimiter": "|"}, T),
     "two delimiters in the names": ("a.txt", "user,item|x\n1,10|1\n1,20|2\n2,10|3\n", {}, "."),
