@@ -70,37 +70,39 @@ def _compose(users, user, shape, items, summed, lanes, lane):
 
 
 @inline
-def _begin(items, lanes, lane, seen, held, scores, held_scores, ranks):
-    """Score a user's held-out items, and count those that are left out but would rank above them.
-
-    Such an item is counted below zero, once for each held-out item, as it is met among all items.
-    """
+def _score_held(items, lanes, lane, held, scores, held_scores, ranks):
+    """Score a user's held-out items, before any item is compared with them."""
     rows = items.rows
     for t in range(held.size):
-        item = held[t]
-        dot_lanes(
-            rows.values, rows.dims, rows.indptr[item], rows.indptr[item + 1], lanes, scores, 0
-        )
-        held_scores[t], ranks[t] = scores[0, lane] + items.bias[item], 0
-    for item in seen:
-        dot_lanes(
-            rows.values, rows.dims, rows.indptr[item], rows.indptr[item + 1], lanes, scores, 0
-        )
-        score = scores[0, lane] + items.bias[item]
-        for t in range(held.size):
-            if item == held[t]:
-                ranks[t] = _NEVER
-            elif score > held_scores[t] or (score == held_scores[t] and item < held[t]):
-                ranks[t] -= 1
+        start, stop = rows.indptr[held[t]], rows.indptr[held[t] + 1]
+        dot_lanes(rows.values, rows.dims, start, stop, lanes, scores, 0)
+        held_scores[t], ranks[t] = scores[0, lane] + items.bias[held[t]], 0
 
 
 @inline
-def _count_better(scores, lane, bias, begin, end, held, t):
-    """Count the items of a block, ``begin`` to ``end - 1``, that rank above a held-out one."""
-    score, item, n = held.scores[t], held.items[t], 0
-    for other in range(begin, end):
-        some = scores[other - begin, lane] + bias[other]
-        n += some > score or (some == score and other < item)
+def _leave_out(seen, place, begin, end, held, scores, ranks):
+    """Let no item that is left out, of a block from ``begin`` to ``end - 1``, rank above another.
+
+    Returns:
+        The place in ``seen``, from ``place`` on, of the first item behind the block.
+    """
+    while place < seen.size and seen[place] < end:
+        scores[seen[place] - begin] = -np.inf
+        for t in range(held.size):
+            if held[t] == seen[place]:
+                ranks[t] = _NEVER
+        place += 1
+    return place
+
+
+@inline
+def _count_better(scores, score, place):
+    """Count the scores that rank above one; equal ones do where they stand before ``place``."""
+    before, n = min(max(place, 0), scores.size), np.int32(0)
+    for other in scores[:before]:  # two loops of comparisons alone: both become vectors
+        n += np.int32(other >= score)
+    for other in scores[before:]:
+        n += np.int32(other > score)
     return n
 
 
@@ -118,38 +120,52 @@ def rank_items(seat, n_seats, dim, items, users, shape, seen, held, k):
         items: :class:`sparserec_np.training.kernels.arrays.ItemParameters`.
         users: :class:`sparserec_np.retrieval.batch_top_k.UserRows`.
         shape: :class:`HistoryShape` where ``users`` are histories, else None.
-        seen: :class:`sparserec_np.retrieval.batch_top_k.ItemLists` of what is left out.
+        seen: :class:`sparserec_np.retrieval.batch_top_k.ItemLists` of what is left out, ascending
+            for each user.
         held: :class:`HeldOut`; filled.
         k: Ranks from here on need not be exact.
     """
     rows, n_items, n_users = items.rows, items.bias.size, held.indptr.size - 1
     summed, lanes = np.zeros(dim, np.float32), np.zeros(dim * LANES, np.float32).reshape(dim, LANES)
     scores = np.zeros(_BLOCK * LANES, np.float32).reshape(_BLOCK, LANES)
+    column = np.empty(_BLOCK, np.float32)
     for first in range(seat * LANES, n_users, n_seats * LANES):
         last = min(first + LANES, n_users)
         for user in range(first, last):
             _compose(users, user, shape, items, summed, lanes, user - first)
         for user in range(first, last):
             own = slice(held.indptr[user], held.indptr[user + 1])
-            left_out = seen.items[seen.indptr[user] : seen.indptr[user + 1]]
-            _begin(
+            _score_held(
                 items,
                 lanes,
                 user - first,
-                left_out,
                 held.items[own],
                 scores,
                 held.scores[own],
                 held.ranks[own],
             )
+        places = seen.indptr[first:last].copy()
         for begin in range(0, n_items, _BLOCK):
             end = min(begin + _BLOCK, n_items)
             for item in range(begin, end):
                 start, stop = rows.indptr[item], rows.indptr[item + 1]
                 dot_lanes(rows.values, rows.dims, start, stop, lanes, scores, item - begin)
             for user in range(first, last):
+                of_user = column[: end - begin]
+                for s in range(of_user.size):
+                    of_user[s] = scores[s, user - first] + items.bias[begin + s]
+                own = slice(held.indptr[user], held.indptr[user + 1])
+                places[user - first] = _leave_out(
+                    seen.items[: seen.indptr[user + 1]],
+                    places[user - first],
+                    begin,
+                    end,
+                    held.items[own],
+                    of_user,
+                    held.ranks[own],
+                )
                 for t in range(held.indptr[user], held.indptr[user + 1]):
                     if held.ranks[t] < k:
                         held.ranks[t] += _count_better(
-                            scores, user - first, items.bias, begin, end, held, t
+                            of_user, held.scores[t], held.items[t] - begin
                         )
