@@ -42,7 +42,7 @@ NEIGHBOUR_FITS: tuple[Mapping[str, Any], ...] = tuple(
 """Hyperparameters of neighbours to compare: each is the best one on some data."""
 
 _ALONE = 1.05  # neighbours alone have to be better by this factor
-_NEAR = 1.2  # neighbours alone that are better by more than this factor are not caught up with
+_NEAR = 1.12  # neighbours alone that are better by more than this factor are not caught up with
 _BETTER = 1.01  # a trial that is better by less than this factor is not worth being different
 # A best epoch so late in its schedule says that a longer one may be better, one so early a shorter.
 _LATE, _EARLY = 0.85, 0.25

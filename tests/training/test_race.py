@@ -82,6 +82,13 @@ def test_a_change_has_to_be_worth_it() -> None:
     assert best_of([Chosen(5, 0.2, 0.0), Chosen(5, 0.2021, 0.0, changes={"reg": 1.0})]).changes
 
 
+@pytest.mark.parametrize(("alone", "goes_on"), [(0.23, False), (0.22, True)])
+def test_neighbours_that_are_far_ahead_end_the_race(alone: float, goes_on: bool) -> None:
+    tried = [Chosen(20, 0.2, 0.0), Chosen(0, alone, 0.0, 1.0, {"neighbours": 1.0})]
+    assert (next_trial(Config(), set(), tried) is not None) == goes_on
+    assert best_of(tried).changes
+
+
 def test_what_is_chosen_is_used_and_said(data: Interactions, raced: SparseRec) -> None:
     info = raced.model_.info()
     assert info["bytes"] <= 30_000
