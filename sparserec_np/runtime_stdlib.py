@@ -223,7 +223,9 @@ class Model:
     ) -> list[int]:
         """Choose items one by one for their score and for being unlike those chosen before."""
         rows: dict[int, dict[int, float]] = {item: {} for item in best}
-        levels = (self._table or self._decode())[3]
+        items, _, _, levels = self._table or self._decode()
+        if self._neighbours is not None and not items:
+            rows = {item: self._neighbours.row(item) for item in best}
         for dim, item, code in self._entries(rows):
             rows[item][dim] = levels[code]
         lengths = {
@@ -288,12 +290,17 @@ class _Neighbours:
         """
         sums: dict[int, float] = {}
         for own in sorted(known):
-            begin, end = (bisect_left(self._keys, key * self._n) for key in (own, own + 1))
-            for place in range(begin, end):
-                item = self._keys[place] - own * self._n
-                added = self._levels[self._codes[place]] * known[own]
-                sums[item] = sums.get(item, 0.0) + added
+            for item, value in self.row(own).items():
+                sums[item] = sums.get(item, 0.0) + value * known[own]
         return sums
+
+    def row(self, own: int) -> dict[int, float]:
+        """Return what one item adds, by the item that it adds to, ascending."""
+        begin, end = (bisect_left(self._keys, key * self._n) for key in (own, own + 1))
+        return {
+            self._keys[place] - own * self._n: self._levels[self._codes[place]]
+            for place in range(begin, end)
+        }
 
 
 class _File:

@@ -103,10 +103,12 @@ def make_random_model(
     recency: float = 0.0,
     value_bits: int = 6,
     neighbours: int = 0,
+    alone: bool = False,
 ) -> ModelArrays:
     """A model of random weights, some of its rows empty.
 
-    `ids` is range, int or str; `neighbours` is how many others an item adds to at most.
+    `ids` is range, int or str; `neighbours` is how many others an item adds to at most; where these
+    are `alone`, no item has a weight.
     """
     rng = np.random.default_rng(seed)
     embedding = users == "embedding"
@@ -131,6 +133,10 @@ def make_random_model(
         config={"dim": dim, "seed": seed},
         facts={"users": n_users, "note": 'says "hello"'},
     )
+    if alone:
+        no_values = np.zeros(0, np.float32)
+        empty = Table(np.zeros(n_items + 1, np.int64), np.zeros(0, np.uint16), no_values, dim)
+        arrays = replace(arrays, items=empty)
     if not neighbours:
         return arrays
     return replace(arrays, neighbours=_random_neighbours(rng, n_items, neighbours))

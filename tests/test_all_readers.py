@@ -89,14 +89,16 @@ def test_all_readers_rank_alike_with_every_wish(
     random_model: Make, rng: np.random.Generator, tmp_path: Path, dim: int
 ) -> None:
     cases, expected = [], []
-    for seed in range(12):
+    for seed in range(15):
+        alone = seed >= 12
         arrays = random_model(
             seed,
             n_items=(60, 400, 3000)[seed % 3],
             dim=dim,
             power=(0.75, 1.0)[seed % 2],
             recency=(0.0, 0.5)[seed // 2 % 2],
-            neighbours=(0, 7)[seed // 4 % 2],
+            neighbours=(0, 7)[seed // 4 % 2] or 25 * alone,
+            alone=alone,
             weighted=seed % 5 > 0,
         )
         data = encode(arrays)

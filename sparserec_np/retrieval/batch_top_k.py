@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparserec_np.data import Interactions
-from sparserec_np.retrieval.diversity import diversify
+from sparserec_np.retrieval.diversity import compared_rows, diversify
 from sparserec_np.retrieval.inverted_index import (
     NeighbourRows,
     Query,
@@ -116,14 +116,14 @@ def _serve_users(seat, n_seats, scorer, index, history, users, rows, exclude, be
 
 
 @kernel
-def _diversify_lists(seat, n_seats, index, diversity, pools, best):
+def _diversify_lists(seat, n_seats, rows, diversity, pools, best):
     """Choose some items of each list, which ends where its items are -1."""
     for n in range(pools.items.shape[0]):
         if n // _CHUNK % n_seats == seat:
             found = (pools.items[n] >= 0).sum()
             few = min(found, best.items.shape[1])
             chosen = TopK(best.items[n, :few], best.scores[n, :few])
-            diversify(index, pools.items[n, :found], pools.scores[n, :found], diversity, chosen)
+            diversify(rows, pools.items[n, :found], pools.scores[n, :found], diversity, chosen)
 
 
 @helper
@@ -178,6 +178,7 @@ def batch_top_k(
             best = TopK(items, scores)
             run_parallel(_serve_users, scorer, index, history, users, rows, exclude, best)
             return items, scores
+        alike = compared_rows(index, scorer.neighbours)
         n_ranked = Taste(diversity=diversity).n_ranked(k, scorer.bias.size)
         for first in range(0, rows.size, _BLOCK):
             some = slice(first, first + _BLOCK)
@@ -185,7 +186,7 @@ def batch_top_k(
             left_out = ItemLists(exclude.indptr[first : first + _BLOCK + 1], exclude.items)
             run_parallel(_serve_users, scorer, index, history, users, rows[some], left_out, pools)
             lists = TopK(items[some], scores[some])
-            run_parallel(_diversify_lists, index, diversity, pools, lists)
+            run_parallel(_diversify_lists, alike, diversity, pools, lists)
     return items, scores
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from sparserec_np.modelfile.arrays import Table
 from sparserec_np.modelfile.reader import open_model
-from sparserec_np.retrieval.diversity import diversify
+from sparserec_np.retrieval.diversity import ComparedRows, compared_rows, diversify
 from sparserec_np.retrieval.inverted_index import (
     InvertedIndex,
     NeighbourRows,
@@ -92,7 +92,7 @@ class CompiledModel(Model):
         self, items: IntArray, scores: FloatArray, k: int, diversity: float
     ) -> tuple[IntArray, FloatArray]:
         chosen, own = np.empty(min(k, len(items)), np.int64), np.empty(min(k, len(items)))
-        diversify(self._index, items, scores, diversity, TopK(chosen, own))
+        diversify(self._compared_rows, items, scores, diversity, TopK(chosen, own))
         return chosen, own
 
     @cached_property
@@ -103,6 +103,10 @@ class CompiledModel(Model):
     @cached_property
     def _neighbour_rows(self) -> NeighbourRows:
         return neighbour_rows(self.neighbours())
+
+    @cached_property
+    def _compared_rows(self) -> ComparedRows:
+        return compared_rows(self._index, self._neighbour_rows)
 
     @cached_property
     def _weights(self) -> npt.NDArray[np.float32]:

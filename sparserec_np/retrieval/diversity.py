@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sparserec_np.utils.compiled import kernel
 
+if TYPE_CHECKING:
+    from sparserec_np.retrieval.inverted_index import InvertedIndex, NeighbourRows
+
+
+class ComparedRows(NamedTuple):
+    """Rows of items whose cosines say how alike they are, in CSR form.
+
+    Attributes:
+        indptr: int64 array of shape [n_items + 1].
+        columns: Array of integers of shape [nnz], ascending within a row.
+        values: float32 array of shape [nnz].
+        n_columns: Number of columns.
+    """
+
+    indptr: NDArray[np.int64]
+    columns: NDArray[np.integer]
+    values: NDArray[np.float32]
+    n_columns: int
+
+
+def compared_rows(index: InvertedIndex, neighbours: NeighbourRows) -> ComparedRows:
+    """Return the rows of the item table; those of the neighbours where that has no weights."""
+    if index.values.size or not neighbours.items.size:
+        return ComparedRows(index.indptr, index.dims, index.values, index.counts.size)
+    return ComparedRows(*neighbours, index.bias.size)
+
 
 @kernel
-def diversify(index, items, scores, diversity, best):
+def diversify(rows, items, scores, diversity, best):
     """Choose items one by one for their score and for being unlike those chosen before.
 
     Args:
-        index: The :class:`sparserec_np.retrieval.inverted_index.InvertedIndex`.
+        rows: :class:`ComparedRows`.
         items: Indices, best first, array of integers of shape [n].
         scores: Their scores, float array of shape [n].
         diversity: Above 0, at most 1.
@@ -27,10 +56,10 @@ def diversify(index, items, scores, diversity, best):
     for t in range(n):
         if spread > 0.0:
             worth[t] = (1.0 - diversity) * (np.float64(scores[t]) - last) / spread
-        for e in range(index.indptr[items[t]], index.indptr[items[t] + 1]):
-            lengths[t] += np.float64(index.values[e]) * np.float64(index.values[e])
+        for e in range(rows.indptr[items[t]], rows.indptr[items[t] + 1]):
+            lengths[t] += np.float64(rows.values[e]) * np.float64(rows.values[e])
         lengths[t] = np.sqrt(lengths[t])
-    vector = np.zeros(index.counts.size)
+    vector = np.zeros(rows.n_columns)
     for rank in range(best.items.size):
         place, most = 0, -np.inf
         for t in range(n):
@@ -39,15 +68,15 @@ def diversify(index, items, scores, diversity, best):
                 place, most = t, value
         best.items[rank], best.scores[rank] = items[place], scores[place]
         worth[place] = -np.inf
-        first, end = index.indptr[items[place]], index.indptr[items[place] + 1]
+        first, end = rows.indptr[items[place]], rows.indptr[items[place] + 1]
         for e in range(first, end):
-            vector[index.dims[e]] = index.values[e]
+            vector[rows.columns[e]] = rows.values[e]
         for t in range(n):
             dot = 0.0
-            for e in range(index.indptr[items[t]], index.indptr[items[t] + 1]):
-                dot += vector[index.dims[e]] * index.values[e]
+            for e in range(rows.indptr[items[t]], rows.indptr[items[t] + 1]):
+                dot += vector[rows.columns[e]] * rows.values[e]
             product = lengths[t] * lengths[place]
             if product > 0.0:
                 closest[t] = max(closest[t], dot / product)
         for e in range(first, end):
-            vector[index.dims[e]] = 0.0
+            vector[rows.columns[e]] = 0.0

@@ -17,6 +17,7 @@ import numpy as np
 from sparserec_np.modelfile.reader import ModelFile
 from sparserec_np.runtime import upper_bounds
 from sparserec_np.runtime.neighbours import NOTHING, Additions
+from sparserec_np.runtime.sparse_rows import GatheredRows, SparseRows
 from sparserec_np.runtime.top_k import descending, threshold, top_k
 from sparserec_np.utils.csr import indptr_from_counts
 
@@ -33,40 +34,6 @@ _DENSE = 8  # places for each weight, at most, of a table that is kept as a dens
 _WORTH = 0.25  # weights that bounds must spare for each item to make up for their passes
 _FEW = 32  # one item in so many may be scored on its own; scoring all of them is faster than more
 _PIECE = 6 * 1024  # weights scored at a time, in 0.2 MB of scratch memory
-
-
-class GatheredRows(NamedTuple):
-    """Some rows of the item table, one after the other.
-
-    Attributes:
-        dims: uint16 array of shape [nnz of these rows], ascending within a row.
-        values: float64 array of the same shape.
-        owners: int64 array of the same shape: number of the row among those gathered, from 0.
-    """
-
-    dims: npt.NDArray[np.uint16]
-    values: FloatArray
-    owners: IntArray
-
-
-class _Compressed(NamedTuple):
-    """The item table, compressed by dimension or by item.
-
-    Attributes:
-        indptr: First weight of each dimension or item, uint32 array, its last entry nnz.
-        indices: Item or dimension of each weight, ascending within its dimension or item, unsigned
-            array of shape [nnz].
-        codes: Code of each weight's value, uint8 array of shape [nnz].
-    """
-
-    indptr: npt.NDArray[np.uint32]
-    indices: npt.NDArray[np.unsignedinteger]
-    codes: npt.NDArray[np.uint8]
-
-    def bounds(self, chosen: IntArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Return the first weight of some dimensions or items, and the end of each."""
-        begins, ends = self.indptr.take(chosen), self.indptr.take(chosen + 1)
-        return begins.astype(np.intp), ends.astype(np.intp)
 
 
 class Query(NamedTuple):
@@ -122,7 +89,7 @@ class ItemIndex:
         return self._file.item_bias()
 
     @cached_property
-    def _by_dim(self) -> _Compressed:
+    def _by_dim(self) -> SparseRows:
         table = self._file.layout.items
         all_items = np.empty(table.nnz, np.uint16 if table.n_rows <= 1 << 16 else np.uint32)
         all_codes = np.empty(table.nnz, np.uint8)
@@ -133,10 +100,10 @@ class ItemIndex:
             all_items[here], all_codes[here] = items, codes
             counts[dims] += some_counts
             done = here.stop
-        return _Compressed(indptr_from_counts(counts).astype(np.uint32), all_items, all_codes)
+        return SparseRows(indptr_from_counts(counts).astype(np.uint32), all_items, all_codes)
 
     @cached_property
-    def _by_item(self) -> _Compressed:
+    def _by_item(self) -> SparseRows:
         free = np.zeros(self._n_items, np.intp)  # the next free place in each item's row
         for _, items, _ in self._postings():
             free[items] += 1
@@ -148,7 +115,7 @@ class ItemIndex:
             all_dims[places], all_codes[places] = dim, codes
             places += 1
             free[items] = places
-        return _Compressed(indptr, all_dims, all_codes)
+        return SparseRows(indptr, all_dims, all_codes)
 
     def _postings(self) -> Iterator[tuple[int, npt.NDArray[np.intp], npt.NDArray[np.uint8]]]:
         """Yield each dimension that has weights, its items, each of them once, and their codes."""
@@ -174,13 +141,7 @@ class ItemIndex:
         Args:
             items: int64 array, ascending and unique.
         """
-        begins, ends = self._by_item.bounds(items)
-        lengths = ends - begins
-        places = (ends - lengths.cumsum()).repeat(lengths)
-        places += np.arange(len(places))
-        values = self._levels.take(self._by_item.codes.take(places), mode="wrap")
-        owners = np.arange(len(items)).repeat(lengths)
-        return GatheredRows(self._by_item.indices.take(places), values, owners)
+        return self._by_item.gather(items, self._levels)
 
     def dots(self, vector: FloatArray) -> FloatArray:
         """Return the dot product of every item row with a vector.

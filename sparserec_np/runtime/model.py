@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sparserec_np.modelfile.arrays import Neighbours, Table
-    from sparserec_np.runtime.item_index import FloatArray, GatheredRows, IntArray
+    from sparserec_np.runtime.item_index import FloatArray, IntArray
+    from sparserec_np.runtime.sparse_rows import GatheredRows
 
 _LISTED = 8  # titles in a message
 
@@ -620,7 +621,9 @@ class Model:
         self, items: IntArray, scores: FloatArray, k: int, diversity: float
     ) -> tuple[IntArray, FloatArray]:
         """Choose ``k`` of the best items; see :func:`sparserec_np.runtime.taste.diversify`."""
-        return diversify(self._items, items, scores, k, diversity)
+        if self._file.layout.items.nnz or self._neighbours is None:
+            return diversify(self._items, items, scores, k, diversity)
+        return diversify(self._neighbours, items, scores, k, diversity)
 
     def _additions(self, known: History) -> Additions:
         return NOTHING if self._neighbours is None else self._neighbours.additions(known)

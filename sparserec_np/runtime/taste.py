@@ -15,6 +15,7 @@ from sparserec_np.errors import InputError
 
 if TYPE_CHECKING:
     from sparserec_np.runtime.item_index import FloatArray, IntArray, ItemIndex
+    from sparserec_np.runtime.neighbours import NeighbourIndex
 
 POOL = 100
 """Items that diversity chooses from; twice as many as are wanted, where that is more."""
@@ -67,17 +68,22 @@ def checked_taste(popularity: Any, diversity: Any, recency: Any, users: str) -> 
 
 
 def diversify(
-    index: ItemIndex, items: IntArray, scores: FloatArray, k: int, diversity: float
+    index: ItemIndex | NeighbourIndex,
+    items: IntArray,
+    scores: FloatArray,
+    k: int,
+    diversity: float,
 ) -> tuple[IntArray, FloatArray]:
     """Choose items one by one for their score and for being unlike those chosen before.
 
     Maximal marginal relevance (J. Carbonell, J. Goldstein, SIGIR 1998): each time the item of the
     largest ``(1 - diversity) * relevance - diversity * closest``, the better placed of equal ones.
     ``relevance`` is 1 for the best score and 0 for the worst of ``items``; ``closest`` is the
-    largest cosine with the row of a chosen item, at least 0.
+    largest cosine with the row of a chosen item, at least 0. In a model of neighbours alone the row
+    of an item is what it adds to others.
 
     Args:
-        index: The item table.
+        index: The item table; the neighbours where that has no weights.
         items: Indices, best first, int64 array of shape [n].
         scores: Their scores, float64 array of shape [n].
         k: Number of items to choose.

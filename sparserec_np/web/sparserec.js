@@ -311,7 +311,8 @@ const sparserec = (() => {
     /* Chooses items one by one for their score and for being unlike those chosen before. */
     diversify(best, k, diversity) {
       const rows = new Map(best.map(({ index }) => [index, new Map()])), chosen = [];
-      this.rows(rows.keys(), (d, item, value) => { rows.get(item).set(d, value); });
+      if (this.items.length) this.rows(rows.keys(), (d, item, value) => { rows.get(item).set(d, value); });
+      else this.additions(new Map(best.map(({ index }) => [index, 1])), (source, item, value) => { rows.get(source).set(item, value); });
       const last = best.at(-1)?.score, spread = best[0]?.score - last;
       let left = best.map((hit) => {
         const row = rows.get(hit.index), length = Math.sqrt([...row.values()].reduce((sum, x) => sum + x * x, 0));

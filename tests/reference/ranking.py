@@ -31,3 +31,27 @@ def scores_in_order(
     rows = np.repeat(np.arange(bias.size), np.diff(indptr))
     np.add.at(scores, rows, values.astype(vector.dtype) * vector[dims])
     return scores * vector.dtype.type(scale) + bias.astype(vector.dtype)
+
+
+def most_diverse(
+    rows: NDArray[np.floating], scores: NDArray[np.floating], k: int, diversity: float
+) -> list[int]:
+    """Return the places of k items, best first, by maximal marginal relevance.
+
+    Args:
+        rows: Dense rows of the items, whose cosines say how alike they are; shape [n, columns].
+        scores: Scores of the items, falling, shape [n].
+        k: Number of items, at most n.
+        diversity: Above 0, at most 1.
+    """
+    lengths = np.linalg.norm(rows, axis=1)
+    products = np.outer(lengths, lengths)
+    cosines = np.divide(rows @ rows.T, products, out=np.zeros_like(products), where=products > 0)
+    relevance = (scores - scores[-1]) / (scores[0] - scores[-1])
+    chosen: list[int] = []
+    for _ in range(k):
+        closest = cosines[chosen].max(axis=0, initial=0.0)
+        value = (1 - diversity) * relevance - diversity * closest
+        value[chosen] = -np.inf
+        chosen.append(int(np.argmax(value.round(12))))
+    return chosen

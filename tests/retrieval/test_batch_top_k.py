@@ -122,11 +122,14 @@ def test_batch_top_k_for_histories(rng, exponent, power):
         np.testing.assert_allclose(scores[t], expected[items[t]], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("users", ["history", "embedding"])
+@pytest.mark.parametrize("users", ["history", "neighbours alone", "embedding"])
 @pytest.mark.parametrize(("popularity", "diversity"), [(0.4, 0), (1, 0.3), (0, 1)])
 def test_batches_know_the_wishes(random_model, users, popularity, diversity):
-    neighbours = 3 if users == "history" else 0
-    model = load(encode(random_model(3, users, n_items=200, n_users=30, neighbours=neighbours)))
+    size = {"n_items": 200, "n_users": 30}
+    added = {"history": 3, "neighbours alone": 30, "embedding": 0}[users]
+    alone = users == "neighbours alone"
+    users = "history" if alone else users
+    model = load(encode(random_model(3, users, **size, neighbours=added, alone=alone)))
     histories = interactions.random_interactions(4, n_users=30, n_items=200, mean=6)
     who = histories if users == "history" else np.arange(30)
     taste = Taste(popularity, diversity, 0.0 if users == "history" else None)

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import ranking
 
 import sparserec_np
-from sparserec_np import InputError, UnknownIdError, UnknownIdWarning
+from sparserec_np import InputError, UnknownIdError, UnknownIdWarning, load_compiled
 from sparserec_np.modelfile.arrays import ModelArrays, Neighbours, Table
 from sparserec_np.modelfile.reader import open_model
 from sparserec_np.modelfile.writer import encode
@@ -175,6 +176,24 @@ def test_diverse_lists_avoid_what_is_alike(random_model: Make) -> None:
     few = stored.item_ids.take([1, 5, 6])
     ranked_few, _ = model.recommend(history=history, candidates=few, diversity=0.5)
     assert sorted(ranked_few) == sorted(few)
+
+
+@pytest.mark.parametrize("diversity", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("opener", [load, load_compiled])
+def test_neighbours_alone_say_what_is_alike(
+    random_model: Make, opener: Callable[[bytes], Model], diversity: float
+) -> None:
+    data = encode(random_model(7, n_items=300, neighbours=60, alone=True))
+    model, stored = opener(data), open_model(data).arrays()
+    history = stored.item_ids.take([2, 9, 30])
+    best, _ = model.recommend(history=history, k=20)
+    got, scores = model.recommend(history=history, k=20, diversity=diversity)
+    all_scores = oracle(stored, history=history)
+    pool = np.array(ranking.top_k(all_scores, stored.item_ids.locate(history).tolist(), 100))
+    rows, worth = added_by(stored.neighbours)[pool], all_scores[pool]
+    expected = pool[ranking.most_diverse(rows, worth, 20, diversity)]
+    assert got == stored.item_ids.take(expected) != best
+    np.testing.assert_allclose(scores, all_scores[expected], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
