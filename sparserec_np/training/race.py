@@ -52,7 +52,7 @@ def best_of(tried: Sequence[Chosen]) -> Chosen:
     """Return the best trial, estimates apart.
 
     A later one has to be better by one percent, and neighbours alone by five percent more:
-    rows of items serve diversity, new items and similar ones as well.
+    rows of items serve new items and similar ones as well.
     """
     best, *others = tried
     for one in others:
