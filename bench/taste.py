@@ -1,6 +1,6 @@
 """Cost and gain of taste at request time: NDCG and coverage by popularity and by diversity.
 
-    python bench/taste.py [--data lastfm amazon-health ...]
+    python bench/taste.py [--data lastfm amazon-health ...] [--neighbours 1]
 
 One fit of each set, from train and valid with defaults within a size; then the test users' lists of
 20, with one wish at a time. Coverage is the share of all items that is in anybody's list. MovieLens
@@ -39,10 +39,10 @@ def parts(name: str) -> tuple[Interactions, Interactions]:
     return common.load_for_test(name)
 
 
-def measure(data: str) -> dict[str, dict[str, float]]:
+def measure(data: str, **parameters: float) -> dict[str, dict[str, float]]:
     """Fit once; return NDCG and coverage with each wish."""
     learned, test = parts(data)
-    model = SparseRec(max_size=SIZES[data]).fit(learned).model_
+    model = SparseRec(max_size=SIZES[data], **parameters).fit(learned).model_
     results = {}
     for name, taste in WISHES.items():
         scores = evaluate(model, learned, test, taste=taste)
@@ -53,12 +53,14 @@ def measure(data: str) -> dict[str, dict[str, float]]:
 def main() -> None:
     names = [name for name in SIZES if name != common.GENERATED]
     parser = common.parser(__doc__, data=tuple(SIZES), default=names)
+    parser.add_argument("--neighbours", type=float, help="share of the size; 1: neighbours alone")
     args = parser.parse_args()
+    parameters = {} if args.neighbours is None else {"neighbours": args.neighbours}
     store = common.Results(args.results, "taste")
     data = [common.GENERATED] if args.quick else args.data
     found = [
-        store.measure({"data": name}, lambda name=name: common.fresh(measure, data=name))
-        for name in data
+        store.measure(what, lambda what=what: common.fresh(measure, **what))
+        for what in ({"data": name, **parameters} for name in data)
     ]
     rows = []
     for wish in WISHES:
