@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     "--recency",
     type=float,
     metavar="X",
-    help="How much the latest items count, 0 to 1 in eighths, for what was learned.",
+    help="How much the latest items count, 0 to 1 in eighths; else as learned.",
 )
 @click.option(
     "--dislike",
@@ -219,7 +219,12 @@ class Request(NamedTuple):
 
 
 def _ids(model: Model, text: str, option: str) -> list[Any]:
-    return [model.item_ids.parse(one) for one in split_ids(text, option)]
+    ids = split_ids(text, option)
+    try:
+        return [model.item_ids.parse(one) for one in ids]
+    except InputError as error:
+        titles = "; --like takes titles" if option == "--history" else ""
+        raise InputError(f"{option}: {error}{titles}") from error
 
 
 def split_ids(text: str, option: str = "--history") -> list[str]:

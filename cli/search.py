@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .log import log
 from .options import LOCAL_FILE, common_options, json_option
 from .output import print_json, print_table
 
@@ -23,7 +24,11 @@ def search(model: Path, text: tuple[str, ...], k: int, as_json: bool) -> None:
     """
     from sparserec_np.runtime.model import load
 
-    found = load(model).find(" ".join(text), k)
+    loaded = load(model)
+    found = loaded.find(" ".join(text), k)
+    if not found:
+        lack = "" if loaded.labels is not None else "; the model has no titles (fit with --labels)"
+        log.warning("nothing has all words of %r%s", " ".join(text), lack)
     if as_json:
         print_json({"items": [id_ for id_, _ in found], "labels": [title for _, title in found]})
         return

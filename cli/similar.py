@@ -17,7 +17,11 @@ from .output import print_items
 @json_option
 @common_options
 def similar(model: Path, item: str, k: int, as_json: bool) -> None:
-    """Show the items most like ITEM, an id or a title, by the cosine between their rows."""
+    """Show the items most like ITEM, an id or a title, by what the model has learned.
+
+    The score is the cosine between their rows; where the model has neighbours, the mean of that and
+    of what the two items add to each other.
+    """
     from sparserec_np.runtime.model import load
 
     loaded = load(model)

@@ -84,7 +84,7 @@ def split(
     log_report(done.interactions)
     for note in done.notes:
         log.warning("%s", note)
-    which = "the latest" if done.by_time else "any"
+    which = "the latest" if done.by_time else "a random"
     if as_json:
         by = "time" if done.by_time else "random"
         print_json({"output": str(output), "train": done.train, "test": done.test, "by": by})

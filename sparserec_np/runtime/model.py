@@ -464,7 +464,8 @@ class Model:
             if chosen:
                 break
         if not chosen:
-            raise UnknownIdError(f"no item has the id or the title {text!r}")
+            lack = "" if self.labels is not None else "; the model has no titles (fit with --labels)"
+            raise UnknownIdError(f"no item has the id or the title {text!r}{lack}")
         ids = self.item_ids.take(chosen[:_LISTED])
         listed = "; ".join(
             f"{id_} {self._title(index)}" for id_, index in zip(ids, chosen, strict=False)

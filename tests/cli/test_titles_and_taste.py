@@ -38,7 +38,20 @@ def test_items_are_named_by_title(titled):
     model = load(titled)
     assert liked["items"] == model.recommend(history=[102, 100], k=4, recency=0)[0]
     fails(run("recommend", titled, "--like", "ete"), "may be several items, give one's id: ")
-    fails(run("similar", titled, "no such film"), "no item has the id or the title")
+    fails(run("similar", titled, "no such film"), "no item has the id or the title 'no such film'\n")
+
+
+def test_what_is_not_found_is_said_and_why(titled, random_model, tmp_path):
+    found = run("search", titled, "no", "such", "film")
+    assert (found.exit_code, found.stdout.splitlines()) == (0, ["item\ttitle"])
+    assert found.stderr == "warning: nothing has all words of 'no such film'\n"
+    bare = tmp_path / "bare.srec"
+    arrays = replace(random_model(3, n_items=8), item_ids=from_values(list("abcdefgh")))
+    bare.write_bytes(encode(replace(arrays, labels=None)))
+    lack = "'film'; the model has no titles (fit with --labels)\n"
+    assert run("search", bare, "film").stderr.endswith(lack)
+    fails(run("similar", bare, "film"), lack)
+    fails(run("recommend", titled, "--history", "100,film"), "; --like takes titles")
 
 
 def test_wishes_of_the_command_line_are_those_of_python(titled):
