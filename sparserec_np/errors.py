@@ -42,6 +42,9 @@ class ClusterError(SparseRecError):
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
     """Build the error for an absent optional dependency.
 
+    Its ``pip`` line adds the extra to what is installed, from a checkout, a wheel or an index: pip
+    takes the installed package, and looks in an index only for what the extra needs.
+
     Args:
         package: Name of the package that failed to import, for example ``"numba"``.
         extra: The extra of this project that brings it, for example ``"train"``.

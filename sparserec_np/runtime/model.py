@@ -464,7 +464,9 @@ class Model:
             if chosen:
                 break
         if not chosen:
-            lack = "" if self.labels is not None else "; the model has no titles (fit with --labels)"
+            lack = (
+                "" if self.labels is not None else "; the model has no titles (fit with --labels)"
+            )
             raise UnknownIdError(f"no item has the id or the title {text!r}{lack}")
         ids = self.item_ids.take(chosen[:_LISTED])
         listed = "; ".join(

@@ -38,7 +38,9 @@ def test_items_are_named_by_title(titled):
     model = load(titled)
     assert liked["items"] == model.recommend(history=[102, 100], k=4, recency=0)[0]
     fails(run("recommend", titled, "--like", "ete"), "may be several items, give one's id: ")
-    fails(run("similar", titled, "no such film"), "no item has the id or the title 'no such film'\n")
+    fails(
+        run("similar", titled, "no such film"), "no item has the id or the title 'no such film'\n"
+    )
 
 
 def test_what_is_not_found_is_said_and_why(titled, random_model, tmp_path):

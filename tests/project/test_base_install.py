@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparserec_np.errors import missing_extra
 from sparserec_np.modelfile.arrays import ModelArrays, Table
 from sparserec_np.modelfile.writer import encode
 from sparserec_np.utils.atomic_write import write
@@ -109,3 +111,19 @@ def test_training_says_what_to_install(environment, tmp_path):
     )
     assert done.returncode == 1
     assert "pip install 'sparserec-np[train]'" in done.stderr.splitlines()[-1]
+
+
+def test_the_line_that_it_says_adds_the_extra_to_what_is_installed(environment, tmp_path):
+    """No index has the package: pip finds the installed one, and what the extra needs."""
+    said = str(missing_extra("matplotlib", "plot", "--plot"))
+    program, *args = shlex.split(said.partition("not installed: ")[2])
+    done = subprocess.run(
+        [environment / program, *args, "--dry-run"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    (found,) = (line for line in done.stdout.splitlines() if line.startswith("Would install"))
+    assert " matplotlib-" in found and "sparserec" not in found

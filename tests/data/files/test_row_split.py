@@ -89,8 +89,8 @@ def test_other_kinds_of_files(tmp_path: Path) -> None:
         out = tmp_path / f"out-{name}"
         columns = ("--user-col", 1, "--item-col", 2, "--no-header") if name == "tabs.tsv" else ()
         found = run("split", tmp_path / name, "-o", out, "--by", "random", *columns)
-        assert "rows, a random 20% of each user's" in found.stdout
         assert found.exit_code == 0, found.output
+        assert "rows, a random 20% of each user's" in found.stdout
         parts = [lines_of(out / f"{part}.csv") for part in ("train", "test")]
         heads = {"objects.jsonl": "user,item,rating", "typed.parquet": "user_id,item_id,extra"}
         if name in heads:
