@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 18
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Interactions:
     """Interactions of users with items, as compressed sparse rows: one row a user.
 
@@ -41,6 +41,11 @@ class Interactions:
     times were not read."""
     report: ReadReport | None = None
     """Counts of what was read and left out; None for data that was not read or is only a part."""
+
+    def __repr__(self) -> str:
+        times = "with" if self.has_times else "without"
+        counts = f"{self.nnz:,} of {self.n_users:,} users and {self.n_items:,} items"
+        return f"<sparserec_np.Interactions: {counts}, {times} times>"
 
     @property
     def n_users(self) -> int:

@@ -17,6 +17,13 @@ def test_degrees_count_users_and_items() -> None:
     assert interactions.item_degrees().dtype == np.int64
 
 
+def test_their_repr_is_a_line() -> None:
+    interactions = from_pairs(["a"] * 1000 + ["b"], [*range(1000), 7])
+    assert repr(interactions) == (
+        "<sparserec_np.Interactions: 1,001 of 2 users and 1,000 items, without times>"
+    )
+
+
 def test_importing_interactions_loads_nothing_heavy() -> None:
     code = (
         "import sys, sparserec_np.data as x; x.from_pairs([1], [2]);"
