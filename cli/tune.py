@@ -114,9 +114,10 @@ def tune(
 ) -> int:
     """Search for the hyperparameters that rank best, for the interactions in FILE...
 
-    The first trial is what fit would choose by itself, so the result is as good on the validation
-    part or better. Trials that fall behind are given up. Ctrl-C ends the search and keeps the
-    result so far.
+    The first trial has what fit --fast takes, so the result is as good on the validation part or
+    better. Neighbours, which fit without --fast tries, are not searched and may be worth more:
+    compare with the NDCG@20 of such a fit. Trials that fall behind are given up. Ctrl-C ends the
+    search and keeps the result so far.
     """
     started = time.perf_counter()
     if sizes and max_size:

@@ -94,7 +94,7 @@ def take_history(
             raise UnknownIdError("all known items of the history are dislikes: nothing is left")
         some = ", ".join(repr(item) for item in list(history)[:3])
         raise UnknownIdError(
-            f"the model knows none of the {len(history)} items of the history ({some}"
+            f"the model knows none of the items of the history ({some}"
             f"{', ...' if len(history) > 3 else ''})"
         )
     if not recency and not len(disliked):

@@ -1,7 +1,7 @@
 """Search for hyperparameters: trials on a validation part, the first of them the defaults.
 
-The result is as good as the defaults on that part or better. The search is centred on the defaults
-for the data; trials that fall behind are given up.
+The result is as good as the defaults of a ``fast`` fit on that part or better. The search is
+centred on these; trials that fall behind are given up. Neighbours are not searched.
 """
 
 from __future__ import annotations
