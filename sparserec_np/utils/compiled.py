@@ -135,7 +135,8 @@ class _Notice(event.Listener):
         function = event.data["dispatcher"].py_func
         if not self.said and function.__module__.startswith("sparserec_np."):
             self.said = True
-            _log.info("compiling the engine, once on this machine, about %d s", SECONDS)
+            what = "compiling the engine, once for each kind of command on this machine"
+            _log.info("%s, up to about %d s", what, SECONDS)
 
     def on_end(self, event: Any) -> None:
         """Do nothing."""
