@@ -115,9 +115,9 @@ def tune(
     """Search for the hyperparameters that rank best, for the interactions in FILE...
 
     The first trial has what fit --fast takes, so the result is as good on the validation part or
-    better. Neighbours, which fit without --fast tries, are not searched and may be worth more:
-    compare with the NDCG@20 of such a fit. Trials that fall behind are given up. Ctrl-C ends the
-    search and keeps the result so far.
+    better. Neighbours are not searched: fit --config tries them beside what was found, unless
+    --fast is given. Trials that fall behind are given up. Ctrl-C ends the search and keeps the
+    result so far.
     """
     started = time.perf_counter()
     if sizes and max_size:

@@ -1,7 +1,8 @@
 """Search for hyperparameters: trials on a validation part, the first of them the defaults.
 
 The result is as good as the defaults of a ``fast`` fit on that part or better. The search is
-centred on these; trials that fall behind are given up. Neighbours are not searched.
+centred on these; trials that fall behind are given up. Neighbours are not searched: a fit with what
+was found tries them beside it.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ def tune(
         study = open_study(storage, name, search_fingerprint)
         interrupted = search(study, objective, space, points, trials, seed, on_trial)
         found = finished(study)[:trials]
-    given = {**fixed, "max_size": max_size, "sparsity": sparsity, "seed": seed, "fast": True}
+    given = {**fixed, "max_size": max_size, "sparsity": sparsity, "seed": seed}
     kept = {name: value for name, value in given.items() if value is not None}
     return Tuned(tuple(found), {"users": config.users, **kept}, interrupted)
 

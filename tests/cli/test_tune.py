@@ -45,9 +45,14 @@ def test_fit_uses_the_config_that_was_found(ratings, best, tmp_path):
     model = tmp_path / "model.srec"
     assert run_json("fit", ratings, "-o", model, "--config", best)["bytes"] <= 4000
     used = run_json("info", model)["config"]
-    assert config.pop("fast")  # what is found is not tried again
     del config["max_size"]
     assert {name: used[name] for name in config} == config
+    quick = tmp_path / "quick.srec"  # the search knows no neighbours, a fit tries them
+    run_json("fit", ratings, "-o", quick, "--config", best, "--fast")
+    key = "validation_ndcg@20"
+    facts = [run_json("info", path)["facts"] for path in (model, quick)]
+    assert "formula_ndcg@20" not in facts[1]
+    assert facts[0]["formula_ndcg@20"] == facts[1][key] <= facts[0][key]
 
 
 def test_options_on_the_command_line_win(ratings, best, tmp_path):
@@ -92,7 +97,7 @@ def test_one_json_object_and_nothing_else(ratings):
     assert [trial["number"] for trial in found["trials"]] == [0, 1]
     assert found["config"].keys() == {
         *found["trials"][0]["params"],
-        *("users", "seed", "fast"),
+        *("users", "seed"),
     }
 
 
