@@ -18,15 +18,13 @@ from sparserec_np.errors import InputError
 from sparserec_np.features.item_features import ItemFeatures, read_features
 from sparserec_np.features.matrix import feature_matrix
 from sparserec_np.features.regression import (
-    METHODS,
     ROWS_AT_A_TIME,
-    Choice,
+    SHRINKAGE,
     Targets,
     best_items,
-    choose,
+    measure,
     nearest_items,
     predict,
-    row_norm,
 )
 from sparserec_np.modelfile.arrays import ModelArrays, Neighbours, Table
 from sparserec_np.modelfile.layout import UsersLayout
@@ -47,10 +45,7 @@ FACTS_ROOM = 128
 FEWEST_KNOWN = 10
 """Items with features that a model must know for anything to be learned from them."""
 
-NEIGHBOURS_OF = 20
-"""Nearest items whose neighbours a new item takes."""
-
-_USERS = 512  # that the choice of a method is made for
+_USERS = 512  # that held-out items are ranked for
 _HISTORY = 20  # items that each of them has
 _FEW = 0.1  # share of the model's items below which a warning says that few have features
 
@@ -62,24 +57,20 @@ class Extension(NamedTuple):
     """The bytes of the model file."""
     added: int
     """Number of new items."""
-    choice: Choice
-    """How their rows are predicted, and how well such rows find items that are held out."""
+    found: float
+    """Share of the held-out items that suit a user best that rows from features find."""
+    by_chance: float
+    """Share that chance finds."""
 
     def summary(self) -> dict[str, Any]:
         """Return all but the bytes, as JSON can hold it."""
-        method, found, by_chance = self.choice
-        return {
-            "added": self.added,
-            "method": method,
-            "found": round(found, 4),
-            "by_chance": round(by_chance, 4),
-        }
+        found, by_chance = round(self.found, 4), round(self.by_chance, 4)
+        return {"added": self.added, "found": found, "by_chance": by_chance}
 
     def __str__(self) -> str:
-        _, found, by_chance = self.choice
         return (
-            f"{self.added:,} new items: rows from features find {found:.0%} of the held-out items "
-            f"that suit best, chance {by_chance:.0%}"
+            f"{self.added:,} new items: rows from features find {self.found:.0%} of the held-out "
+            f"items that suit best, chance {self.by_chance:.0%}"
         )
 
 
@@ -168,23 +159,25 @@ def extend_file(file: ModelFile, described: Described) -> Extension:
     is_known = described.known >= 0
     at = described.known[is_known]
     learned, fresh = described.matrix[is_known], described.matrix[~is_known]
-    targets = Targets(_matrix(old.items)[at], old.item_bias[at])
+    entries = np.diff(old.items.indptr)
+    if old.neighbours is not None:
+        entries = entries + np.bincount(old.neighbours.items, minlength=len(entries))
+    popularity = np.log1p(entries).astype(np.float32)
+    targets = Targets(_matrix(old.items), old.item_bias, popularity).take(at)
     width = max(len(old.items.values) // len(old.items), 1)
     with threadpool_limits(1):
         users = _users(old, targets, at)
-        choice = choose(learned, targets, width, users, np.random.default_rng(0))
-        _log.debug("rows of new items: %s", choice.method)
+        found, by_chance, scale = measure(learned, targets, width, users, np.random.default_rng(0))
         if not fresh.shape[0]:
-            return Extension(file.to_bytes(), 0, choice)
-        predictor = METHODS[choice.method](learned, targets)
-        predicted = predict(predictor, fresh, width, row_norm(targets))
-        near = nearest_items(fresh, learned, NEIGHBOURS_OF)
+            return Extension(file.to_bytes(), 0, found, by_chance)
+        near = nearest_items(fresh, learned)
+        predicted = predict(learned, targets, fresh, near, width, scale)
     arrays = _with_items(old, described.new_ids, predicted, described.titles, (near, at))
-    arrays = replace(arrays, facts=_facts(old, fresh.shape[0], choice))
+    arrays = replace(arrays, facts=_facts(old, fresh.shape[0], found, by_chance))
     side = file.layout.user_side
     history_bits = 1 if isinstance(side, UsersLayout) else max(side.weights.bits, 1)
     data = encode(arrays, bias_bits=file.layout.bias.bits, history_bits=history_bits)
-    return Extension(data, fresh.shape[0], choice)
+    return Extension(data, fresh.shape[0], found, by_chance)
 
 
 def _check_overlap(ids: Ids, known: NDArray[np.int64], item_ids: Ids) -> None:
@@ -202,12 +195,12 @@ def _check_overlap(ids: Ids, known: NDArray[np.int64], item_ids: Ids) -> None:
         )
 
 
-def _facts(old: ModelArrays, added: int, choice: Choice) -> dict[str, Any]:
+def _facts(old: ModelArrays, added: int, found: float, by_chance: float) -> dict[str, Any]:
     return {
         **old.facts,
         "items_by_features": int(old.facts.get("items_by_features", 0)) + added,
-        "features_find": round(choice.found, 4),
-        "chance_finds": round(choice.by_chance, 4),
+        "features_find": round(found, 4),
+        "chance_finds": round(by_chance, 4),
     }
 
 
@@ -220,7 +213,7 @@ def _matrix(table: Table) -> csr_matrix:
 def _users(
     old: ModelArrays, targets: Targets, at: NDArray[np.int64]
 ) -> Callable[[NDArray[np.int64]], NDArray[Any]]:
-    """Return what makes user vectors for :func:`choose`.
+    """Return what makes user vectors for :func:`measure`.
 
     An embedding model has users. For a history model a user has twenty items, those of the highest
     scores for somebody who has one item.
@@ -295,7 +288,7 @@ def _with_items(
         labels=labels,
         neighbours=None
         if old.neighbours is None
-        else _with_neighbours(old.neighbours, *near, places),
+        else _with_neighbours(old.neighbours, new, *near, places),
     )
 
 
@@ -318,36 +311,52 @@ def _snapped(rows: csr_matrix, levels: NDArray[np.float32]) -> csr_matrix:
 
 def _with_neighbours(
     old: Neighbours,
+    new: Targets,
     near: csr_matrix,
     at: NDArray[np.int64],
     places: NDArray[np.int64],
 ) -> Neighbours:
-    """Give new items the neighbours of their nearest items, both ways, as many as others have.
+    """Give new items neighbours, half of them each way, all of them as many as others have.
 
-    No entry is above those of the nearest items, so that nothing else changes.
+    A new item adds what its nearest items add. To its score add those that add to the scores of
+    its nearest items, and these items themselves; how much goes with its popularity. No entry is
+    above those of old items, so that nothing else changes.
     """
-    n = len(old)
+    from sklearn.preprocessing import normalize
+
+    n, n_new = len(old), near.shape[0]
     matrix = csr_matrix((old.values, old.items, old.indptr), (n, n))
-    allowed = len(old.values) * near.shape[0] // n
-    width = -(-allowed // near.shape[0])
-    spread = csr_matrix((near.data, at[near.indices], near.indptr), (near.shape[0], n))
-    entries = []
-    for factor, most in ((matrix.T.tocsr(), width - width // 2), (matrix, width // 2)):
-        for first in range(0, near.shape[0], ROWS_AT_A_TIME):
-            some = (spread[first : first + ROWS_AT_A_TIME] @ factor).tocsr()
-            found = _snapped(_cut(some, most), old.values).tocoo()
-            new = found.row + first + n
-            pair = (new, found.col) if factor is matrix else (found.col, new)
-            entries.append((*pair, found.data))
-    sources, targets, values = (np.concatenate(part) for part in zip(*entries, strict=True))
-    kept = np.argsort(-np.abs(values), kind="stable")[:allowed]
-    sources = places[np.r_[np.repeat(np.arange(n), np.diff(old.indptr)), sources[kept]]]
+    into = matrix.T.tocsr()
+    spread = csr_matrix((near.data, at[near.indices], near.indptr), (n_new, n))
+    counts = np.diff(into.indptr) + 1
+    norms = np.sqrt(into.multiply(into).sum(axis=1)).mean() / counts.mean()
+    norms = SHRINKAGE * norms * np.exp(new.popularity[:, None])
+    most = len(old.values) * n_new // (2 * n)
+    found = []
+    for adds in (True, False):
+        parts = []
+        for first in range(0, n_new, ROWS_AT_A_TIME):
+            some = spread[first : first + ROWS_AT_A_TIME]
+            if adds:
+                rows = some @ matrix
+            else:
+                rows = normalize(some @ into) + normalize(some.multiply(np.sqrt(counts)).tocsr())
+                rows = normalize(rows).multiply(norms[first : first + ROWS_AT_A_TIME]).tocsr()
+            parts.append(_cut(rows, 4 * (most // n_new + 1)))
+        rows = vstack(parts, format="coo")
+        kept = np.argsort(-np.abs(rows.data), kind="stable")[:most]
+        pair = rows.row[kept] + n, rows.col[kept]
+        found.append((*(pair if adds else pair[::-1]), rows.data[kept]))
+    sources, targets, values = (np.concatenate(part) for part in zip(*found, strict=True))
+    least = np.abs(old.values).min() / 2 if len(old.values) else np.inf
+    kept = np.abs(values) >= least
+    old_sources = np.repeat(np.arange(n), np.diff(old.indptr))
+    sources = places[np.r_[old_sources, sources[kept]]]
     targets = places[np.r_[old.items, targets[kept]]]
-    values = np.r_[old.values, values[kept]]
+    values = np.r_[old.values, _nearest_of(values[kept], old.values)] if kept.any() else old.values
     order = np.lexsort((targets, sources))
-    counts = np.bincount(sources, minlength=len(places))
     return Neighbours(
-        indptr_from_counts(counts),
+        indptr_from_counts(np.bincount(sources, minlength=len(places))),
         targets[order].astype(np.int32),
         values[order].astype(np.float32),
     )

@@ -1,4 +1,4 @@
-"""Regression from features to rows and biases, chosen on known items that are held out."""
+"""Rows of items from their features: a regression, and the mean of the nearest known items."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse import csr_matrix, vstack
+from scipy.sparse import csr_matrix, hstack, vstack
 
 ROWS_AT_A_TIME = 256
 """Rows that are dense at a time."""
 
-PENALTY = 100.0
-"""Penalty of the ridge regression. Lighter ones come nearer to the rows of held-out items, and find
-fewer of them for real users."""
+PENALTY = 5.0
+"""Penalty of the ridge regression."""
 
 NEAREST = 60
 """Number of nearest items."""
 
+POWER = 3
+"""Power of the cosines that weigh them."""
+
+SHRINKAGE = 0.5
+"""Factor of predicted scores beyond what brings them nearest to scores by own rows: what is only
+predicted gives way to what is known."""
+
 HELD_OUT = 0.2
-"""Share of the known items that the choice is made on."""
+"""Share of the known items that are held out to see how well predicted rows find them."""
 
 BEST = 0.1
 """Share of the held-out items that are to be found, those with the highest scores."""
@@ -30,50 +36,45 @@ _MOST_HELD = 4096
 
 
 class Targets(NamedTuple):
-    """Rows and biases of items: known ones, or predicted ones."""
+    """What is known of items, or predicted for them."""
 
     rows: csr_matrix
     """Rows, float32 of shape [m, dim]."""
     bias: NDArray[np.float32]
     """Biases, of shape [m]."""
+    popularity: NDArray[np.float32]
+    """Logarithm of 1 + the weights and neighbours that the model spends on an item, of shape [m]:
+    the more users had it, the more these are."""
 
     def take(self, items: NDArray[np.int64]) -> Targets:
         """Return those of some items."""
-        return Targets(self.rows[items], self.bias[items])
+        return Targets(self.rows[items], self.bias[items], self.popularity[items])
 
 
-Predictor = Callable[[csr_matrix], tuple[NDArray[Any], NDArray[Any]]]
-"""Turns features of some items into rows, dense of shape [r, dim], and biases, of shape [r]."""
+class Quality(NamedTuple):
+    """Success of predicted rows on known items that are held out."""
 
-
-Method = Callable[[csr_matrix, Targets], Predictor]
-"""Learns from features and targets of known items."""
-
-
-class Choice(NamedTuple):
-    """The method that does best on held-out items."""
-
-    method: str
-    """``"ridge regression"`` or ``"nearest items"``."""
     found: float
-    """Of the tenth of the held-out items that suit a user best by their own rows, the share that
-    is in the best tenth by predicted ones, too."""
+    """Of the tenth of them that suits a user best by their own rows, the share that is in the best
+    tenth by predicted ones, too."""
     by_chance: float
     """The share that chance finds."""
+    scale: float
+    """Factor of the norms of predicted rows."""
 
 
-def choose(
+def measure(
     features: csr_matrix,
     targets: Targets,
     width: int,
     users: Callable[[NDArray[np.int64]], NDArray[Any]],
     generator: np.random.Generator,
-) -> Choice:
-    """Choose a method on a fifth of the known items, whose rows are predicted from the others'.
+) -> Quality:
+    """Predict a fifth of the known items from the others, and see who finds them.
 
     Args:
         features: Features of the known items, of shape [m, p], m at least 2.
-        targets: Their rows and biases.
+        targets: What is known of them.
         width: Weights of a predicted row.
         users: Returns vectors of users, of shape [u, dim], who know of no items but the given ones.
         generator: Draws the held-out items.
@@ -83,102 +84,90 @@ def choose(
     held, kept = order[:n_held], order[n_held:]
     k = max(round(BEST * n_held), 1)
     vectors = users(np.sort(kept))
-    best = best_items(vectors, targets.take(held), k)
-    learned = features[kept], targets.take(kept)
-
-    choices = []
-    for name, method in METHODS.items():
-        predicted = predict(method(*learned), features[held], width, row_norm(targets))
-        ours = best_items(vectors, predicted, k)
-        hits = sum(len(np.intersect1d(a, b)) for a, b in zip(best, ours, strict=True))
-        choices.append(Choice(name, hits / best.size, k / n_held))
-    return max(choices, key=lambda choice: choice.found)
+    near = nearest_items(features[held], features[kept])
+    predicted = predict(features[kept], targets.take(kept), features[held], near, width, 1.0)
+    own, ours = (rows @ vectors.T for rows in (targets.rows[held], predicted.rows))
+    scale = SHRINKAGE * max(float((own * ours).sum() / ((ours * ours).sum() or 1.0)), 0.0)
+    predicted = predicted._replace(rows=predicted.rows * np.float32(scale))
+    both = (best_items(vectors, items, k) for items in (targets.take(held), predicted))
+    hits = [len(np.intersect1d(*pair)) for pair in zip(*both, strict=True)]
+    return Quality(float(np.mean(hits)) / k, k / n_held, scale)
 
 
-def row_norm(targets: Targets) -> float:
-    """Return the mean norm of the rows."""
-    return float(np.sqrt(targets.rows.multiply(targets.rows).sum(axis=1)).mean())
+def predict(
+    known: csr_matrix,
+    targets: Targets,
+    features: csr_matrix,
+    near: csr_matrix,
+    width: int,
+    scale: float,
+) -> Targets:
+    """Predict sparse rows, biases and popularity, some items at a time.
 
-
-def predict(predictor: Predictor, features: csr_matrix, width: int, norm: float) -> Targets:
-    """Predict sparse rows and biases, some at a time.
-
-    Predicted rows are the shorter the less features tell. Half of that is made up for: their norm
-    becomes its geometric mean with that of learned rows.
+    The direction of a row is the mean of two: that of a ridge regression, and that of the mean of
+    the nearest items. Its norm goes with the predicted popularity. Memory is ``O(p^2 + p * weights of a row)``.
 
     Args:
-        predictor: As a :data:`Method` returns it.
+        known: Features of the known items, of shape [m, p].
+        targets: What is known of them.
         features: Features of n items.
+        near: Their nearest items, as :func:`nearest_items` returns them.
         width: Weights of a row, at most: the largest ones are kept.
-        norm: Mean norm of learned rows.
+        scale: Norm of a row whose predicted popularity is 0.
     """
-    parts, biases = [], [np.zeros(0)]
+    wide = known.astype(np.float64)
+    gram = (wide.T @ wide).toarray()
+    gram[np.diag_indices_from(gram)] += PENALTY
+    factor = cho_factor(gram, lower=True, overwrite_a=True)
+    numbers = np.column_stack((targets.bias, targets.popularity)).astype(np.float64)
+    means = numbers.mean(axis=0)
+    sums = hstack((wide.T @ targets.rows, csr_matrix(wide.T @ (numbers - means)))).T.tocsr()
+
+    parts, others = [], [np.zeros((0, 2))]
     for first in range(0, features.shape[0], ROWS_AT_A_TIME):
-        rows, bias = predictor(features[first : first + ROWS_AT_A_TIME])
-        parts.append(_largest(rows, width, norm))
-        biases.append(bias)
-    return Targets(vstack(parts, format="csr"), np.concatenate(biases).astype(np.float32))
+        some = slice(first, first + ROWS_AT_A_TIME)
+        found = (sums @ cho_solve(factor, features[some].astype(np.float64).T.toarray())).T
+        others.append(found[:, -2:] + means)
+        rows = _unit(found[:, :-2]) + _unit((near[some] @ targets.rows).toarray())
+        parts.append(_largest(rows, width, scale * np.exp(others[-1][:, 1:])))
+    bias, popularity = np.concatenate(others).astype(np.float32).T
+    return Targets(vstack(parts, format="csr"), bias, popularity)
 
 
-def _largest(rows: NDArray[Any], width: int, norm: float) -> csr_matrix:
+def _unit(rows: NDArray[Any]) -> NDArray[Any]:
+    """Scale rows to a norm of 1, but those that are 0."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1)
+
+
+def _largest(rows: NDArray[Any], width: int, norms: NDArray[Any]) -> csr_matrix:
     """Keep the ``width`` largest entries of each dense row, of equal ones the first, and scale."""
     width = min(width, rows.shape[1])
     places = np.sort(np.argsort(-np.abs(rows), axis=1, kind="stable")[:, :width], axis=1)
-    values = np.take_along_axis(rows, places, axis=1)
-    norms = np.linalg.norm(values, axis=1, keepdims=True)
-    values = values * np.sqrt(norm / np.where(norms > 0, norms, 1))
+    values = _unit(np.take_along_axis(rows, places, axis=1)) * norms
     indptr = np.arange(len(rows) + 1) * width
     found = csr_matrix((values.astype(np.float32).ravel(), places.ravel(), indptr), rows.shape)
     found.eliminate_zeros()
     return found
 
 
-def nearest_items(features: csr_matrix, known: csr_matrix, n: int) -> csr_matrix:
-    """Weigh the n nearest known items of each item by cosine; a row sums to 1.
+def nearest_items(features: csr_matrix, known: csr_matrix) -> csr_matrix:
+    """Weigh the nearest known items of each item by a power of the cosine; a row sums to 1.
+
+    The last column, which is 1 everywhere, does not count.
 
     Returns:
         float32 matrix of shape [r, m].
     """
     from sklearn.neighbors import NearestNeighbors
 
-    index = NearestNeighbors(n_neighbors=min(n, known.shape[0]), metric="cosine").fit(known)
-    distances, items = index.kneighbors(features)
-    weights = np.maximum(1 - distances, 1e-6)
+    index = NearestNeighbors(n_neighbors=min(NEAREST, known.shape[0]), metric="cosine")
+    distances, items = index.fit(known[:, :-1]).kneighbors(features[:, :-1])
+    weights = np.maximum(1.0 - distances, 1e-6) ** POWER
     weights /= weights.sum(axis=1, keepdims=True)
     indptr = np.arange(len(items) + 1) * items.shape[1]
     shape = (features.shape[0], known.shape[0])
     return csr_matrix((weights.astype(np.float32).ravel(), items.ravel(), indptr), shape)
-
-
-def _ridge(features: csr_matrix, targets: Targets) -> Predictor:
-    """Regress rows and biases on features; memory is ``O(p^2 + p * weights of a row)``."""
-    wide = features.astype(np.float64)
-    gram = (wide.T @ wide).toarray()
-    gram[np.diag_indices_from(gram)] += PENALTY
-    factor = cho_factor(gram, lower=True, overwrite_a=True)
-    mean = float(targets.bias.mean())
-    sums = (wide.T @ targets.rows).tocsr()
-    bias = cho_solve(factor, wide.T @ (targets.bias - mean))
-
-    def predictor(some: csr_matrix) -> tuple[NDArray[Any], NDArray[Any]]:
-        solved = cho_solve(factor, some.astype(np.float64).T.toarray())
-        return (sums.T @ solved).T, some @ bias + mean
-
-    return predictor
-
-
-def _nearest(features: csr_matrix, targets: Targets) -> Predictor:
-    """Average the rows and biases of the nearest items, weighted by cosine."""
-
-    def predictor(some: csr_matrix) -> tuple[NDArray[Any], NDArray[Any]]:
-        weights = nearest_items(some, features, NEAREST)
-        return (weights @ targets.rows).toarray(), weights @ targets.bias
-
-    return predictor
-
-
-METHODS: dict[str, Method] = {"ridge regression": _ridge, "nearest items": _nearest}
-"""Methods to choose from, by name."""
 
 
 def best_items(users: NDArray[Any], items: Targets, k: int) -> NDArray[np.int64]:
