@@ -1,14 +1,15 @@
 """Items without interactions, found by what they are: Recall@20 among them, and what it costs.
 
-    python bench/cold_items.py [--data movielens-small planted] [--part valid|valid-2|...|test] [--lightfm]
+    python bench/cold_items.py [--data movielens-small planted] [--part test|valid] [--lightfm]
 
-A fifth of the items (``test``, or another fifth, ``valid`` and so on) has no interactions in training: it is
-added by its features with ``extend``. For each user who has such items, these alone are ranked by
-the user's other items, and Recall@20 is the share that is among the first 20. Compared with TF-IDF
-neighbours (the sum of cosines to the items of the history) and, with ``--lightfm``, with LightFM's
-hybrid model (pip install lightfm-next); its epochs and components are chosen on ``valid``. A tenth
-of the users' other interactions is held out to see what new items cost in the ranking of all:
-NDCG@20 before and after. ``planted``: 60 groups of items, users of three groups, a column that is
+A fifth of the items (``test``, or one of four others, ``valid`` to ``valid-4``) has no interactions
+in training: it is added by its features with ``extend``. For each user who has such items, these
+alone are ranked by the user's other items, and Recall@20 is the share that is among the first 20.
+Compared with TF-IDF neighbours (the sum of cosines to the items of the history) and, with
+``--lightfm``, with LightFM's hybrid model (pip install lightfm-next); its epochs and components are
+chosen on ``valid``. A tenth of the users' other interactions is held out to see what new items cost
+in the ranking of all: NDCG@20 before and after. ``planted``: 60 groups of items, users of three
+groups, a column that is
 the group with one wrong in ten, and two that tell nothing; ``planted-alone`` lacks these two.
 """
 

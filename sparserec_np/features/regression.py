@@ -105,7 +105,7 @@ def predict(
     """Predict sparse rows, biases and popularity, some items at a time.
 
     The direction of a row is the mean of two: that of a ridge regression, and that of the mean of
-    the nearest items. Its norm goes with the predicted popularity. Memory is ``O(p^2 + p * weights of a row)``.
+    the nearest items. Its norm goes with the predicted popularity. Memory is ``O(p^2 + p * dim)``.
 
     Args:
         known: Features of the known items, of shape [m, p].
