@@ -22,6 +22,7 @@ from sparserec_np.features.regression import (
     SHRINKAGE,
     Targets,
     best_items,
+    largest,
     measure,
     nearest_items,
     predict,
@@ -172,7 +173,8 @@ def extend_file(file: ModelFile, described: Described) -> Extension:
             return Extension(file.to_bytes(), 0, found, by_chance)
         near = nearest_items(fresh, learned)
         predicted = predict(learned, targets, fresh, near, width, scale)
-    arrays = _with_items(old, described.new_ids, predicted, described.titles, (near, at))
+    near = csr_matrix((near.data, at[near.indices], near.indptr), (near.shape[0], len(old.items)))
+    arrays = _with_items(old, described.new_ids, predicted, described.titles, near)
     arrays = replace(arrays, facts=_facts(old, fresh.shape[0], found, by_chance))
     side = file.layout.user_side
     history_bits = 1 if isinstance(side, UsersLayout) else max(side.weights.bits, 1)
@@ -250,7 +252,7 @@ def _with_items(
     ids: Any,
     new: Targets,
     titles: Mapping[Any, str],
-    near: tuple[csr_matrix, NDArray[np.int64]],
+    near: csr_matrix,
 ) -> ModelArrays:
     """Put new items among the old ones, which keep their order.
 
@@ -259,7 +261,7 @@ def _with_items(
         ids: Vocabulary of the new items.
         new: Their rows and biases.
         titles: Titles by id.
-        near: Weights of their nearest known items, of shape [n, m], and the numbers of these m.
+        near: Weights of their nearest known items, of shape [n, n_items].
     """
     every = old.item_ids.union(ids)
     places = np.concatenate((old.item_ids.positions_in(every), ids.positions_in(every)))
@@ -288,7 +290,7 @@ def _with_items(
         labels=labels,
         neighbours=None
         if old.neighbours is None
-        else _with_neighbours(old.neighbours, new, *near, places),
+        else _with_neighbours(old.neighbours, new, near, places),
     )
 
 
@@ -310,11 +312,7 @@ def _snapped(rows: csr_matrix, levels: NDArray[np.float32]) -> csr_matrix:
 
 
 def _with_neighbours(
-    old: Neighbours,
-    new: Targets,
-    near: csr_matrix,
-    at: NDArray[np.int64],
-    places: NDArray[np.int64],
+    old: Neighbours, new: Targets, near: csr_matrix, places: NDArray[np.int64]
 ) -> Neighbours:
     """Give new items neighbours, half of them each way, all of them as many as others have.
 
@@ -327,7 +325,6 @@ def _with_neighbours(
     n, n_new = len(old), near.shape[0]
     matrix = csr_matrix((old.values, old.items, old.indptr), (n, n))
     into = matrix.T.tocsr()
-    spread = csr_matrix((near.data, at[near.indices], near.indptr), (n_new, n))
     counts = np.diff(into.indptr) + 1
     norms = np.sqrt(into.multiply(into).sum(axis=1)).mean() / counts.mean()
     norms = SHRINKAGE * norms * np.exp(new.popularity[:, None])
@@ -336,13 +333,13 @@ def _with_neighbours(
     for adds in (True, False):
         parts = []
         for first in range(0, n_new, ROWS_AT_A_TIME):
-            some = spread[first : first + ROWS_AT_A_TIME]
+            some = near[first : first + ROWS_AT_A_TIME]
             if adds:
                 rows = some @ matrix
             else:
                 rows = normalize(some @ into) + normalize(some.multiply(np.sqrt(counts)).tocsr())
                 rows = normalize(rows).multiply(norms[first : first + ROWS_AT_A_TIME]).tocsr()
-            parts.append(_cut(rows, 4 * (most // n_new + 1)))
+            parts.append(largest(rows, 4 * (most // n_new + 1)))
         rows = vstack(parts, format="coo")
         kept = np.argsort(-np.abs(rows.data), kind="stable")[:most]
         pair = rows.row[kept] + n, rows.col[kept]
@@ -360,12 +357,3 @@ def _with_neighbours(
         targets[order].astype(np.int32),
         values[order].astype(np.float32),
     )
-
-
-def _cut(rows: csr_matrix, width: int) -> csr_matrix:
-    """Keep the ``width`` largest entries of each sparse row, of equal ones the first."""
-    owners = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-    order = np.lexsort((rows.indices, -np.abs(rows.data), owners))
-    rank = np.arange(len(order)) - rows.indptr[owners]
-    keep = order[rank < width]
-    return csr_matrix((rows.data[keep], (owners[keep], rows.indices[keep])), rows.shape)

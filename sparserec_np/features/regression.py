@@ -115,6 +115,8 @@ def predict(
         width: Weights of a row, at most: the largest ones are kept.
         scale: Norm of a row whose predicted popularity is 0.
     """
+    from sklearn.preprocessing import normalize
+
     wide = known.astype(np.float64)
     gram = (wide.T @ wide).toarray()
     gram[np.diag_indices_from(gram)] += PENALTY
@@ -128,27 +130,20 @@ def predict(
         some = slice(first, first + ROWS_AT_A_TIME)
         found = (sums @ cho_solve(factor, features[some].astype(np.float64).T.toarray())).T
         others.append(found[:, -2:] + means)
-        rows = _unit(found[:, :-2]) + _unit((near[some] @ targets.rows).toarray())
-        parts.append(_largest(rows, width, scale * np.exp(others[-1][:, 1:])))
+        rows = normalize(csr_matrix(found[:, :-2])) + normalize(near[some] @ targets.rows)
+        rows = normalize(largest(rows, width)).multiply(scale * np.exp(others[-1][:, 1:]))
+        parts.append(rows.astype(np.float32))
     bias, popularity = np.concatenate(others).astype(np.float32).T
     return Targets(vstack(parts, format="csr"), bias, popularity)
 
 
-def _unit(rows: NDArray[Any]) -> NDArray[Any]:
-    """Scale rows to a norm of 1, but those that are 0."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1)
-
-
-def _largest(rows: NDArray[Any], width: int, norms: NDArray[Any]) -> csr_matrix:
-    """Keep the ``width`` largest entries of each dense row, of equal ones the first, and scale."""
-    width = min(width, rows.shape[1])
-    places = np.sort(np.argsort(-np.abs(rows), axis=1, kind="stable")[:, :width], axis=1)
-    values = _unit(np.take_along_axis(rows, places, axis=1)) * norms
-    indptr = np.arange(len(rows) + 1) * width
-    found = csr_matrix((values.astype(np.float32).ravel(), places.ravel(), indptr), rows.shape)
-    found.eliminate_zeros()
-    return found
+def largest(rows: csr_matrix, width: int) -> csr_matrix:
+    """Keep the ``width`` largest entries of each sparse row, of equal ones the first."""
+    owners = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    order = np.lexsort((rows.indices, -np.abs(rows.data), owners))
+    rank = np.arange(len(order)) - rows.indptr[owners]
+    keep = order[rank < width]
+    return csr_matrix((rows.data[keep], (owners[keep], rows.indices[keep])), rows.shape)
 
 
 def nearest_items(features: csr_matrix, known: csr_matrix) -> csr_matrix:
