@@ -326,24 +326,21 @@ def _with_neighbours(
     matrix = csr_matrix((old.values, old.items, old.indptr), (n, n))
     into = matrix.T.tocsr()
     counts = np.diff(into.indptr) + 1
-    norms = np.sqrt(into.multiply(into).sum(axis=1)).mean() / counts.mean()
-    norms = SHRINKAGE * norms * np.exp(new.popularity[:, None])
+    popular = np.exp(new.popularity[:, None])
+    norms = SHRINKAGE * np.sqrt(into.multiply(into).sum(axis=1)).mean() / counts.mean() * popular
     most = len(old.values) * n_new // (2 * n)
+    each = most // n_new
+    least = min(each, 1)
+    widths = least + ((most - least * n_new) * popular[:, 0] / popular.sum()).astype(np.int64)
     found = []
-    for adds in (True, False):
-        parts = []
-        for first in range(0, n_new, ROWS_AT_A_TIME):
-            some = near[first : first + ROWS_AT_A_TIME]
-            if adds:
-                rows = some @ matrix
-            else:
-                rows = normalize(some @ into) + normalize(some.multiply(np.sqrt(counts)).tocsr())
-                rows = normalize(rows).multiply(norms[first : first + ROWS_AT_A_TIME]).tocsr()
-            parts.append(largest(rows, 4 * (most // n_new + 1)))
-        rows = vstack(parts, format="coo")
-        kept = np.argsort(-np.abs(rows.data), kind="stable")[:most]
-        pair = rows.row[kept] + n, rows.col[kept]
-        found.append((*(pair if adds else pair[::-1]), rows.data[kept]))
+    for first in range(0, n_new, ROWS_AT_A_TIME):
+        some = slice(first, first + ROWS_AT_A_TIME)
+        adds = largest(near[some] @ matrix, each).tocoo()
+        rows = normalize(near[some] @ into)
+        rows = rows + normalize(near[some].multiply(np.sqrt(counts)).tocsr())
+        takes = normalize(largest(rows, widths[some])).multiply(norms[some]).tocoo()
+        found.append((adds.row + first + n, adds.col, adds.data))
+        found.append((takes.col, takes.row + first + n, takes.data))
     sources, targets, values = (np.concatenate(part) for part in zip(*found, strict=True))
     least = np.abs(old.values).min() / 2 if len(old.values) else np.inf
     kept = np.abs(values) >= least

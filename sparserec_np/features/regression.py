@@ -137,12 +137,17 @@ def predict(
     return Targets(vstack(parts, format="csr"), bias, popularity)
 
 
-def largest(rows: csr_matrix, width: int) -> csr_matrix:
-    """Keep the ``width`` largest entries of each sparse row, of equal ones the first."""
+def largest(rows: csr_matrix, width: int | NDArray[np.int64]) -> csr_matrix:
+    """Keep the ``width`` largest entries of each sparse row, of equal ones the first.
+
+    Args:
+        rows: Rows, of shape [r, n].
+        width: Entries to keep, of all rows or of each, of shape [r].
+    """
     owners = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
     order = np.lexsort((rows.indices, -np.abs(rows.data), owners))
     rank = np.arange(len(order)) - rows.indptr[owners]
-    keep = order[rank < width]
+    keep = order[rank < np.broadcast_to(width, rows.shape[0])[owners]]
     return csr_matrix((rows.data[keep], (owners[keep], rows.indices[keep])), rows.shape)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sparserec_np.modelfile.writer import encode
 from sparserec_np.vocabulary import from_values
 
 GROUPS, DIM, N = 4, 16, 120
+ERAS = ("golden", "grey")
 KINDS = ("drama", "horror", "western", "musical")
 
 pytestmark = pytest.mark.usefixtures("log_as_it_was")
@@ -99,6 +101,43 @@ def test_new_items_go_to_those_who_like_what_they_are(kind: str) -> None:
         assert {group(i) for i in ids} == {liked}
         served, _ = model.recommend(history=[ids[0]], k=20)  # a new item is a history, too
         assert np.mean([group(i) == liked for i in served]) > 0.9
+
+
+def test_of_two_alike_the_one_that_looks_popular_comes_first() -> None:
+    n = 200
+    new = encode(_model_of_two_eras(n))
+    eras = pd.DataFrame({"movieId": range(2 * n), "era": [ERAS[i // 4 % 2] for i in range(2 * n)]})
+    table = films(range(2 * n)).merge(eras)
+    model = sparserec_np.load(extend(new, table).file)
+    history = [i for i in range(0, 2 * n, 2) if group(i) == 1][:5]
+    alike = [i for i in range(1, 2 * n, 2) if group(i) == 1]
+    ids, _ = model.recommend(history=history, candidates=alike, k=10)
+    assert {ERAS[i // 4 % 2] for i in ids} == {"golden"}
+
+
+def _model_of_two_eras(n: int) -> ModelArrays:
+    """Items of the golden era have three weights, others one; all weights are alike."""
+    rng = np.random.default_rng(5)
+    counts = [3 if ERAS[i // 4 % 2] == "golden" else 1 for i in range(0, 2 * n, 2)]
+    dims = [
+        np.sort(rng.choice(4, c, replace=False)) + 4 * group(2 * i) for i, c in enumerate(counts)
+    ]
+    indptr = np.r_[0, np.cumsum(counts)].astype(np.int64)
+    weights = rng.uniform(0.8, 1.2, sum(counts)).astype(np.float32)
+    rows = Table(indptr, np.concatenate(dims).astype(np.uint16), weights, DIM)
+    return ModelArrays(
+        "history", DIM, from_values(np.arange(0, 2 * n, 2)), rows, np.zeros(n, np.float32)
+    )
+
+
+def test_a_model_of_neighbours_alone_takes_new_items() -> None:
+    arrays = open_model(make_model("neighbours")).arrays()
+    none = Table(np.zeros(N + 1, np.int64), np.zeros(0, np.uint16), np.zeros(0, np.float32), DIM)
+    model = sparserec_np.load(extend(encode(replace(arrays, items=none)), ALL).file)
+    for liked in range(GROUPS):
+        history = [i for i in range(0, 2 * N, 2) if group(i) == liked]
+        ids, _ = model.recommend(history=history, candidates=range(1, 2 * N, 2), k=10)
+        assert np.mean([group(i) == liked for i in ids]) > 0.9
 
 
 def test_it_tells_how_well_features_find_held_out_items() -> None:
