@@ -9,8 +9,8 @@ Compared with TF-IDF neighbours (the sum of cosines to the items of the history)
 ``--lightfm``, with LightFM's hybrid model (pip install lightfm-next); its epochs and components are
 chosen on ``valid``. A tenth of the users' other interactions is held out to see what new items cost
 in the ranking of all: NDCG@20 before and after. ``planted``: 60 groups of items, users of three
-groups, a column that is
-the group with one wrong in ten, and two that tell nothing; ``planted-alone`` lacks these two.
+groups, a column that is the group with one wrong in ten, and two that tell nothing;
+``planted-alone`` lacks these two.
 """
 
 from __future__ import annotations
