@@ -214,6 +214,10 @@ def parse(source: ByteSource) -> Container:
     length = int.from_bytes(prefix, "little")
     most = min(size - 8, MAX_HEADER)
     if not 2 <= length <= most:
+        if size > 8 and source.read(8, 9) != b"{":
+            raise ModelFileError(
+                f"{name} is no model of sparserec-np: give a file that 'sparserec-np fit' has made"
+            )
         raise damaged(
             name, f"bytes 0 to 7 give the header {length} bytes; it can have 2 to {max(most, 2)}"
         )

@@ -395,7 +395,7 @@ class _Stages:
                 best.ndcg or 0.0,
                 popularity,
             )
-        _log.info("chosen on what was held out: %s", _in_words(best))
+        _log.info("chosen on what was held out: %s", _for_people(best, tried[0]))
         return best._replace(formula_ndcg=tried[0].ndcg, popularity_ndcg=popularity)
 
     def _neighbours_beside(
@@ -525,6 +525,22 @@ def _in_words(trial: Chosen) -> str:
     epochs = f", {trial.epochs} epochs" if trial.epochs else ""
     ndcg = "" if trial.ndcg is None else f": NDCG@20 {trial.ndcg:.4f}"
     return f"{changes or 'the formulas'}{epochs}{' (estimated)' * is_estimate(trial)}{ndcg}"
+
+
+def _for_people(best: Chosen, formulas: Chosen) -> str:
+    """Say what is not as the formulas say, and what it is worth."""
+    changes = best.changes
+    share = changes.get("neighbours", 0.0)
+    some = "alone" if share == 1 else f"in {share:.0%} of the size"
+    words = {
+        "neighbours": f"neighbours {some}",
+        "degree_exponent": "no weights by popularity",
+        "reg": f"an L2 penalty of {changes.get('reg', 0.0):g}",
+        "epochs": f"a schedule of {changes.get('epochs', 0)} epochs",
+    }
+    told = [text for name, text in words.items() if name in changes]
+    before = f", by the formulas {formulas.ndcg or 0.0:.4f}" if told else ""
+    return f"{', '.join(told) or 'the formulas'}: NDCG@20 {best.ndcg or 0.0:.4f}{before}"
 
 
 class _StageObserver(Observer):

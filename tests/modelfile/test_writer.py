@@ -251,6 +251,13 @@ def test_a_folder_without_permission_is_found_beforehand(tmp_path: Path) -> None
         check_writable(tmp_path / "m.srec")
 
 
+def test_another_file_is_called_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.csv"
+    path.write_text("userId,movieId,rating\n1,2,3\n")
+    with pytest.raises(ModelFileError, match=r"ratings.csv is no model of sparserec-np: give"):
+        open_model(path)
+
+
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"absent.srec: cannot be opened \(No such file"):
         open_model(tmp_path / "absent.srec")

@@ -159,6 +159,19 @@ def test_with_validation_data_it_is_chosen_by_these(data: Interactions) -> None:
     assert fitted.interactions_ is learned
 
 
+def test_what_is_chosen_is_said_in_words(
+    data: Interactions, raced: SparseRec, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="sparserec_np"):
+        model().fit(data)
+    (line,) = [one for one in caplog.messages if one.startswith("chosen on what was held out: ")]
+    facts = raced.model_.info()["facts"]
+    scores = [facts["validation_ndcg@20"], facts["formula_ndcg@20"]]
+    assert line.endswith("NDCG@20 {:.4f}, by the formulas {:.4f}".format(*scores))
+    assert ("neighbours" in raced.changes_) == ("neighbours" in line)
+    assert not any(name in line for name in ("reg ", "_exponent"))
+
+
 def test_noise_is_called_noise(caplog: pytest.LogCaptureFixture) -> None:
     rng = np.random.default_rng(0)
     noise = from_pairs(np.repeat(np.arange(200), 10), rng.zipf(1.7, 2_000) % 400)
