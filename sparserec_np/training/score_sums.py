@@ -73,18 +73,24 @@ def ndcg_of_sums(
             addition = (ages @ matrix).toarray()
             for user in range(some.start, some.stop):
                 wanted = relevant.items_of(user)
-                ranks = _ranks(base[user - first] + factors * addition[user - first], wanted)
+                ranks = _ranks(base[user - first] + factors * addition[user - first], wanted, k)
                 scale, one = np.nonzero(ranks < k)
                 hits[n, scale, user, ranks[scale, one]] = True
     return np.array([[ndcg(one, counts).mean() for one in of_all] for of_all in hits])
 
 
-def _ranks(scores: NDArray[np.float32], wanted: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the rank from 0 of some items in each line of scores; equal ones by their number."""
-    ranks = np.empty((len(scores), wanted.size), np.int64)
-    for place, item in enumerate(wanted.tolist()):
-        score = scores[:, item, None]
-        ranks[:, place] = (scores > score).sum(axis=1) + (scores[:, :item] == score).sum(axis=1)
+def _ranks(scores: NDArray[np.float32], wanted: NDArray[np.int32], k: int) -> NDArray[np.int64]:
+    """Return the rank from 0 of some items in each line of scores; equal ones by their number.
+
+    Ranks from ``k`` on are ``k``: few items come so far that their rank has to be counted.
+    """
+    best = min(k, scores.shape[1])
+    worst = np.partition(scores, -best, axis=1)[:, -best, None]
+    ranks = np.full((len(scores), wanted.size), k, np.int64)
+    for line, place in zip(*np.nonzero(scores[:, wanted] >= worst), strict=True):
+        item, row = wanted[place], scores[line]
+        before = np.count_nonzero(row[:item] == row[item])
+        ranks[line, place] = np.count_nonzero(row > row[item]) + before
     return ranks
 
 

@@ -38,7 +38,10 @@ def random_rows(rng: np.random.Generator, n: int, columns: int, share: float) ->
 
 @pytest.mark.parametrize("power, exponent", [(1.0, 0.0), (0.75, 0.5)])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_sums_are_scored_as_dense_scores_are(power: float, exponent: float, weighted: bool) -> None:
+@pytest.mark.parametrize("k", [K, 50])  # fewer ranks than items, and more
+def test_sums_are_scored_as_dense_scores_are(
+    power: float, exponent: float, weighted: bool, k: int
+) -> None:
     rng = np.random.default_rng(5)
     data = interactions.random_interactions(3, n_users=70, n_items=40, mean=9)
     known, held = hold_out(data, fraction=0.3)
@@ -58,12 +61,12 @@ def test_sums_are_scored_as_dense_scores_are(power: float, exponent: float, weig
     config = Config(history_power=power, history_exponent=exponent)
     scales = (0.5, 2.0)
     histories = UserRows(known.indptr, known.items, ages)
-    found = ndcg_of_sums(parameters, config, histories, held, several, scales, K)
+    found = ndcg_of_sums(parameters, config, histories, held, several, scales, k)
 
     table = dense(rows, dim)
     for n_th, neighbours in enumerate(several):
         for s_th, scale in enumerate(scales):
-            ranked = np.empty((known.n_users, K), np.int32)
+            ranked = np.full((known.n_users, k), -1, np.int32)
             for user in range(known.n_users):
                 own = slice(known.indptr[user], known.indptr[user + 1])
                 had = known.items[own]
@@ -73,7 +76,7 @@ def test_sums_are_scored_as_dense_scores_are(power: float, exponent: float, weig
                 scores = table @ z * max(age.sum(), 1.0) ** -exponent + items.bias
                 scores = scores + scale * (age @ dense(neighbours, n)[had])
                 scores[had] = -np.inf
-                ranked[user] = np.argsort(-scores, kind="stable")[:K]
+                ranked[user, :n] = np.argsort(-scores, kind="stable")[:k]
             expected = ndcg(find_hits(ranked, held), held.user_degrees()).mean()
             assert found[n_th, s_th] == pytest.approx(expected, abs=1e-9)
 
