@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_trials(data, tuned):
 def test_a_fit_with_the_best_config_is_the_best_trial(data, users):
     learned, held = hold_out(data, fraction=0.2, seed=1)
     found = tune(learned, valid=held, trials=3, max_size="6KB", users=users)
-    again = SparseRec(**found.config).fit(learned, valid=held)
+    again = SparseRec(**found.config, fast=True).fit(learned, valid=held)
     assert again.best_epoch_ == found.best.epochs
     assert again.model_.info()["bytes"] == found.best.bytes
     assert evaluate(again.model_, learned, held)["ndcg"] == pytest.approx(found.best.ndcg, abs=1e-9)
