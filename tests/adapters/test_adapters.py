@@ -130,7 +130,7 @@ def test_cornac_scores_and_unknown_ones(in_cornac, cornac_split):
 def test_cornac_validation_data_choose_the_epoch(cornac_split):
     from sparserec_np.adapters.cornac import SparseRecRecommender
 
-    model = SparseRecRecommender(SparseRec(dim=8, sparsity=0.5, sweeps=1))
+    model = SparseRecRecommender(SparseRec(dim=8, sparsity=0.5, sweeps=1, fast=True))
     model.fit(cornac_split.train_set, cornac_split.test_set)
     assert {record.stage for record in model.estimator.epoch_metrics_} == {"train"}
     assert model.estimator.best_ndcg_ > 0
