@@ -287,9 +287,10 @@ def _member_sql(index: int, path: str) -> str:
         f"json_extract_string({text}, {literal(f'$.{json.dumps(name)}')})" for name in _WRAPPED
     )
     date = f'json_extract_string({text}, \'$."$date"."$numberLong"\')'
-    # Few texts begin like a list, an object, true or false: only these need their type.
+    # Few texts begin like a list, an object, true or false: only these need their type. Numbers are
+    # before them all.
     return (
-        f"CASE WHEN {text} IS NULL OR NOT (starts_with({text}, '[') OR starts_with({text}, '{{') "
+        f"CASE WHEN {text} < '[' OR {text} IS NULL OR NOT (starts_with({text}, '[') OR starts_with({text}, '{{') "
         f"OR {text} IN ('true', 'false')) THEN {text} "
         f"WHEN json_type(line, {path}) = 'OBJECT' THEN "
         f"coalesce({date}, {wrapped}, {literal(_NESTED)}) "

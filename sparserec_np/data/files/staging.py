@@ -206,7 +206,10 @@ def _judged_sql(scan: FileScan, rules: RowRules, numbered: bool = False) -> str:
     if rules.min_rating is not None:
         cases[f"NOT coalesce(isfinite({rating}), false)"] = Verdict.RATING
     elif scan.columns.rating is not None:
-        cases["starts_with(ltrim(r), '-') AND TRY_CAST(r AS DOUBLE) < 0"] = Verdict.NEGATIVE
+        # Blanks and the sign sort before "0", which is cheaper to test than to trim every rating.
+        cases["r < '0' AND starts_with(ltrim(r), '-') AND TRY_CAST(r AS DOUBLE) < 0"] = (
+            Verdict.NEGATIVE
+        )
     if rules.with_times:
         seconds = scan.conventions.seconds_sql("t")
         cases[f"NOT coalesce(isfinite({seconds}), false)"] = Verdict.TIME
