@@ -290,8 +290,8 @@ def _member_sql(index: int, path: str) -> str:
     # Few texts begin like a list, an object, true or false: only these need their type. Numbers are
     # before them all.
     return (
-        f"CASE WHEN {text} < '[' OR {text} IS NULL OR NOT (starts_with({text}, '[') OR starts_with({text}, '{{') "
-        f"OR {text} IN ('true', 'false')) THEN {text} "
+        f"CASE WHEN {text} < '[' OR {text} IS NULL OR NOT (starts_with({text}, '[') "
+        f"OR starts_with({text}, '{{') OR {text} IN ('true', 'false')) THEN {text} "
         f"WHEN json_type(line, {path}) = 'OBJECT' THEN "
         f"coalesce({date}, {wrapped}, {literal(_NESTED)}) "
         f"WHEN json_type(line, {path}) IN ('ARRAY', 'BOOLEAN') THEN {literal(_NESTED)} "
