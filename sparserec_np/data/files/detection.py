@@ -167,7 +167,8 @@ class _Detection:
         The delimiter is, in this order: the one that is given; the one by which the first line has
         the names that were asked for, or those of users and items; the one that the ending
         promises; of those that give most lines the same number of columns the only one, or the one
-        that gives most columns of whole numbers.
+        that gives most columns of whole numbers, or, beside blanks, the one that gives a first
+        column of them.
         """
         drafts = {d: _draft(lines, d) for d in ([given] if given else _DELIMITERS)}
         rows = {d: [draft.split(line) or [] for line in lines] for d, draft in drafts.items()}
@@ -208,6 +209,8 @@ class _Detection:
         if len(good) > 1:
             numbers = {d: _whole_columns(rows[d], widths[d]) for d in good}
             good = [d for d in good if numbers[d] == max(numbers.values())]
+        if len(good) > 1 and " " in good:  # titles have blanks, ids in front of them do not
+            good = [d for d in good if _is_whole(rows[d], widths[d], 0)] or good
         if len(good) > 1:
             signs = " or ".join({"\t": "tab", " ": "blank"}.get(d, d) for d in good)
             raise InputError(
@@ -314,13 +317,13 @@ def _blanks_delimit(
 
 def _whole_columns(rows: Sequence[Sequence[str]], width: int) -> int:
     """Count the columns that are whole numbers in most rows."""
-    whole = 0
-    for column in range(width):
-        values = [row[column].strip() for row in rows[1:] or rows if len(row) == width]
-        whole += sum(
-            re.fullmatch(r"-?\d+(\.\d+)?", value) is not None for value in values
-        ) * 2 > len(values)
-    return whole
+    return sum(_is_whole(rows, width, column) for column in range(width))
+
+
+def _is_whole(rows: Sequence[Sequence[str]], width: int, column: int) -> bool:
+    values = [row[column].strip() for row in rows[1:] or rows if len(row) == width]
+    whole = sum(re.fullmatch(r"-?\d+(\.\d+)?", value) is not None for value in values)
+    return whole * 2 > len(values)
 
 
 def _looks_alike(value: str, values: Sequence[str]) -> bool:

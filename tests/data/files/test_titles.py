@@ -33,6 +33,14 @@ def test_titles(tmp_path: Path, kind: str) -> None:
     assert read_titles(str(path)) == (EXPECTED, [])
 
 
+@pytest.mark.parametrize("delimiter", ["::", ","])
+def test_titles_of_as_many_words_each(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / ("movies.dat" if delimiter == "::" else "movies.csv")
+    lines = [delimiter.join((str(n), f"Film {n} (1995)", "Drama")) for n in range(1, 9)]
+    path.write_text("\n".join(lines))
+    assert read_titles(str(path), "1", "2")[0]["3"] == "Film 3 (1995)"
+
+
 def test_columns_are_asked_for_by_name_or_number(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("sku,words,note\nx1,one,n\nx2,two,n\n")
