@@ -36,7 +36,7 @@ _MOST_HELD = 4096
 
 
 class Targets(NamedTuple):
-    """What is known of items, or predicted for them."""
+    """Rows, biases and popularity of items, known or predicted."""
 
     rows: csr_matrix
     """Rows, float32 of shape [m, dim]."""
